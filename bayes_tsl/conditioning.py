@@ -1,0 +1,63 @@
+"""Coefficients put back after they were integrated out: exact Gaussian draws given the global parameters.
+
+Pathwise conditioning (Matheron's rule; Wilson et al., arXiv 2011.04026, eq. 5): draw everything from its prior, then move
+it by what the estimates say against that draw. It needs one solve with the covariance that the model already factorised.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from bayes_tsl.design import Design
+from bayes_tsl.model import JITTER, Link, Spread, chain, spread_of, trend
+
+
+class Coefficients(NamedTuple):
+    """Latent coefficients of each checkpoint, its own noise included, and the drift within the floor (step)."""
+
+    gap: Array
+    rate: Array
+    floor: Array
+    drift: Array
+
+
+def draw_coefficients(key: Array, sites: dict[str, Array], design: Design) -> Coefficients:
+    """One draw of the coefficients, given one draw of the global parameters and weights."""
+    law, spread = trend(design.path, sites), spread_of(design, sites)
+    gap, rate, noise, drift, estimate = _draw_prior(key, design, spread)
+    seen = design.summary.coefficients - jnp.stack([law.log_gap, law.log_rate, law.floor], axis=1)
+    seen = seen if design.by_position else seen.at[:, 0].set(0.0)
+    pull = _solve(seen - estimate, chain(design, spread), spread.drift)
+    return Coefficients(
+        gap=jnp.exp(law.log_gap + gap + spread.gap * pull[:, 0]),
+        rate=jnp.exp(law.log_rate + rate + spread.rate * pull[:, 1]),
+        floor=law.floor + noise + drift + spread.noise * pull[:, 2] + spread.drift @ pull[:, 2],
+        drift=drift + spread.drift @ pull[:, 2],
+    )
+
+
+def _draw_prior(key: Array, design: Design, spread: Spread) -> tuple[Array, Array, Array, Array, Array]:
+    """Departures from trend before any data, and the estimates (step, 3) that they would have given."""
+    steps = len(design.step)
+    own, common, error = jax.random.split(key, 3)
+    white = jax.random.normal(own, (3, steps))
+    gap, rate, noise = white * jnp.sqrt(jnp.stack([spread.gap, spread.rate, spread.noise]))
+    tiny = JITTER * jnp.eye(steps)
+    drift = jnp.linalg.cholesky(spread.drift + tiny) @ jax.random.normal(common, (steps,))
+    root = jnp.linalg.cholesky(design.summary.covariance + JITTER * jnp.eye(3))
+    measured = jnp.einsum("tij,tj->ti", root, jax.random.normal(error, (steps, 3)))
+    return gap, rate, noise, drift, jnp.stack([gap, rate, noise + drift], axis=1) + measured
+
+
+def _solve(off: Array, links: tuple[Link, Link, Link], drift: Array) -> Array:
+    """Inverse covariance of the estimates times ``off`` (step, 3), through the factors of ``chain``."""
+    gap, rate, floor = links
+    first = off[:, 0] / gap.scale**2
+    second = (off[:, 1] - rate.gap * off[:, 0]) / rate.scale**2
+    left = off[:, 2] - floor.gap * off[:, 0] - floor.rate * off[:, 1]
+    third = jnp.linalg.solve(drift + jnp.diag(floor.scale**2), left)
+    return jnp.stack([first - rate.gap * second - floor.gap * third, second - floor.rate * third, third], axis=1)

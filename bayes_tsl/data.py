@@ -1,0 +1,245 @@
+"""Losses as they were measured: a checked, sorted table in long form.
+
+One row is the mean test loss of one checkpoint at one token position of one test set; where ``position`` is blank, over all
+positions. Whatever is wrong with a log is found here, once, and nothing below looks again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bayes_tsl._checks import require, require_choice, require_number, show
+from bayes_tsl.errors import DataError, Notice
+
+COLUMNS = ("run", "test_set", "step", "position", "loss", "tokens", "lr", "loss_se")
+KEY = ["run", "test_set", "step", "position"]
+_READERS = {".csv": pd.read_csv, ".csv.gz": pd.read_csv, ".parquet": pd.read_parquet}
+
+
+@dataclass(frozen=True, eq=False)
+class LossTable:
+    """Test losses in long form, checked and sorted; make one with ``from_frame`` or ``read_losses``.
+
+    Attributes:
+        frame: columns of ``COLUMNS`` in that order; loss in nats per token, ``position`` NaN for a mean over positions.
+        notices: what was changed on the way in, in words.
+    """
+
+    frame: pd.DataFrame = field(repr=False)
+    notices: tuple[str, ...] = ()
+
+    @classmethod
+    def from_frame(cls, frame: pd.DataFrame, *, source: str = "losses") -> LossTable:
+        """Check and sort a table with columns step, loss [, run, position, test_set, tokens, lr, loss_se].
+
+        Args:
+            frame: long format, any row order; other columns are left out. Without ``run`` and ``test_set`` there is one.
+            source: what errors call the table, e.g. a file name.
+
+        Raises:
+            DataError: naming the row and what to do about it.
+
+        >>> LossTable.from_frame(pd.DataFrame({"step": [100, 200], "loss": [5.1, 4.7]})).runs
+        ['run']
+        """
+        require(isinstance(frame, pd.DataFrame), source, "be a pandas DataFrame", type(frame).__name__)
+        missing = [name for name in ("step", "loss") if name not in frame.columns]
+        require(not missing, source, "have columns step and loss", frame.columns, cure=f"Add {show(missing)}.")
+        require(len(frame) > 0, source, "have at least one row", "none", cure="Check that the log was written.")
+        table = pd.DataFrame({name: _column(frame, name, source) for name in COLUMNS}, index=frame.index)
+        for name, rule, bad in _faults(table):
+            _require_rows(~bad, frame, table, name, rule, source)
+        table, notices = _merge_duplicates(table, source)
+        table = table.sort_values(KEY, kind="stable", ignore_index=True)
+        _check_curves(table, source)
+        for notice in notices:
+            warnings.warn(notice, Notice, stacklevel=2)
+        return cls(table, notices)
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the runs, sorted."""
+        return sorted(self.frame["run"].unique())
+
+    @property
+    def test_sets(self) -> list[str]:
+        """Names of the test sets, sorted."""
+        return sorted(self.frame["test_set"].unique())
+
+    @property
+    def steps(self) -> np.ndarray:
+        """Steps at which anything was measured, increasing (step)."""
+        return np.unique(self.frame["step"].to_numpy())
+
+    @property
+    def by_position(self) -> bool:
+        """Whether losses are given per token position."""
+        return bool(self.frame["position"].notna().any())
+
+    def select(self, *, run: str | None = None, test_set: str | None = None) -> LossTable:
+        """Rows of one run, of one test set, or of both.
+
+        Raises:
+            DataError: there is no such run or test set; those there are get listed.
+        """
+        table = self
+        for column, value, known in (("run", run, self.runs), ("test_set", test_set, self.test_sets)):
+            if value is not None:
+                require_choice(value, column, known, cure="Choose one of these.")
+                table = table._where(table.frame[column] == value, f"{column} {value!r}")
+        return table
+
+    def before(self, step: float) -> LossTable:
+        """Rows of steps below ``step``."""
+        return self._where(self.frame["step"] < step, f"step below {show(step)}")
+
+    def until(self, step: float) -> LossTable:
+        """Rows of steps up to and including ``step``."""
+        return self._where(self.frame["step"] <= step, f"step up to {show(step)}")
+
+    def after(self, step: float) -> LossTable:
+        """Rows of steps above ``step``."""
+        return self._where(self.frame["step"] > step, f"step above {show(step)}")
+
+    def curve(self) -> pd.DataFrame:
+        """Losses of a single run on a single test set, as a grid (step, position); NaN where none was measured.
+
+        Raises:
+            DataError: there are several runs or test sets.
+        """
+        for name, values in (("run", self.runs), ("test_set", self.test_sets)):
+            cure = f"Choose one with losses.select({name}=...), or --{name.replace('_', '-')} on the command line."
+            require(len(values) == 1, "losses", f"hold a single {name}", values, cure=cure)
+        filled = self.frame.assign(position=self.frame["position"].fillna(0).astype(int))
+        return filled.pivot(index="step", columns="position", values="loss")
+
+    def mean_losses(self) -> pd.Series:
+        """Mean loss over positions of a single run on a single test set (step).
+
+        The mean is over every position that the curve has anywhere. A checkpoint that lacks some is completed by its own
+        shift from the average position curve, so that a missing first position does not look like progress.
+        """
+        curve = self.curve()
+        if not curve.isna().to_numpy().any():
+            return curve.mean(axis=1).rename("loss")
+        typical = _typical_positions(curve)
+        return ((curve - typical).mean(axis=1) + typical.mean()).rename("loss")
+
+    def _where(self, keep: pd.Series, wanted: str) -> LossTable:
+        require(keep.any(), "losses", f"have rows of {wanted}", self.steps, where="as steps", cure="Choose another.")
+        return LossTable(self.frame[keep].reset_index(drop=True), self.notices)
+
+
+def read_losses(path: str | Path) -> LossTable:
+    """Read a loss table from a csv, csv.gz or parquet file (columns as in ``LossTable.from_frame``).
+
+    Raises:
+        DataError: the file is missing, empty, no table, or holds a loss that cannot be used.
+    """
+    return LossTable.from_frame(read_table(path), source=Path(path).name)
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read any csv, csv.gz or parquet file; rows of a csv are numbered as its lines are."""
+    path = Path(path)
+    suffix = next((known for known in _READERS if path.name.endswith(known)), path.suffix)
+    require_choice(suffix, "file ending", _READERS, cure=f"Convert {path.name} to one of these.")
+    require(path.is_file(), "file", "exist", str(path), cure="Check the path.")
+    try:
+        frame = _READERS[suffix](path)
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path.name} must hold a table; got an empty file. Check that the log was written.") from None
+    except (ValueError, OSError, EOFError, UnicodeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{path.name} must be a {suffix[1:]} table; got {reason}. Export it again.") from None
+    if suffix != ".parquet":
+        frame.index = pd.RangeIndex(2, len(frame) + 2, name="line")
+    return frame
+
+
+def _column(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
+    if name in ("run", "test_set"):
+        default = "run" if name == "run" else "test"
+        return frame[name].astype("str") if name in frame else pd.Series(default, index=frame.index, dtype="str")
+    if name not in frame:
+        return pd.Series(np.nan, index=frame.index)
+    numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
+    words = numbers.isna() & frame[name].notna()
+    _require_rows(~words, frame, frame, name, "be a number", source)
+    return numbers
+
+
+def _faults(table: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
+    """What a row can break: column, rule, rows that break it."""
+    step, position, loss = table["step"], table["position"], table["loss"]
+    blank = [(name, "be named", table[name].isna() | table[name].isin(["", "nan"])) for name in ("run", "test_set")]
+    return blank + [
+        ("step", "be finite and not negative", ~np.isfinite(step) | (step < 0)),
+        ("position", "be a whole number from 0", position.notna() & ((position < 0) | (position % 1 != 0))),
+        ("loss", "be finite", ~np.isfinite(loss)),
+        ("loss", "not be negative", loss < 0),
+        ("tokens", "not be negative", table["tokens"] < 0),
+        ("lr", "not be negative", table["lr"] < 0),
+        ("loss_se", "not be negative", table["loss_se"] < 0),
+    ]
+
+
+def _require_rows(
+    good: pd.Series, frame: pd.DataFrame, table: pd.DataFrame, name: str, rule: str, source: str
+) -> None:
+    if good.all():
+        return
+    row = good.index[~good.to_numpy()][0]
+    at = int(np.flatnonzero(~good.to_numpy())[0])
+    place = ", ".join(
+        f"{key}={show(table[key].iloc[at])}" for key in KEY if key in table and key != name and pd.notna(table[key].iloc[at])
+    )
+    where = f"at {place} ({frame.index.name or 'row'} {row} of {source})"
+    require(False, name, rule, frame[name].iloc[at], where=where, cure="Drop the row or correct it.")
+
+
+def _merge_duplicates(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    repeated = table.duplicated(KEY, keep=False)
+    if not repeated.any():
+        return table, ()
+    losses = table[repeated].groupby(KEY, dropna=False)["loss"].agg(["min", "max"]).reset_index()
+    unequal = losses[losses["min"] != losses["max"]]
+    if len(unequal):
+        first = unequal.iloc[0]
+        place = ", ".join(f"{key}={show(first[key])}" for key in KEY if pd.notna(first[key]))
+        cure = "Keep the right one (after a resumed run, the last)."
+        raise DataError(
+            f"loss must be given once per run, test_set, step and position; got {show(first[['min', 'max']])} "
+            f"at {place} of {source}. {cure}"
+        )
+    kept = table.drop_duplicates(KEY)
+    return kept, (f"{len(table) - len(kept)} repeated rows of {source} were identical and are merged.",)
+
+
+def _check_curves(table: pd.DataFrame, source: str) -> None:
+    """What only a whole curve can break: positions given for some rows alone, tokens that run backwards."""
+    for (run, test_set), curve in table.groupby(["run", "test_set"], sort=False):
+        where = f"at run={run!r}, test_set={test_set!r} of {source}"
+        blank = int(curve["position"].isna().sum())
+        cure = "Keep the rows per position, or those of the mean."
+        rule = "be given in every row or in none"
+        require(blank in (0, len(curve)), "position", rule, f"{blank} blank of {len(curve)}", where=where, cure=cure)
+        tokens = curve.groupby("step")["tokens"].max().dropna()
+        falling = tokens[tokens.diff() <= 0]
+        cure = "Sort out steps that were counted from the start again after a resume."
+        require(falling.empty, "tokens", "increase with step", falling, where=where, cure=cure)
+
+
+def _typical_positions(curve: pd.DataFrame) -> pd.Series:
+    """Average position curve of checkpoints shifted onto each other, each position from those that have it."""
+    values = curve.to_numpy()
+    shift = np.zeros((len(values), 1))
+    for _ in range(20):
+        typical = np.nanmean(values - shift, axis=0)
+        shift = np.nanmean(values - typical, axis=1, keepdims=True)
+    return pd.Series(typical, index=curve.columns)

@@ -1,0 +1,155 @@
+"""From a loss table and a schedule to the arrays that the model sees: the only place where its inputs are made.
+
+Order of work: leave out warm-up -> average neighbouring checkpoints down to a size that stays fast -> reduce positions to
+coefficients (``summaries``) -> place every checkpoint on the time axis of the laws (``laws.Path``). The origin is the last
+step given, whatever was averaged; ``u`` and heat are measured from there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import chebyshev as cheb
+from numpy.typing import ArrayLike, NDArray
+
+from bayes_tsl._checks import require, show
+from bayes_tsl.data import LossTable
+from bayes_tsl.laws import MEMORIES, ORDER, POWERS, Path
+from bayes_tsl.schedules import Schedule
+from bayes_tsl.summaries import Summary, summarise_means, summarise_positions
+
+MAX_CHECKPOINTS = 64
+MIN_CHECKPOINTS = 4
+MIN_POSITIONS = 8
+SKIP_WARMUPS = 2.0
+FLAT_CURVE = 0.75  # standard error of log gap or log rate, in the median checkpoint, above which there is no curve to speak of
+
+Array = NDArray[np.float64]
+
+
+class Clock(NamedTuple):
+    """The time axis of a fit: where it is anchored, and the unit of the heat's memory.
+
+    Attributes:
+        origin: last step used to fit.
+        memory_unit: progress in which ``heat_memory`` is measured: that of the whole schedule, or of the past.
+    """
+
+    origin: float
+    memory_unit: float
+
+
+class Design(NamedTuple):
+    """Everything that the model conditions on.
+
+    Attributes:
+        step: mean step of each (averaged) checkpoint (step).
+        count: number of checkpoints averaged in each (step).
+        path: time, seen through the schedule, at each step and, in the last row, at the origin (step + 1).
+        summary: coefficients estimated from the positions, with covariance.
+        by_position: whether there is a position curve; without, the floor is the mean loss itself.
+        centre: the last log gap, log rate and floor, around which priors of the levels are placed (3).
+        clock: anchor of the time axis.
+        position: token positions (position); empty without a position curve.
+        mean_loss: mean loss over positions, at each step (step).  [nats]
+    """
+
+    step: Array
+    count: Array
+    path: Path
+    summary: Summary
+    by_position: bool
+    centre: Array
+    clock: Clock
+    position: Array
+    mean_loss: Array
+
+
+def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[str, ...]]:
+    """Model inputs for one run on one test set, and what had to be said about making them.
+
+    Raises:
+        DataError: several runs or test sets, a schedule that ends before the data, or too few checkpoints.
+    """
+    curve = losses.curve()
+    origin = float(curve.index[-1])
+    schedule.require_reaches(origin)
+    clock = Clock(origin, _memory_unit(schedule, origin))
+    kept, said = _after_warmup(curve.index.to_numpy(float), schedule)
+    step, values, mean_loss, count = _average(kept, curve, losses.mean_losses(), schedule)
+    position = curve.columns.to_numpy(float) if losses.by_position else np.array([])
+    summary, by_position, said_of_positions = _summarise(values, position)
+    design = Design(
+        step=step,
+        count=count,
+        path=make_path(np.append(step, origin), schedule, clock),
+        summary=summary if by_position else summarise_means(mean_loss),
+        by_position=by_position,
+        centre=summary.coefficients[-1] if by_position else np.array([0.0, 0.0, mean_loss[-1]]),
+        clock=clock,
+        position=position if by_position else np.array([]),
+        mean_loss=mean_loss,
+    )
+    averaged = (f"{len(kept)} checkpoints are averaged to {len(step)}, evenly in log progress.",)
+    unknown = ("The learning-rate schedule is unknown and treated as constant: a decay ahead would end lower than this.",)
+    notices = losses.notices + (() if schedule.known else unknown) + said
+    return design, notices + (averaged if len(step) < len(kept) else ()) + said_of_positions
+
+
+def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
+    """Where steps lie on the time axis of a fit, under any schedule (step)."""
+    step = np.atleast_1d(np.asarray(step, float))
+    u = np.log(schedule.progress(step) / float(schedule.progress(clock.origin)))
+    times = _nodes(MEMORIES) * clock.memory_unit
+    lag = schedule.lag(step, powers=_nodes(POWERS), times=times)
+    inverse = np.linalg.inv(cheb.chebvander(cheb.chebpts1(ORDER), ORDER - 1))
+    coefficients = np.einsum("pa,smp,mb->sba", inverse.T, lag, inverse.T)
+    return Path(u, schedule.lr(step) / schedule.peak, coefficients)
+
+
+def _nodes(bounds: tuple[float, float]) -> Array:
+    low, high = np.log(bounds)
+    return np.exp(low + (high - low) * 0.5 * (cheb.chebpts1(ORDER) + 1.0))
+
+
+def _memory_unit(schedule: Schedule, origin: float) -> float:
+    return float(schedule.progress(schedule.end if np.isfinite(schedule.end) else origin))
+
+
+def _after_warmup(step: Array, schedule: Schedule) -> tuple[Array, tuple[str, ...]]:
+    """Steps that can be fitted: past twice the warm-up, where the laws begin to hold, and with some progress made."""
+    first = SKIP_WARMUPS * schedule.warmup
+    kept = step[(step >= first) & (schedule.progress(step) > 0)]
+    cure = f"Fit later in the run; steps below {show(first)}, twice the warm-up, are left out."
+    where = f"of {len(step)} checkpoints"
+    require(len(kept) >= MIN_CHECKPOINTS, "losses", f"hold {MIN_CHECKPOINTS} usable checkpoints", len(kept), where=where, cure=cure)
+    dropped = len(step) - len(kept)
+    why = f"before step {show(first)}, twice the warm-up" if first > 0 else "without progress (step 0)"
+    return kept, (f"{dropped} of {len(step)} checkpoints are left out: {why}.",) if dropped else ()
+
+
+def _average(kept: Array, curve, mean_losses, schedule: Schedule) -> tuple[Array, Array, Array, Array]:
+    """Average checkpoints within cells of equal width in log progress: (step), (step, position), (step), (step)."""
+    u = np.log(schedule.progress(kept))
+    cells = np.linspace(u[0], u[-1], MAX_CHECKPOINTS + 1)[1:-1]
+    group = np.searchsorted(cells, u) if len(kept) > MAX_CHECKPOINTS else np.arange(len(kept))
+    values = curve.loc[kept].groupby(group).mean().to_numpy()
+    means = mean_losses.loc[kept].groupby(group).mean().to_numpy()
+    counts = np.bincount(group)[np.unique(group)]
+    steps = np.array([kept[group == cell].mean() for cell in np.unique(group)])
+    return steps, values, means, counts.astype(float)
+
+
+def _summarise(values: Array, position: Array) -> tuple[Summary, bool, tuple[str, ...]]:
+    if len(position) == 0:
+        return summarise_means(values[:, 0]), False, ()
+    if len(position) < MIN_POSITIONS:
+        said = f"{len(position)} positions are too few for a position law ({MIN_POSITIONS} are needed)"
+        return summarise_means(values[:, 0]), False, (f"{said}: only the mean loss is modelled.",)
+    summary = summarise_positions(values, position)
+    error = np.sqrt(np.median(np.diagonal(summary.covariance, axis1=1, axis2=2), axis=0))
+    if error[:2].max() > FLAT_CURVE:
+        said = "Losses hardly fall with position, so gap and rate cannot be told: only the mean loss is modelled."
+        return summary, False, (said,)
+    return summary, True, ()

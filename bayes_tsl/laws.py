@@ -1,0 +1,111 @@
+r"""The laws, as pure functions of JAX arrays.
+
+Over token positions, the loss of one checkpoint is reciprocal (Xiong et al., arXiv 2404.17785):
+
+    L_i = gap / (1 + rate * i) + floor
+
+Over training, each coefficient follows one temporal law in log progress ``u = log(S / S_origin)``:
+
+    c(u) = level + slope * phi(u, curvature),    phi(u, k) = (1 - exp(-k u)) / k
+
+which is logarithmic in ``S`` as ``k -> 0``, hyperbolic at ``k = 1`` and a power law for any ``k``. The learning
+rate heats the floor by ``heat * [fast r^p + (1 - fast) lag(r^p)]`` where ``r = lr / peak``, and what no
+parametric law foresees is drift, an integrated Wiener process in ``u``. Both vanish at the origin (``u = 0``), so
+that level and slope are the coefficient and its velocity there, and the future is independent of the past given them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+POWERS = (0.2, 2.0)
+MEMORIES = (1e-3, 1.0)
+ORDER = 10
+
+
+class Path(NamedTuple):
+    """What a schedule says at a set of steps: everything that the laws need to know of time.
+
+    Attributes:
+        u: log progress since the origin (step).
+        relative_lr: learning rate over its peak (step).
+        lag: Chebyshev coefficients of the lagged relative learning rate (step, power, memory).
+    """
+
+    u: np.ndarray
+    relative_lr: np.ndarray
+    lag: np.ndarray
+
+
+def reciprocal_loss(position: ArrayLike, *, gap: ArrayLike, rate: ArrayLike, floor: ArrayLike) -> Array:
+    """Loss at a token position: ``floor + gap / (1 + rate * position)``.  [nats/token]
+
+    Shapes broadcast: coefficients (..., 1) against positions (position).
+
+    >>> float(reciprocal_loss(0, gap=1.5, rate=0.3, floor=3.0))
+    4.5
+    """
+    return jnp.asarray(floor + gap * reciprocal_shape(position, rate))
+
+
+def reciprocal_shape(position: ArrayLike, rate: ArrayLike) -> Array:
+    """The falling part of the position law, one at position zero: ``1 / (1 + rate * position)``."""
+    return 1.0 / (1.0 + jnp.asarray(rate) * jnp.asarray(position))
+
+
+def relaxation(u: ArrayLike, curvature: ArrayLike) -> Array:
+    """``phi(u, k) = (1 - exp(-k u)) / k``, and its limit ``u`` at ``k = 0``.  Slope one at ``u = 0``.
+
+    >>> float(relaxation(2.0, 0.0))
+    2.0
+    """
+    u, k = jnp.asarray(u), jnp.asarray(curvature)
+    small = jnp.abs(k) < 1e-5
+    safe = jnp.where(small, 1.0, k)
+    series = u * (1.0 - 0.5 * k * u)
+    return jnp.where(small, series, -jnp.expm1(-safe * u) / safe)
+
+
+def temporal_law(u: ArrayLike, *, level: ArrayLike, slope: ArrayLike, curvature: ArrayLike) -> Array:
+    """A coefficient over log progress: ``level + slope * phi(u, curvature)``."""
+    return jnp.asarray(level) + jnp.asarray(slope) * relaxation(u, curvature)
+
+
+def heat_shape(path: Path, *, power: ArrayLike, memory: ArrayLike, fast: ArrayLike) -> Array:
+    """How hot each step is, between 0 (annealed) and 1 (at peak): ``fast r^p + (1 - fast) lag(r^p)``.  (step)
+
+    The lag is a first-order relaxation in lr-weighted steps whose time is ``memory`` times the schedule's whole
+    progress. It is read off a Chebyshev expansion in ``power`` and ``log memory``, exact to about 1e-4; beyond
+    ``POWERS`` and ``MEMORIES`` the value at the edge is used.
+    """
+    now = jnp.exp(power * jnp.log(jnp.maximum(path.relative_lr, 1e-12)))
+    lagged = path.lag @ chebyshev(memory, MEMORIES) @ chebyshev(power, POWERS)
+    return fast * now + (1.0 - fast) * lagged
+
+
+def chebyshev(value: ArrayLike, bounds: tuple[float, float], order: int = ORDER) -> Array:
+    """Chebyshev polynomials of the first kind of ``log value``, scaled so that ``bounds`` is the interval (order)."""
+    low, high = np.log(bounds[0]), np.log(bounds[1])
+    x = jnp.clip(2.0 * (jnp.log(value) - low) / (high - low) - 1.0, -1.0, 1.0)
+    terms = [jnp.ones_like(x), x]
+    for _ in range(order - 2):
+        terms.append(2.0 * x * terms[-1] - terms[-2])
+    return jnp.stack(terms)
+
+
+def drift_covariance(u: ArrayLike) -> Array:
+    """Covariance of an integrated Wiener process that starts at the origin with no value and no velocity (step, step).
+
+    ``cov(s, t) = s^2 (3 t - s) / 6`` for ``0 <= s <= t`` (Rasmussen & Williams 2006, eq. 6.28). The process runs both
+    ways from the origin, independently, so past and future have covariance zero.
+    """
+    u = jnp.asarray(u)
+    near = jnp.minimum(jnp.abs(u)[:, None], jnp.abs(u)[None, :])
+    far = jnp.maximum(jnp.abs(u)[:, None], jnp.abs(u)[None, :])
+    same_side = u[:, None] * u[None, :] > 0
+    return jnp.where(same_side, near**2 * (3.0 * far - near) / 6.0, 0.0)

@@ -1,0 +1,148 @@
+r"""The model: sites and laws, nothing else.
+
+Latent at each checkpoint are log gap, log rate and floor. Each lies around its temporal law, with noise of its own; the floor
+also carries heat and drift, and its noise is Student-t (a normal with a weight per checkpoint, so that an outlier can
+be told by its weight). The positions inform them through the estimates of ``summaries``, with covariance ``V_t``. All
+of this is Gaussian given the global parameters, so the coefficients are integrated out exactly and the estimates are
+observed one after the other,
+
+    p(log gap^) p(log rate^ | log gap^) p(floor^ | log gap^, log rate^),
+
+the first two independent over checkpoints and the last with one covariance over all of them (the drift). NUTS moves in
+the global parameters and the weights only; ``conditioning`` puts the coefficients back.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+
+from bayes_tsl import laws
+from bayes_tsl.design import Design
+from bayes_tsl.priors import Priors
+
+TAIL = 4.0  # degrees of freedom of the noise of a checkpoint
+JITTER = 1e-10  # on variances [nats^2]: far below any noise, far above rounding
+
+
+class Trend(NamedTuple):
+    """Coefficients as the laws have them, drift aside: log gap, log rate, floor (step)."""
+
+    log_gap: Array
+    log_rate: Array
+    floor: Array
+
+
+class Spread(NamedTuple):
+    """What spreads the coefficients around their trend.
+
+    Attributes:
+        gap, rate: variance of log gap and of log rate (step).
+        noise: variance of the floor from checkpoint to checkpoint (step).
+        drift: covariance of the floor's drift (step, step).
+    """
+
+    gap: Array
+    rate: Array
+    noise: Array
+    drift: Array
+
+
+def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
+    """Bayesian temporal scaling law of one run on one test set.
+
+    Args:
+        design: estimated coefficients and the time axis.
+        priors: one distribution per global parameter.
+        observe: condition on the design's estimates; else draw them.
+    """
+    sites = {name: numpyro.sample(name, priors.distribution(name, design.centre)) for name in parameters(design)}
+    with numpyro.plate("step", len(design.step)):
+        sites["weight"] = numpyro.sample("weight", dist.Gamma(TAIL / 2.0, TAIL / 2.0))
+    law, spread = trend(design.path, sites), spread_of(design, sites)
+    first, second, third = chain(design, spread)
+
+    seen = design.summary.coefficients if observe else None
+    off_gap = off_rate = 0.0
+    if design.by_position:
+        log_gap = numpyro.sample(
+            "log_gap_estimate", dist.Normal(law.log_gap, first.scale), obs=None if seen is None else seen[:, 0]
+        )
+        off_gap = log_gap - law.log_gap
+        expected = law.log_rate + second.gap * off_gap
+        log_rate = numpyro.sample(
+            "log_rate_estimate", dist.Normal(expected, second.scale), obs=None if seen is None else seen[:, 1]
+        )
+        off_rate = log_rate - law.log_rate
+    covariance = spread.drift + jnp.diag(third.scale**2)
+    expected = law.floor + third.gap * off_gap + third.rate * off_rate
+    numpyro.sample(
+        "floor_estimate", dist.MultivariateNormal(expected, covariance), obs=None if seen is None else seen[:, 2]
+    )
+
+
+def parameters(design: Design) -> list[str]:
+    """Names of the global parameters that this design has: without positions there is no gap and no rate."""
+    names = list(Priors.__dataclass_fields__)
+    return names if design.by_position else [name for name in names if not name.startswith(("gap_", "rate_"))]
+
+
+def trend(path: laws.Path, sites: dict[str, Array]) -> Trend:
+    """Coefficients by their laws, at every step of a path whose last row is the origin (step)."""
+    u = path.u[:-1]
+    law = {
+        name: laws.temporal_law(
+            u, level=sites[f"{name}_level"], slope=sites[f"{name}_slope"], curvature=sites[f"{name}_curvature"]
+        )
+        for name in ("gap", "rate", "floor")
+        if f"{name}_level" in sites
+    }
+    hot = laws.heat_shape(path, power=sites["heat_power"], memory=sites["heat_memory"], fast=HEAT_FAST)
+    zero = jnp.zeros_like(u)
+    return Trend(
+        law.get("gap", zero - jnp.inf), law.get("rate", zero), law["floor"] + sites["heat"] * (hot[:-1] - hot[-1])
+    )
+
+
+HEAT_FAST = 0.8  # share of the heat that follows the learning rate at once; published step drops want .7 to .95
+
+
+def spread_of(design: Design, sites: dict[str, Array]) -> Spread:
+    """Variances around the trend at the design's steps; averaged checkpoints have less noise."""
+    count, zero = design.count, jnp.zeros(len(design.step))
+    return Spread(
+        gap=zero + sites["gap_noise"] ** 2 / count if design.by_position else zero,
+        rate=zero + sites["rate_noise"] ** 2 / count if design.by_position else zero,
+        noise=sites["noise_scale"] ** 2 / (count * sites["weight"]),
+        drift=sites["drift_scale"] ** 2 * laws.drift_covariance(design.path.u[:-1]),
+    )
+
+
+class Link(NamedTuple):
+    """One estimate given those before it: regression on their departures from trend, and residual scale (step)."""
+
+    gap: Array
+    rate: Array
+    scale: Array
+
+
+def chain(design: Design, spread: Spread) -> tuple[Link, Link, Link]:
+    """The estimates of one checkpoint, factorised in the order log gap, log rate, floor (drift aside)."""
+    v = design.summary.covariance
+    gap, cross, rate = v[:, 0, 0] + spread.gap + JITTER, v[:, 0, 1], v[:, 1, 1] + spread.rate + JITTER
+    floor = v[:, 2, 2] + spread.noise + JITTER
+    zero = jnp.zeros_like(gap)
+    slope = cross / gap
+    rate_left = rate - slope * cross
+    cover = (v[:, 1, 2] - slope * v[:, 0, 2]) / rate_left
+    on_gap = v[:, 0, 2] / gap - cover * slope
+    floor_left = floor - on_gap * v[:, 0, 2] - cover * v[:, 1, 2]
+    return (
+        Link(zero, zero, jnp.sqrt(gap)),
+        Link(slope, zero, jnp.sqrt(rate_left)),
+        Link(on_gap, cover, jnp.sqrt(floor_left)),
+    )

@@ -1,0 +1,107 @@
+"""Prior distributions: one field per sample site, written as a family and two numbers, so that they save as text.
+
+Levels are placed around the coefficients seen at the origin (``Design.centre``); all else is absolute. The defaults are
+wide on purpose: curvature and heat differ by factors between a tiny model on small batches and a 360M model on large
+ones, and a prior that is tight around one is wrong about the other.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+import numpy as np
+import numpyro.distributions as dist
+
+from bayes_tsl._checks import require_choice, require_number
+
+LEVELS = {"gap_level": 0, "rate_level": 1, "floor_level": 2}
+
+
+@dataclass(frozen=True)
+class Prior:
+    """``normal`` with mean and standard deviation, or ``lognormal`` with median and standard deviation of the log."""
+
+    family: Literal["normal", "lognormal"]
+    centre: float
+    spread: float
+
+    def __post_init__(self) -> None:
+        require_choice(self.family, "family", ("normal", "lognormal"))
+        require_number(self.centre, "centre", low=0.0 if self.family == "lognormal" else -np.inf)
+        require_number(self.spread, "spread", low=0.0)
+
+    def distribution(self, around: float = 0.0) -> dist.Distribution:
+        """The NumPyro distribution; ``around`` shifts a normal."""
+        if self.family == "normal":
+            return dist.Normal(around + self.centre, self.spread)
+        return dist.LogNormal(np.log(self.centre), self.spread)
+
+
+def normal(mean: float, sd: float) -> Prior:
+    """Normal prior."""
+    return Prior("normal", mean, sd)
+
+
+def lognormal(median: float, sd: float) -> Prior:
+    """Log-normal prior with this median, and standard deviation ``sd`` of the logarithm."""
+    return Prior("lognormal", median, sd)
+
+
+@dataclass(frozen=True)
+class Priors:
+    """Priors of the model's global parameters; replace one with ``Priors(heat=lognormal(0.3, 0.2))``.
+
+    Attributes:
+        gap_level: log gap at the origin, less its estimate.  [log nats]
+        gap_slope: its change per unit of log progress.
+        gap_curvature: how fast that change dies out.
+        rate_level: log rate at the origin, less its estimate.
+        rate_slope: its change per unit of log progress.
+        rate_curvature: how fast that change dies out.
+        floor_level: floor at the origin, less its estimate.  [nats]
+        floor_slope: its change per unit of log progress.  [nats]
+        floor_curvature: exponent of the power law in progress that the floor follows; 0 is logarithmic.
+        heat: floor at peak learning rate above floor at zero learning rate.  [nats]
+        heat_power: exponent of the learning rate in the heat.
+        heat_memory: time of the lagged part of the heat, as a share of the schedule's progress.
+        drift_scale: departure from the laws per unit of log progress to the power 1.5.  [nats]
+        noise_scale: noise of one checkpoint's mean loss.  [nats]
+        gap_noise: noise of one checkpoint's log gap, beyond that of its positions.
+        rate_noise: noise of one checkpoint's log rate, beyond that of its positions.
+    """
+
+    gap_level: Prior = normal(0.0, 1.0)
+    gap_slope: Prior = normal(0.1, 0.3)
+    gap_curvature: Prior = lognormal(0.7, 0.5)
+    rate_level: Prior = normal(0.0, 1.0)
+    rate_slope: Prior = normal(-0.2, 0.4)
+    rate_curvature: Prior = lognormal(0.7, 0.5)
+    floor_level: Prior = normal(0.0, 0.5)
+    floor_slope: Prior = normal(-0.3, 0.4)
+    floor_curvature: Prior = lognormal(0.3, 0.8)
+    heat: Prior = lognormal(0.3, 0.5)
+    heat_power: Prior = lognormal(0.7, 0.3)
+    heat_memory: Prior = lognormal(0.03, 0.8)
+    drift_scale: Prior = lognormal(0.03, 0.6)
+    noise_scale: Prior = lognormal(0.003, 1.0)
+    gap_noise: Prior = lognormal(0.02, 1.0)
+    rate_noise: Prior = lognormal(0.03, 1.0)
+
+    def to_json(self) -> str:
+        """The priors as JSON text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Priors:
+        """Priors from the text that ``to_json`` wrote."""
+        return cls(**{name: Prior(**value) for name, value in json.loads(text).items()})
+
+    def distribution(self, name: str, centre: np.ndarray) -> dist.Distribution:
+        """NumPyro distribution of the parameter ``name``; levels lie around ``centre`` (3)."""
+        around = float(centre[LEVELS[name]]) if name in LEVELS else 0.0
+        return getattr(self, name).distribution(around)
+
+
+NAMES = tuple(field.name for field in fields(Priors))

@@ -1,0 +1,241 @@
+"""Learning-rate schedules: what was planned, as straight lines between knots.
+
+A schedule gives the learning rate of a step, the progress ``S(step)`` (its integral over the peak: steps weighted by
+their learning rate), and the lag of a power of the learning rate behind that learning rate. Everything else that the
+model knows of time follows from these three. Warm-up rises linearly from zero at step 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.signal import lfilter
+
+from bayes_tsl._checks import require, require_choice, require_number, show
+from bayes_tsl.errors import DataError
+
+_CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
+_LAG_CELLS = 4096
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """A learning rate for every step, by straight lines between knots; make one with the functions of this module.
+
+    Attributes:
+        text: how it was asked for, e.g. ``cosine:peak=0.002,warmup=100,total=2500,final=0.0002``.
+        steps: knots (knot), increasing.
+        lrs: learning rate at the knots (knot).
+        end: last step that the plan covers; infinite for a constant one.
+        known: False where nobody gave a schedule and a constant one stands in.
+    """
+
+    text: str
+    steps: Array = field(repr=False)
+    lrs: Array = field(repr=False)
+    end: float
+    known: bool = True
+
+    @property
+    def peak(self) -> float:
+        """Highest learning rate."""
+        return float(self.lrs.max())
+
+    @property
+    def warmup(self) -> float:
+        """Step at which the first rise of the learning rate ends; 0 where there is none."""
+        falls = np.flatnonzero(np.diff(self.lrs) <= 0)
+        return float(self.steps[falls[0]] if falls.size else self.steps[-1]) if self.lrs[0] < self.lrs[1] else 0.0
+
+    def lr(self, step: ArrayLike) -> Array:
+        """Learning rate at ``step`` (any shape)."""
+        return np.interp(step, self.steps, self.lrs)
+
+    def progress(self, step: ArrayLike) -> Array:
+        """Learning-rate-weighted progress ``S(step)``, in steps at peak (any shape); exact."""
+        step = np.asarray(step, float)
+        knot = np.clip(np.searchsorted(self.steps, step, side="right") - 1, 0, None)
+        part = (step - self.steps[knot]) * 0.5 * (self.lrs[knot] + self.lr(step)) / self.peak
+        return self._progress_at_knots[knot] + part
+
+    def lag(self, step: ArrayLike, *, powers: ArrayLike, times: ArrayLike) -> Array:
+        """First-order relaxation of ``(lr / peak)^power`` in progress, with the given times (step, time, power).
+
+        ``dx/dS = ((lr / peak)^power - x) / time``, settled at S = 0. Solved on a grid of S.
+        """
+        step = np.atleast_1d(np.asarray(step, float))
+        grid = np.linspace(0.0, max(float(self.progress(step.max())), 1e-12), _LAG_CELLS + 1)
+        relative = self.lr(self._step_at(grid, until=float(step.max()))) / self.peak
+        driven = relative[:, None] ** np.asarray(powers, float)
+        paths = [_relax(driven, cell=grid[1], time=time) for time in np.asarray(times, float)]
+        return np.stack([_interpolate(self.progress(step), grid, path) for path in paths], axis=1)
+
+    def require_reaches(self, step: float) -> None:
+        """Raise ``DataError`` if ``step`` lies beyond the end of the plan."""
+        cure = "Give a schedule for the whole forecast, or forecast fewer steps."
+        require(step <= self.end, "schedule", f"reach the last forecast step {show(step)}", self.end, cure=cure)
+
+    @cached_property
+    def _progress_at_knots(self) -> Array:
+        pieces = np.diff(self.steps) * 0.5 * (self.lrs[1:] + self.lrs[:-1]) / self.peak
+        return np.concatenate([[0.0], np.cumsum(pieces)])
+
+    def _step_at(self, progress: Array, *, until: float) -> Array:
+        dense = np.unique(np.concatenate([self.steps[self.steps < until], np.linspace(0.0, until, 4 * _LAG_CELLS)]))
+        return np.interp(progress, self.progress(dense), dense)
+
+
+def constant(*, peak: float, warmup: float = 0.0, total: float = np.inf) -> Schedule:
+    """Constant learning rate after the warm-up.
+
+    >>> constant(peak=1e-3, warmup=100).lr([50, 100, 10_000])
+    array([0.0005, 0.001 , 0.001 ])
+    """
+    _check_shape(peak, warmup, total, final=None)
+    last = warmup + 1.0 if np.isinf(total) else total
+    return _planned("constant", dict(peak=peak, warmup=warmup, total=total), [last], [peak])
+
+
+def linear(*, peak: float, total: float, warmup: float = 0.0, final: float = 0.0) -> Schedule:
+    """Straight line from the peak, at the end of warm-up, to ``final`` at ``total``."""
+    _check_shape(peak, warmup, total, final)
+    return _planned("linear", dict(peak=peak, warmup=warmup, total=total, final=final), [total], [final])
+
+
+def cosine(*, peak: float, total: float, warmup: float = 0.0, final: float = 0.0) -> Schedule:
+    """Half a cosine from the peak to ``final`` at ``total`` (Loshchilov & Hutter, arXiv 1608.03983, eq. 5).
+
+    >>> round(float(cosine(peak=2e-3, warmup=100, total=2500, final=2e-4).lr(1300)), 6)
+    0.0011
+    """
+    _check_shape(peak, warmup, total, final)
+    share = np.linspace(0.0, 1.0, _CURVE_KNOTS + 1)[1:]
+    lrs = final + (peak - final) * 0.5 * (1.0 + np.cos(np.pi * share))
+    asked = dict(peak=peak, warmup=warmup, total=total, final=final)
+    return _planned("cosine", asked, warmup + (total - warmup) * share, lrs)
+
+
+def wsd(
+    *, peak: float, total: float, warmup: float = 0.0, final: float = 0.0, decay: float = 0.2, shape: str = "linear"
+) -> Schedule:
+    """Warm-up, stable, decay: constant, then down to ``final`` over the last ``decay`` share of all steps.
+
+    Args:
+        decay: share of ``total`` that the decay takes, between 0 and 1.
+        shape: ``linear``, or ``exponential`` (straight in log lr, so ``final`` must be positive).
+    """
+    _check_shape(peak, warmup, total, final)
+    require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of all steps spent decaying.")
+    require_choice(shape, "shape", ("linear", "exponential"))
+    start = total * (1.0 - decay)
+    require(start >= warmup, "decay", f"begin after the warm-up {show(warmup)}", start, cure="Shorten one of them.")
+    asked = dict(peak=peak, warmup=warmup, total=total, final=final, decay=decay, shape=shape)
+    if shape == "linear":
+        return _planned("wsd", asked, [start, total], [peak, final])
+    require(final > 0, "final", "be positive for an exponential decay", final, cure="Use shape='linear'.")
+    share = np.linspace(0.0, 1.0, _CURVE_KNOTS + 1)
+    return _planned("wsd", asked, start + (total - start) * share, peak * (final / peak) ** share)
+
+
+def unknown() -> Schedule:
+    """Stands in where nobody said what the learning rate is: constant, and marked as not known."""
+    return Schedule("unknown, treated as constant", np.array([0.0, 1.0]), np.ones(2), np.inf, known=False)
+
+
+def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
+    """Schedule from a table with columns ``step`` and ``lr``: rows are joined by straight lines.
+
+    A jump is two rows one step apart. Before the first row a rising line is drawn on backwards, down to zero at most; any
+    other starts at the learning rate of the first row.
+
+    Raises:
+        DataError: columns are missing, a cell is no finite number, steps repeat, or no learning rate is positive.
+    """
+    require(isinstance(frame, pd.DataFrame), source, "be a pandas DataFrame", type(frame).__name__)
+    missing = [name for name in ("step", "lr") if name not in frame.columns]
+    require(not missing, source, "have columns step and lr", frame.columns, cure=f"Add {show(missing)}.")
+    table = frame[["step", "lr"]].apply(pd.to_numeric, errors="coerce")
+    bad = ~np.isfinite(table).all(axis=1) | (table < 0).any(axis=1)
+    rows = frame.loc[bad, ["step", "lr"]].astype(str).agg(", ".join, axis=1)
+    require(not bad.any(), source, "hold finite numbers, none negative", rows, where="in step, lr", cure="Correct it.")
+    require(len(table) > 1, source, "have at least two rows", len(table), cure="Give the first and the last step.")
+    table = table.sort_values("step").drop_duplicates()
+    repeated = table.loc[table["step"].duplicated(), "step"]
+    require(repeated.empty, source, "have one lr per step", repeated, where="more than once", cure="Keep one of each.")
+    require(table["lr"].max() > 0, source, "have a positive lr somewhere", table["lr"].max(), cure="Check the unit.")
+    steps, lrs = table["step"].to_numpy(float), table["lr"].to_numpy(float)
+    if steps[0] > 0:
+        slope = max(float(lrs[1] - lrs[0]) / float(steps[1] - steps[0]), 0.0)
+        steps, lrs = np.insert(steps, 0, 0.0), np.insert(lrs, 0, max(lrs[0] - slope * steps[0], 0.0))
+    keep = _corners(steps, lrs)
+    return Schedule(f"table of {len(frame)} rows", steps[keep], lrs[keep], float(steps[-1]))
+
+
+def parse(spec: str) -> Schedule:
+    """Schedule from a text such as ``cosine:peak=2e-3,warmup=100,total=2500,final=2e-4``.
+
+    >>> parse("linear:peak=1e-3,total=1000").end
+    1000.0
+    """
+    makers = {"constant": constant, "linear": linear, "cosine": cosine, "wsd": wsd}
+    name, _, rest = spec.partition(":")
+    require_choice(name, "schedule", makers, cure="Give e.g. cosine:peak=2e-3,warmup=100,total=2500, or a CSV file.")
+    pairs = [item.partition("=") for item in rest.split(",") if item]
+    arguments = {key.strip(): value if key.strip() == "shape" else _number(key, value) for key, _, value in pairs}
+    try:
+        return makers[name](**arguments)
+    except TypeError as error:
+        reason = str(error).replace(f"{name}() ", "").replace("keyword-only ", "")
+        raise DataError(f"schedule must give the arguments of {name}; got {spec!r}: {reason}.") from None
+
+
+def _check_shape(peak: float, warmup: float, total: float, final: float | None) -> None:
+    require_number(peak, "peak", low=0.0, cure="It is the highest learning rate.")
+    require(0 <= warmup < np.inf, "warmup", "be a number of steps, 0 or more", warmup)
+    require(total > warmup, "total", f"exceed the warm-up {show(warmup)}", total, cure="It is the last step.")
+    require(final is None or 0 <= final <= peak, "final", f"lie between 0 and the peak {show(peak)}", final)
+
+
+def _planned(name: str, asked: dict[str, float | str], steps: ArrayLike, lrs: ArrayLike) -> Schedule:
+    peak, warmup = float(asked["peak"]), float(asked["warmup"])
+    start = ([0.0, warmup], [0.0, peak]) if warmup > 0 else ([0.0], [peak])
+    knots = np.concatenate([start[0], np.asarray(steps, float)])
+    heights = np.concatenate([start[1], np.asarray(lrs, float)])
+    fresh = np.append(True, np.diff(knots) > 0)
+    arguments = ",".join(f"{key}={value if isinstance(value, str) else f'{value:.10g}'}" for key, value in asked.items())
+    return Schedule(f"{name}:{arguments}", knots[fresh], heights[fresh], float(asked["total"]))
+
+
+def _corners(steps: Array, lrs: Array) -> NDArray[np.bool_]:
+    """Knots that carry a change of direction; those on a straight line between their neighbours go."""
+    slopes = np.diff(lrs) / np.diff(steps)
+    turns = np.abs(np.diff(slopes)) > 1e-9 * lrs.max() / np.diff(steps)[1:]
+    return np.concatenate([[True], turns, [True]])
+
+
+def _relax(driven: Array, *, cell: float, time: float) -> Array:
+    """First-order relaxation of (grid, power), exact where ``driven`` is straight within a cell."""
+    keep = np.exp(-cell / time)
+    mean = (1.0 - keep) * time / cell
+    moved = np.zeros_like(driven)
+    moved[1:] = (1.0 - mean) * driven[1:] + (mean - keep) * driven[:-1]
+    moved[0] = driven[0]
+    return np.asarray(lfilter([1.0], [1.0, -keep], moved, axis=0))
+
+
+def _interpolate(at: Array, grid: Array, values: Array) -> Array:
+    return np.stack([np.interp(at, grid, column) for column in values.T], axis=1)
+
+
+def _number(key: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        cure = "Write e.g. peak=2e-3."
+        raise DataError(f"{key.strip() or 'argument'} must be a number; got {value!r} in the schedule. {cure}") from None
