@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.polynomial import chebyshev as cheb
+from numpy.polynomial.chebyshev import chebpts1
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._checks import require, show
@@ -48,7 +48,6 @@ class Design(NamedTuple):
         count: number of checkpoints averaged in each (step).
         path: time, seen through the schedule, at each step and, in the last row, at the origin (step + 1).
         summary: coefficients estimated from the positions, with covariance.
-        by_position: whether there is a position curve; without, the floor is the mean loss itself.
         centre: the last log gap, log rate and floor, around which priors of the levels are placed (3).
         clock: anchor of the time axis.
         position: token positions (position); empty without a position curve.
@@ -59,11 +58,15 @@ class Design(NamedTuple):
     count: Array
     path: Path
     summary: Summary
-    by_position: bool
     centre: Array
     clock: Clock
     position: Array
     mean_loss: Array
+
+    @property
+    def by_position(self) -> bool:
+        """Whether there is a position curve; without one, the floor is the mean loss itself."""
+        return len(self.position) > 0
 
 
 def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[str, ...]]:
@@ -85,7 +88,6 @@ def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[st
         count=count,
         path=make_path(np.append(step, origin), schedule, clock),
         summary=summary if by_position else summarise_means(mean_loss),
-        by_position=by_position,
         centre=summary.coefficients[-1] if by_position else np.array([0.0, 0.0, mean_loss[-1]]),
         clock=clock,
         position=position if by_position else np.array([]),
@@ -102,15 +104,14 @@ def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
     step = np.atleast_1d(np.asarray(step, float))
     u = np.log(schedule.progress(step) / float(schedule.progress(clock.origin)))
     times = _nodes(MEMORIES) * clock.memory_unit
+    interpolant = np.linalg.inv(np.vander(chebpts1(ORDER), increasing=True))
     lag = schedule.lag(step, powers=_nodes(POWERS), times=times)
-    inverse = np.linalg.inv(cheb.chebvander(cheb.chebpts1(ORDER), ORDER - 1))
-    coefficients = np.einsum("pa,smp,mb->sba", inverse.T, lag, inverse.T)
-    return Path(u, schedule.lr(step) / schedule.peak, coefficients)
+    return Path(u, schedule.lr(step) / schedule.peak, interpolant @ lag @ interpolant.T)
 
 
 def _nodes(bounds: tuple[float, float]) -> Array:
     low, high = np.log(bounds)
-    return np.exp(low + (high - low) * 0.5 * (cheb.chebpts1(ORDER) + 1.0))
+    return np.exp(low + (high - low) * 0.5 * (chebpts1(ORDER) + 1.0))
 
 
 def _memory_unit(schedule: Schedule, origin: float) -> float:

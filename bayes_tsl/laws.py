@@ -34,7 +34,7 @@ class Path(NamedTuple):
     Attributes:
         u: log progress since the origin (step).
         relative_lr: learning rate over its peak (step).
-        lag: Chebyshev coefficients of the lagged relative learning rate (step, power, memory).
+        lag: the lagged relative learning rate, as a polynomial in log memory and log power (step, memory, power).
     """
 
     u: np.ndarray
@@ -80,22 +80,19 @@ def heat_shape(path: Path, *, power: ArrayLike, memory: ArrayLike, fast: ArrayLi
     """How hot each step is, between 0 (annealed) and 1 (at peak): ``fast r^p + (1 - fast) lag(r^p)``.  (step)
 
     The lag is a first-order relaxation in lr-weighted steps whose time is ``memory`` times the schedule's whole
-    progress. It is read off a Chebyshev expansion in ``power`` and ``log memory``, exact to about 1e-4; beyond
+    progress. It is read off a polynomial in ``log power`` and ``log memory``, exact to about 1e-4; beyond
     ``POWERS`` and ``MEMORIES`` the value at the edge is used.
     """
     now = jnp.exp(power * jnp.log(jnp.maximum(path.relative_lr, 1e-12)))
-    lagged = path.lag @ chebyshev(memory, MEMORIES) @ chebyshev(power, POWERS)
+    lagged = path.lag @ monomials(power, POWERS) @ monomials(memory, MEMORIES)
     return fast * now + (1.0 - fast) * lagged
 
 
-def chebyshev(value: ArrayLike, bounds: tuple[float, float], order: int = ORDER) -> Array:
-    """Chebyshev polynomials of the first kind of ``log value``, scaled so that ``bounds`` is the interval (order)."""
+def monomials(value: ArrayLike, bounds: tuple[float, float]) -> Array:
+    """Powers ``1, x, x^2, ...`` of ``log value``, scaled so that ``bounds`` is the interval from -1 to 1 (order)."""
     low, high = np.log(bounds[0]), np.log(bounds[1])
     x = jnp.clip(2.0 * (jnp.log(value) - low) / (high - low) - 1.0, -1.0, 1.0)
-    terms = [jnp.ones_like(x), x]
-    for _ in range(order - 2):
-        terms.append(2.0 * x * terms[-1] - terms[-2])
-    return jnp.stack(terms)
+    return x ** np.arange(ORDER)
 
 
 def drift_covariance(u: ArrayLike) -> Array:

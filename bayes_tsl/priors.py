@@ -8,7 +8,7 @@ ones, and a prior that is tight around one is wrong about the other.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import numpy as np
@@ -98,10 +98,12 @@ class Priors:
         """Priors from the text that ``to_json`` wrote."""
         return cls(**{name: Prior(**value) for name, value in json.loads(text).items()})
 
+    def typical(self, name: str, centre: np.ndarray) -> float:
+        """Median of the parameter ``name``; levels lie around ``centre`` (3)."""
+        return getattr(self, name).centre + (float(centre[LEVELS[name]]) if name in LEVELS else 0.0)
+
     def distribution(self, name: str, centre: np.ndarray) -> dist.Distribution:
         """NumPyro distribution of the parameter ``name``; levels lie around ``centre`` (3)."""
-        around = float(centre[LEVELS[name]]) if name in LEVELS else 0.0
+        around = centre[LEVELS[name]] if name in LEVELS else 0.0
         return getattr(self, name).distribution(around)
 
-
-NAMES = tuple(field.name for field in fields(Priors))

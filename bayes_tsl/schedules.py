@@ -20,6 +20,7 @@ from bayes_tsl.errors import DataError
 
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
 _LAG_CELLS = 4096
+_JUMP = 1e-6  # steps that a jump of the learning rate takes
 
 Array = NDArray[np.float64]
 
@@ -32,6 +33,7 @@ class Schedule:
         text: how it was asked for, e.g. ``cosine:peak=0.002,warmup=100,total=2500,final=0.0002``.
         steps: knots (knot), increasing.
         lrs: learning rate at the knots (knot).
+        peak: learning rate that all others are measured by: the highest, unless spliced.
         end: last step that the plan covers; infinite for a constant one.
         known: False where nobody gave a schedule and a constant one stands in.
     """
@@ -39,13 +41,9 @@ class Schedule:
     text: str
     steps: Array = field(repr=False)
     lrs: Array = field(repr=False)
+    peak: float
     end: float
     known: bool = True
-
-    @property
-    def peak(self) -> float:
-        """Highest learning rate."""
-        return float(self.lrs.max())
 
     @property
     def warmup(self) -> float:
@@ -145,7 +143,7 @@ def wsd(
 
 def unknown() -> Schedule:
     """Stands in where nobody said what the learning rate is: constant, and marked as not known."""
-    return Schedule("unknown, treated as constant", np.array([0.0, 1.0]), np.ones(2), np.inf, known=False)
+    return Schedule("unknown, treated as constant", np.array([0.0, 1.0]), np.ones(2), 1.0, np.inf, known=False)
 
 
 def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
@@ -174,7 +172,24 @@ def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
         slope = max(float(lrs[1] - lrs[0]) / float(steps[1] - steps[0]), 0.0)
         steps, lrs = np.insert(steps, 0, 0.0), np.insert(lrs, 0, max(lrs[0] - slope * steps[0], 0.0))
     keep = _corners(steps, lrs)
-    return Schedule(f"table of {len(frame)} rows", steps[keep], lrs[keep], float(steps[-1]))
+    return Schedule(f"table of {len(frame)} rows", steps[keep], lrs[keep], float(lrs.max()), float(steps[-1]))
+
+
+def splice(past: Schedule, future: Schedule, *, at: float) -> Schedule:
+    """``past`` up to the step ``at``, then ``future``; measured by the peak of ``past``, whose coefficients were fitted.
+
+    Raises:
+        DataError: one of them is unknown, or ``past`` ends before ``at``.
+    """
+    for name, schedule in (("past schedule", past), ("future schedule", future)):
+        require(schedule.known, name, "be known", "unknown", cure="Pass schedule= to fit, and again to forecast.")
+    past.require_reaches(at)
+    before, after = past.steps < at, future.steps > at
+    steps = np.concatenate([past.steps[before], [at, at + _JUMP], future.steps[after]])
+    lrs = np.concatenate([past.lrs[before], past.lr([at]), future.lr([at + _JUMP]), future.lrs[after]])
+    fresh = np.append(True, np.diff(steps) > 0)
+    text = f"{past.text} until {show(at)}, then {future.text}"
+    return Schedule(text, steps[fresh], lrs[fresh], past.peak, future.end)
 
 
 def parse(spec: str) -> Schedule:
@@ -209,7 +224,7 @@ def _planned(name: str, asked: dict[str, float | str], steps: ArrayLike, lrs: Ar
     heights = np.concatenate([start[1], np.asarray(lrs, float)])
     fresh = np.append(True, np.diff(knots) > 0)
     arguments = ",".join(f"{key}={value if isinstance(value, str) else f'{value:.10g}'}" for key, value in asked.items())
-    return Schedule(f"{name}:{arguments}", knots[fresh], heights[fresh], float(asked["total"]))
+    return Schedule(f"{name}:{arguments}", knots[fresh], heights[fresh], peak, float(asked["total"]))
 
 
 def _corners(steps: Array, lrs: Array) -> NDArray[np.bool_]:

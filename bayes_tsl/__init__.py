@@ -1,0 +1,38 @@
+"""Forecast the test loss of a language-model training run, with honest intervals."""
+
+from importlib.metadata import version
+
+from bayes_tsl import datasets, laws, priors, schedules
+from bayes_tsl.data import LossTable, read_losses
+from bayes_tsl.diagnostics import Diagnostics
+from bayes_tsl.errors import ConvergenceError, DataError, Notice
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.inference import Fit, fit, load_fit
+from bayes_tsl.plotting import plot_coefficients, plot_forecast
+from bayes_tsl.predict import forecast
+from bayes_tsl.priors import Priors
+from bayes_tsl.schedules import Schedule
+
+__version__ = version("bayes_tsl")
+
+__all__ = [
+    "ConvergenceError",
+    "DataError",
+    "Diagnostics",
+    "Fit",
+    "Forecast",
+    "LossTable",
+    "Notice",
+    "Priors",
+    "Schedule",
+    "datasets",
+    "fit",
+    "forecast",
+    "laws",
+    "load_fit",
+    "plot_coefficients",
+    "plot_forecast",
+    "priors",
+    "read_losses",
+    "schedules",
+]

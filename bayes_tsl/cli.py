@@ -1,0 +1,213 @@
+"""The command line: reads files, calls the library, writes files. Exit codes: 0 done, 2 bad input, 3 not converged."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+
+from bayes_tsl import schedules
+from bayes_tsl._checks import require
+from bayes_tsl._files import whole_file
+from bayes_tsl._types import DRAWS
+from bayes_tsl.data import LossTable, read_losses, read_table
+from bayes_tsl.errors import DataError, Notice
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.inference import Fit, fit
+from bayes_tsl.plotting import plot_forecast
+from bayes_tsl.predict import forecast
+from bayes_tsl.schedules import Schedule
+
+DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3
+_MOST_STEPS = 50
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; whatever the user got wrong is one line on stderr."""
+    try:
+        sys.exit(cli.main(arguments, prog_name="bayes-tsl", standalone_mode=False) or DONE)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(BAD_INPUT)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (DataError, OSError) as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped; nothing was written.", err=True)
+        sys.exit(130)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bayes_tsl")
+def cli() -> None:
+    """Where is this training run going, and how sure are we?"""
+
+
+@cli.command("forecast", no_args_is_help=True)
+@click.argument("losses", type=click.Path(path_type=Path))
+@click.option("--schedule", help="CSV with columns step, lr [, run]; or a spec as below; or 'column' to take lr of LOSSES.")
+@click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES.")
+@click.option("--steps", metavar="A,B,C", help="Steps to forecast.")
+@click.option("--to", type=float, metavar="STEP", help="Forecast up to this step, as often as LOSSES has checkpoints.")
+@click.option("--run", help="Which run, if LOSSES has several.")
+@click.option("--test-set", help="Which test set, if LOSSES has several.")
+@click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls below this.")
+@click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
+def forecast_command(losses: Path, out: Path, **options: Any) -> int:
+    """Forecast the test loss of a run from its checkpoints so far.
+
+    LOSSES is a csv, csv.gz or parquet file with columns step, loss [, run, test_set, position, tokens, lr, loss_se].
+    Writes forecast.csv, summary.json, fit.nc and forecast.png to the folder --out.
+
+    \b
+    Example:
+      bayes-tsl forecast losses.csv --until 1250 --to 2500 --out out \\
+        --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
+    """
+    require(0 < options["prob"] < 1, "--prob", "lie between 0 and 1", options["prob"], cure="0.9 is a 90 % interval.")
+    with _notices_aloud():
+        table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
+        schedule = _schedule(options["schedule"], table, options["run"])
+        past = table if options["until"] is None else table.until(options["until"])
+        steps = _steps(options["steps"], options["to"], past)
+        schedule.require_reaches(steps[-1])
+        out.mkdir(parents=True, exist_ok=True)
+        posterior = fit(past, schedule=schedule, seed=options["seed"], throw=False)
+        ahead = forecast(posterior, steps=steps, seed=options["seed"])
+    later = table.mean_losses()
+    later = later[later.index > posterior.origin]
+    frame = ahead.to_frame(prob=options["prob"])
+    _write(out, posterior, ahead, frame, later, options["target"])
+    shown = frame[["step", "mean", "lower", "upper"]].merge(later.rename("observed"), on="step", how="left")
+    click.echo(_format(shown))
+    click.echo(f"{posterior.diagnostics.verdict}")
+    click.echo(f"wrote {', '.join(str(out / name) for name in ('forecast.csv', 'summary.json', 'fit.nc', 'forecast.png'))}")
+    return DONE if posterior.converged else NOT_CONVERGED
+
+
+def _fail(message: str) -> None:
+    click.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(BAD_INPUT)
+
+
+@contextmanager
+def _notices_aloud() -> Iterator[None]:
+    """Notices as plain lines on stderr."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            click.echo(f"note: {message}", err=True)
+        else:
+            usual(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield
+
+
+def _schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
+    if text is None:
+        return schedules.unknown()
+    if text == "column":
+        return schedules.from_frame(table.frame.dropna(subset="lr"), source="column lr")
+    if not text.endswith((".csv", ".csv.gz", ".parquet")):
+        return schedules.parse(text)
+    frame = read_table(text)
+    if "run" in frame:
+        name = run or table.runs[0]
+        rows = frame[frame["run"].astype(str) == name]
+        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", sorted(set(frame["run"].astype(str))))
+        frame = rows
+    return schedules.from_frame(frame, source=Path(text).name)
+
+
+def _steps(steps: str | None, to: float | None, past: LossTable) -> np.ndarray:
+    """Steps to forecast, increasing."""
+    require((steps is None) != (to is None), "one of --steps and --to", "be given", "neither" if steps is None else "both")
+    if steps is not None:
+        try:
+            return np.unique([float(item) for item in steps.split(",")])
+        except ValueError:
+            raise DataError(f"--steps must be numbers with commas between; got {steps!r}. Write e.g. 1500,2000.") from None
+    assert to is not None
+    origin = float(past.steps[-1])
+    require(to > origin, "--to", f"lie after the origin {origin:g}", to, cure="Lower --until.")
+    spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
+    count = min(max(round((to - origin) / spacing), 1), _MOST_STEPS)
+    return np.linspace(origin, to, count + 1)[1:]
+
+
+def _write(
+    out: Path, posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None
+) -> None:
+    from matplotlib.figure import Figure
+
+    with whole_file(out / "forecast.csv") as path:
+        frame.to_csv(path, index=False)
+    with whole_file(out / "summary.json") as path:
+        path.write_text(json.dumps(_summary(posterior, ahead, frame, later, target), indent=2) + "\n")
+    posterior.save(out / "fit.nc")
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    shown = later[later.index <= ahead.steps[-1]]
+    plot_forecast(ahead, observed=shown if len(shown) else None, target=target, ax=figure.subplots())
+    with whole_file(out / "forecast.png") as path:
+        figure.savefig(path, dpi=150)
+
+
+def _summary(
+    posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None
+) -> dict[str, Any]:
+    diagnostics = posterior.diagnostics
+    summary = {
+        "run": ahead.run,
+        "test_set": ahead.test_set,
+        "origin": ahead.origin,
+        "schedule": posterior.schedule.text,
+        "schedule_known": posterior.schedule.known,
+        "last": frame.drop(columns="run").iloc[-1].to_dict(),
+        "converged": posterior.converged,
+        "verdict": diagnostics.verdict,
+        "max_r_hat": float(diagnostics.table["r_hat"].max()),
+        "min_ess": float(diagnostics.table[["ess_bulk", "ess_tail"]].min(axis=None)),
+        "divergences": diagnostics.divergences,
+        "notices": list(ahead.notices),
+        "seed": int(posterior.data.attrs["seed"]),
+        "versions": json.loads(posterior.data.attrs["versions"]),
+    }
+    seen = frame.merge(later.rename("observed"), on="step")
+    if len(seen):
+        inside = seen["observed"].between(seen["lower"], seen["upper"])
+        error = float(seen["mean"].iloc[-1] - seen["observed"].iloc[-1])
+        summary["against_observed"] = {"steps": len(seen), "inside": int(inside.sum()), "error_at_last": error}
+    if target is not None:
+        times = ahead.time_to(target)
+        chances = ahead.prob_below(target)
+        reached = times.where(np.isfinite(times))
+        summary["target"] = {
+            "loss": target,
+            "prob_below_at_last": float(chances[-1]),
+            "prob_not_reached": float(np.isinf(times).mean()),
+            "median_step_where_reached": _number(reached.median(DRAWS).item()),
+        }
+    return summary
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _format(table: pd.DataFrame) -> str:
+    losses = {name: "{:.4f}".format for name in table.columns if name != "step"}
+    return table.to_string(index=False, formatters={"step": "{:g}".format, **losses}, na_rep="-")

@@ -1,0 +1,114 @@
+"""Did the chains agree, and have they said enough? Checked after every fit, in words a user can act on.
+
+Limits are those of Vehtari et al. (Bayesian Analysis 2021, arXiv 1903.08008, section 4): R-hat at most 1.01, bulk and tail
+effective sample size of 100 per chain; BFMI after Betancourt (arXiv 1604.00695).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_tsl._types import CHAIN, DRAW
+
+MAX_RHAT = 1.01
+MIN_ESS_PER_CHAIN = 100
+MAX_DIVERGING = 0.005
+MIN_BFMI = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnostics:
+    """Convergence of one fit.
+
+    Attributes:
+        table: r_hat, ess_bulk and ess_tail of every parameter (index).
+        chains: number of chains.
+        draws: draws kept, over all chains.
+        divergences: draws whose trajectory diverged.
+        bfmi: smallest Bayesian fraction of missing information of any chain.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    chains: int
+    draws: int
+    divergences: int
+    bfmi: float
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What failed, each with the parameter and the cure; empty if nothing did."""
+        rhat, ess = self.table["r_hat"], self.table[["ess_bulk", "ess_tail"]].min(axis=1)
+        enough = MIN_ESS_PER_CHAIN * self.chains
+        worst = rhat.fillna(np.inf).idxmax()
+        fewest = ess.fillna(0.0).idxmin()
+        checks = (
+            (
+                bool((rhat <= MAX_RHAT).all()),
+                f"chains must agree (R-hat at most {MAX_RHAT}); got R-hat {rhat[worst]:.3f} for {worst!r}. "
+                "Raise num_warmup and num_draws.",
+            ),
+            (
+                bool((ess >= enough).all()),
+                f"effective sample size must reach {enough}; got {ess[fewest]:.0f} for {fewest!r}. Raise num_draws.",
+            ),
+            (
+                self.divergences <= MAX_DIVERGING * self.draws,
+                f"trajectories must not diverge; got {self.divergences} divergences in {self.draws} draws. "
+                "Raise target_accept towards 0.99.",
+            ),
+            (
+                self.bfmi >= MIN_BFMI,
+                f"BFMI must be at least {MIN_BFMI}; got {self.bfmi:.2f} for the energy. "
+                "Raise num_warmup, or narrow the prior of the parameter with the smallest effective sample size.",
+            ),
+        )
+        return tuple(problem for good, problem in checks if not good)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every check passed."""
+        return not self.problems
+
+    @property
+    def verdict(self) -> str:
+        """One line for people."""
+        worst = f"R-hat at most {self.table['r_hat'].max():.3f}"
+        fewest = f"effective sample size at least {self.table[['ess_bulk', 'ess_tail']].min(axis=None):.0f}"
+        diverged = f"{self.divergences} divergences in {self.draws} draws"
+        numbers = f"{worst}, {fewest}, {diverged}, BFMI at least {self.bfmi:.2f}"
+        return f"converged: {numbers}" if self.converged else f"NOT CONVERGED: {' '.join(self.problems)}"
+
+
+def diagnose(data: xr.DataTree) -> Diagnostics:
+    """Diagnostics of a fit's tree, over every parameter that the sampler moved."""
+    posterior, stats = data["posterior"].to_dataset(), data["sample_stats"].to_dataset()
+    sampled = posterior[[name for name in posterior if posterior[name].attrs.get("sampled")]]
+    columns = {
+        "r_hat": az.rhat(sampled),
+        "ess_bulk": az.ess(sampled, method="bulk"),
+        "ess_tail": az.ess(sampled, method="tail"),
+    }
+    return Diagnostics(
+        table=pd.DataFrame({name: _flatten(values) for name, values in columns.items()}),
+        chains=posterior.sizes[CHAIN],
+        draws=posterior.sizes[CHAIN] * posterior.sizes[DRAW],
+        divergences=int(stats["diverging"].sum()),
+        bfmi=float(np.min(az.bfmi(stats["energy"].to_numpy()))),
+    )
+
+
+def _flatten(values: xr.Dataset) -> pd.Series:
+    """One number per scalar parameter, named ``weight[200]`` where a parameter has an axis."""
+    flat = {}
+    for name, array in values.data_vars.items():
+        if array.ndim == 0:
+            flat[name] = float(array)
+        else:
+            labels = array[array.dims[0]].to_numpy()
+            flat.update({f"{name}[{label:g}]": float(value) for label, value in zip(labels, array.to_numpy())})
+    return pd.Series(flat)

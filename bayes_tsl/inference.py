@@ -1,0 +1,281 @@
+"""``fit``: from losses to a posterior, checked and frozen.
+
+A ``Fit`` is an xarray tree in the ArviZ schema and nothing else: all that a forecast needs is in it, so a saved fit forecasts
+years later what it would have forecast at once.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from bayes_tsl import schedules
+from bayes_tsl._checks import require
+from bayes_tsl._files import whole_file
+from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl.conditioning import draw_coefficients
+from bayes_tsl.data import LossTable
+from bayes_tsl.design import Clock, Design, make_design
+from bayes_tsl.diagnostics import Diagnostics, diagnose
+from bayes_tsl.errors import ConvergenceError, DataError, Notice
+from bayes_tsl.model import model, parameters
+from bayes_tsl.priors import Priors
+from bayes_tsl.sampling import Draws, sample
+from bayes_tsl.schedules import Schedule
+
+SCHEMA = "bayes_tsl fit 1"
+_PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
+_COEFFICIENTS = ("log_gap", "log_rate", "floor")
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Posterior of one run on one test set.
+
+    Attributes:
+        data: groups posterior, sample_stats, observed_data and constant_data in the ArviZ schema. Dims are chain, draw,
+            step and position; ``arviz.from_netcdf`` reads a saved one.
+    """
+
+    data: xr.DataTree
+
+    def __repr__(self) -> str:
+        return f"Fit(run={self.run!r}, test_set={self.test_set!r}, origin={self.origin:g}, {self.diagnostics.verdict})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fit) and self.data.identical(other.data)
+
+    @property
+    def run(self) -> str:
+        """Name of the run."""
+        return str(self.data.attrs["run"])
+
+    @property
+    def test_set(self) -> str:
+        """Name of the test set."""
+        return str(self.data.attrs["test_set"])
+
+    @property
+    def origin(self) -> float:
+        """Last step used to fit."""
+        return float(self.data.attrs["origin"])
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know about this fit, in words."""
+        return tuple(json.loads(self.data.attrs["notices"]))
+
+    @property
+    def priors(self) -> Priors:
+        """Priors it was made with."""
+        return Priors.from_json(self.data.attrs["priors"])
+
+    @property
+    def clock(self) -> Clock:
+        """Anchor of its time axis."""
+        return Clock(self.origin, float(self.data.attrs["memory_unit"]))
+
+    @property
+    def schedule(self) -> Schedule:
+        """Learning-rate schedule it was made with."""
+        knots, attrs = self.data["constant_data"], self.data.attrs
+        return Schedule(
+            text=str(attrs["schedule"]),
+            steps=knots["schedule_step"].to_numpy(),
+            lrs=knots["schedule_lr"].to_numpy(),
+            peak=float(attrs["schedule_peak"]),
+            end=float(attrs["schedule_end"]),
+            known=bool(attrs["schedule_known"]),
+        )
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """R-hat, effective sample sizes, divergences and BFMI."""
+        return diagnose(self.data)
+
+    @property
+    def converged(self) -> bool:
+        """Whether the chains agreed and said enough."""
+        return self.diagnostics.converged
+
+    def coefficients(self) -> xr.Dataset:
+        """Draws of gap, rate and floor at each fitted checkpoint (chain, draw, step); floor alone without positions."""
+        posterior = self.data["posterior"].to_dataset()
+        return posterior[[name for name in ("gap", "rate", "floor") if name in posterior]]
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit to a NetCDF file, whole or not at all."""
+        with whole_file(path) as beside:
+            self.data.to_netcdf(beside, engine="h5netcdf")
+
+
+def load_fit(path: str | Path) -> Fit:
+    """The fit that ``Fit.save`` wrote.
+
+    Raises:
+        DataError: there is no such file, or it is no fit of this package.
+    """
+    path = Path(path)
+    require(path.is_file(), "fit", "be a file", str(path), cure="Check the path.")
+    try:
+        with xr.open_datatree(path, engine="h5netcdf") as tree:
+            data = tree.load()
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path.name} must be a NetCDF file; got {reason}. Save it again with Fit.save.") from None
+    schema = data.attrs.get("schema", "another kind of file")
+    require(schema == SCHEMA, path.name, f"hold a {SCHEMA!r}", schema, cure="Save it again with Fit.save.")
+    return Fit(data)
+
+
+def fit(
+    losses: LossTable,
+    *,
+    schedule: Schedule | None = None,
+    priors: Priors | None = None,
+    seed: int = 0,
+    chains: int = 4,
+    num_warmup: int = 500,
+    num_draws: int = 1000,
+    target_accept: float = 0.8,
+    progress: bool = True,
+    throw: bool = True,
+) -> Fit:
+    """Posterior of the temporal scaling law of one run on one test set, by NUTS.
+
+    Args:
+        losses: one run, one test set, up to the origin; ``losses.before(step)`` cuts a table.
+        schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
+        priors: defaults suit anything from tiny to large models; replace those you know better.
+        seed: the same seed gives the same draws on the same machine.
+        chains: number of chains, at least 2.
+        num_warmup: adaptation, per chain.
+        num_draws: draws kept, per chain.
+        target_accept: acceptance that the step size aims at; raise it if trajectories diverge.
+        progress: show a bar on stderr.
+        throw: raise if the chains did not converge; else the fit says so itself (``fit.converged``).
+
+    Raises:
+        DataError: losses or schedule cannot be used.
+        ConvergenceError: carrying ``.diagnostics``, unless ``throw`` is False.
+    """
+    require(chains >= 2, "chains", "be 2 or more", chains, cure="R-hat compares chains; 4 are usual.")
+    require(min(num_warmup, num_draws) >= 10, "num_warmup and num_draws", "be 10 or more", [num_warmup, num_draws])
+    require(0 < target_accept < 1, "target_accept", "lie between 0 and 1", target_accept)
+    priors = priors or Priors()
+    schedule = schedule or schedules.unknown()
+    design, notices = make_design(losses, schedule)
+    with jax.enable_x64(True):
+        names = parameters(design)
+        start = {name: priors.typical(name, design.centre) for name in names} | {"weight": np.ones(len(design.step))}
+        draws = sample(
+            model,
+            design,
+            priors,
+            start=start,
+            dense=names,
+            seed=seed,
+            chains=chains,
+            num_warmup=num_warmup,
+            num_draws=num_draws,
+            target_accept=target_accept,
+            progress=progress,
+        )
+        coefficients = _coefficients(draws, design, seed)
+    data = xr.DataTree.from_dict(
+        {
+            "posterior": _posterior(draws, coefficients, design),
+            "sample_stats": _dataset({name: (DRAWS, values) for name, values in draws.stats.items()}, design),
+            "observed_data": _observed(design),
+            "constant_data": _constants(design, schedule),
+        }
+    )
+    data.attrs = _attributes(losses, schedule, priors, design, notices, seed)
+    result = Fit(data)
+    problems = result.diagnostics.problems
+    if problems and throw:
+        raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", result.diagnostics)
+    for notice in (*notices[len(losses.notices) :], *problems):
+        warnings.warn(notice, Notice, stacklevel=2)
+    return result
+
+
+def _coefficients(draws: Draws, design: Design, seed: int) -> dict[str, np.ndarray]:
+    shape = next(iter(draws.stats.values())).shape
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), shape)
+    drawn = jax.jit(jax.vmap(jax.vmap(lambda key, sites: draw_coefficients(key, sites, design))))(keys, draws.sites)
+    named = {name: np.asarray(values) for name, values in drawn._asdict().items()}
+    return named if design.by_position else {name: named[name] for name in ("floor", "drift")}
+
+
+def _dataset(variables: dict[str, Any], design: Design) -> xr.Dataset:
+    """Dataset with the coordinates that its dims ask for."""
+    data = xr.Dataset(variables)
+    known = {STEP: design.step, POSITION: design.position, "coefficient": list(_COEFFICIENTS)}
+    counts = {name: np.arange(size) for name, size in data.sizes.items() if name in (CHAIN, DRAW)}
+    return data.assign_coords({name: values for name, values in known.items() if name in data.dims} | counts)
+
+
+def _posterior(draws: Draws, coefficients: dict[str, np.ndarray], design: Design) -> xr.Dataset:
+    def axes(values: np.ndarray) -> tuple[str, ...]:
+        return (*DRAWS, STEP)[: values.ndim]
+
+    sampled = {name: (axes(values), values, {"sampled": 1}) for name, values in draws.sites.items()}
+    return _dataset(sampled | {name: (axes(values), values) for name, values in coefficients.items()}, design)
+
+
+def _observed(design: Design) -> xr.Dataset:
+    kinds = _COEFFICIENTS if design.by_position else _COEFFICIENTS[2:]
+    columns = dict(zip(_COEFFICIENTS, design.summary.coefficients.T))
+    estimates = {f"{name}_estimate": (STEP, columns[name]) for name in kinds}
+    return _dataset({"mean_loss": (STEP, design.mean_loss)} | estimates, design)
+
+
+def _constants(design: Design, schedule: Schedule) -> xr.Dataset:
+    summary = design.summary
+    variables: dict[str, Any] = {
+        "count": (STEP, design.count),
+        "schedule_step": ("knot", schedule.steps),
+        "schedule_lr": ("knot", schedule.lrs),
+    }
+    if design.by_position:
+        variables |= {
+            "effect": (POSITION, summary.effect),
+            "effect_scale": (POSITION, summary.effect_scale),
+            "position_noise": ((), summary.noise),
+            "estimate_covariance": ((STEP, "coefficient", "coefficient_"), summary.covariance),
+        }
+    return _dataset(variables, design)
+
+
+def _attributes(
+    losses: LossTable, schedule: Schedule, priors: Priors, design: Design, notices: tuple[str, ...], seed: int
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "run": losses.runs[0],
+        "test_set": losses.test_sets[0],
+        "origin": design.clock.origin,
+        "memory_unit": design.clock.memory_unit,
+        "schedule": schedule.text,
+        "schedule_peak": schedule.peak,
+        "schedule_end": schedule.end,
+        "schedule_known": int(schedule.known),
+        "priors": priors.to_json(),
+        "notices": json.dumps(notices),
+        "seed": seed,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inference_library": "numpyro",
+        "inference_library_version": version("numpyro"),
+        "versions": json.dumps({name: version(name) for name in _PACKAGES}),
+    }

@@ -1,0 +1,109 @@
+"""Pictures: what was seen, where it goes, and how sure that is. Every function draws on ``ax`` if it is given one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from bayes_tsl._checks import require
+from bayes_tsl._types import DRAWS, STEP
+from bayes_tsl.forecasts import Forecast, Kind
+from bayes_tsl.inference import Fit
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PROBS = (0.9, 0.5)
+_PAST, _AHEAD, _TRUTH = "#3b3b3b", "#1f6fb4", "#d1495b"
+_LABELS = {"gap": "gap [nats]", "rate": "rate [1/position]", "floor": "floor [nats]"}
+
+
+def plot_forecast(
+    ahead: Forecast, *, observed: Any = None, target: float | None = None, kind: Kind = "observed", ax: Axes | None = None
+) -> Axes:
+    """Observed past, median ahead with 50 and 90 % bands, and the origin.
+
+    Args:
+        ahead: the forecast.
+        observed: later measurements to show beside it: a pandas Series (index: step).
+        target: loss to mark with a line.
+        kind: whose bands to draw, those of the next measurements or of the expected curve.
+        ax: where to draw; a new figure by default.
+    """
+    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
+    history = ahead.history
+    ax.plot(history[STEP], history, "o", ms=3.5, color=_PAST, label="observed")
+    draws = ahead.observed if kind == "observed" else ahead.expected
+    _bands(ax, draws, last=float(history[-1]), origin=ahead.origin)
+    if observed is not None:
+        ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, mfc="white", color=_TRUTH, label="observed later")
+    if target is not None:
+        ax.axhline(target, lw=1.0, ls="--", color=_PAST, label=f"target {target:g}")
+    _mark_origin(ax, ahead.origin)
+    ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """Coefficients of the position law over steps: estimates of the past, posterior bands, and the forecast.
+
+    Args:
+        fit: whose coefficients to draw.
+        ahead: a forecast of it, to draw onwards.
+        ax: one axes per coefficient (gap, rate, floor; floor alone without positions); a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes.
+    """
+    past = fit.coefficients()
+    names = list(past.data_vars)
+    axes = _axes(len(names), (4.2 * len(names), 3.6)) if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
+    require(len(axes) == len(names), "ax", f"hold {len(names)} axes, for {', '.join(map(str, names))}", len(axes))
+    for name, panel in zip(names, axes):
+        estimate = _estimate(fit, str(name))
+        panel.plot(estimate[STEP], estimate, "o", ms=3.5, color=_PAST, label="estimate")
+        _bands(panel, past[name])
+        if ahead is not None:
+            _bands(panel, ahead.coefficients[name], color=_TRUTH)
+        _mark_origin(panel, fit.origin)
+        panel.set(xlabel="step", title=_LABELS[str(name)])
+    return axes
+
+
+def _estimate(fit: Fit, name: str) -> xr.DataArray:
+    seen = fit.data["observed_data"].to_dataset()
+    return seen["floor_estimate"] if name == "floor" else np.exp(seen[f"log_{name}_estimate"])
+
+
+def _bands(
+    ax: Axes, draws: xr.DataArray, *, last: float | None = None, origin: float | None = None, color: str = _AHEAD
+) -> None:
+    """Median and central bands, drawn on from the last point seen where there is one."""
+    steps = draws[STEP].to_numpy()
+    join = last is not None and origin is not None
+
+    def line(q: float) -> np.ndarray:
+        values = draws.quantile(q, dim=DRAWS).to_numpy()
+        return np.insert(values, 0, last) if join else values
+
+    x = np.insert(steps, 0, origin) if join else steps
+    for prob in PROBS:
+        tail = 0.5 * (1.0 - prob)
+        ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=0.22, lw=0, label=f"{prob:.0%}")
+    ax.plot(x, line(0.5), color=color, lw=1.8, label="median")
+
+
+def _mark_origin(ax: Axes, origin: float) -> None:
+    ax.axvline(origin, color=_PAST, lw=0.8, ls=":")
+    ax.annotate("origin", (origin, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points", fontsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _axes(count: int, size: tuple[float, float]) -> list[Axes]:
+    import matplotlib.pyplot as plt
+
+    return list(np.atleast_1d(plt.subplots(1, count, figsize=size, layout="constrained")[1]))

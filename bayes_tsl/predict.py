@@ -1,0 +1,167 @@
+"""From a fit to a forecast: the laws at later steps, drift drawn onwards from the origin, and the noise of a measurement.
+
+Given level and slope at the origin, drift ahead is independent of drift behind, so nothing is refitted:
+
+    expected = mean_i [floor + gap / (1 + rate i)]       coefficients at their laws, the floor with drift
+    observed = the same, with one checkpoint's own noise on every coefficient and on every position
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from bayes_tsl import schedules
+from bayes_tsl._checks import require, show
+from bayes_tsl._types import CHAIN, DRAW, POSITION, STEP
+from bayes_tsl.design import make_path
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.inference import Fit
+from bayes_tsl.model import TAIL, Trend, trend
+from bayes_tsl.schedules import Schedule
+
+Array = NDArray[np.float64]
+
+_RATE_GRID = 1024
+
+
+class _Positions(NamedTuple):
+    """What a fit knows of single positions (position); all empty where it saw the mean alone."""
+
+    at: Array
+    effect: Array
+    effect_scale: Array
+    noise: float
+
+
+def forecast(
+    fit: Fit,
+    *,
+    steps: ArrayLike,
+    schedule: Schedule | None = None,
+    positions: Sequence[float] = (),
+    seed: int = 0,
+) -> Forecast:
+    """Test loss at steps after the origin; the posterior is read, never refitted.
+
+    Args:
+        fit: what the past says.
+        steps: later steps, in any order (step).
+        schedule: another plan for the steps after the origin; by default the one that was fitted.
+        positions: token positions whose loss to draw as well; any of those fitted.
+        seed: of the drift and noise ahead.
+
+    Raises:
+        DataError: a step that is not later, a schedule that ends too early, or a position that was not fitted.
+    """
+    ahead = _later_steps(steps, fit.origin)
+    plan = fit.schedule if schedule is None else schedules.splice(fit.schedule, schedule, at=fit.origin)
+    plan.require_reaches(float(ahead[-1]))
+    known = _known_positions(fit)
+    chosen = _choose(known, positions)
+    rng = np.random.default_rng(seed)
+    posterior = fit.data["posterior"].to_dataset()
+    sites = {name: values.to_numpy() for name, values in posterior.items() if values.ndim == 2}
+    path = make_path(np.append(ahead, fit.origin), plan, fit.clock)
+    with jax.enable_x64(True):
+        law = jax.tree.map(np.asarray, jax.jit(jax.vmap(jax.vmap(lambda site: trend(path, site))))(sites))
+    drift = sites["drift_scale"][..., None] * _draw_drift(rng, path.u[:-1], sites["drift_scale"].shape)
+    expected = law._replace(floor=law.floor + drift)
+    observed = _with_noise(rng, expected, sites)
+    coords = {CHAIN: posterior[CHAIN], DRAW: posterior[DRAW], STEP: ahead}
+    dims = (CHAIN, DRAW, STEP)
+    measured = _mean_loss(observed, known) + known.noise / np.sqrt(max(len(known.at), 1)) * rng.standard_normal(drift.shape)
+    coefficients = {"gap": np.exp(expected.log_gap), "rate": np.exp(expected.log_rate), "floor": expected.floor}
+    names = coefficients if len(known.at) else ["floor"]
+    return Forecast(
+        run=fit.run,
+        test_set=fit.test_set,
+        origin=fit.origin,
+        expected=xr.DataArray(_mean_loss(expected, known), coords, dims, name="expected"),
+        observed=xr.DataArray(measured, coords, dims, name="observed"),
+        history=fit.data["observed_data"]["mean_loss"],
+        notices=fit.notices + fit.diagnostics.problems,
+        coefficients=xr.Dataset({name: (dims, coefficients[name]) for name in names}, coords),
+        positions=xr.DataArray(
+            _position_losses(rng, observed, chosen), {**coords, POSITION: chosen.at}, (*dims, POSITION), name="observed"
+        )
+        if len(chosen.at)
+        else None,
+    )
+
+
+def _later_steps(steps: ArrayLike, origin: float) -> Array:
+    ahead = np.unique(np.asarray(steps, float))
+    require(ahead.size > 0, "steps", "name at least one step", "none")
+    require(np.isfinite(ahead).all(), "steps", "be finite", ahead)
+    cure = "Use Fit.coefficients() for the past."
+    require(ahead[0] > origin, "steps", f"lie after the origin {show(origin)}", ahead[ahead <= origin], cure=cure)
+    return ahead
+
+
+def _known_positions(fit: Fit) -> _Positions:
+    constants = fit.data["constant_data"].to_dataset()
+    if POSITION not in constants.dims:
+        return _Positions(np.array([]), np.array([]), np.array([]), 0.0)
+    at, effect, scale = (constants[name].to_numpy() for name in (POSITION, "effect", "effect_scale"))
+    return _Positions(at, effect, scale, float(constants["position_noise"]))
+
+
+def _choose(known: _Positions, positions: Sequence[float]) -> _Positions:
+    wanted = np.unique(np.asarray(positions, float))
+    strange = np.setdiff1d(wanted, known.at)
+    cure = f"It was fitted to {show(known.at)}." if len(known.at) else "The fit has seen mean losses only."
+    require(strange.size == 0, "positions", "be among those fitted", strange, cure=cure)
+    at = np.searchsorted(known.at, wanted)
+    return _Positions(wanted, known.effect[at], known.effect_scale[at], known.noise)
+
+
+def _draw_drift(rng: np.random.Generator, u: Array, shape: tuple[int, ...]) -> Array:
+    """Integrated Wiener process of unit scale from rest at ``u = 0``, by its exact increments (..., step)."""
+    value, speed, drawn = np.zeros(shape), np.zeros(shape), []
+    for width in np.diff(u, prepend=0.0):
+        kick, shift = rng.standard_normal((2, *shape))
+        value = value + speed * width + width**1.5 * (0.5 * kick + shift / np.sqrt(12.0))
+        speed = speed + np.sqrt(width) * kick
+        drawn.append(value)
+    return np.stack(drawn, axis=-1)
+
+
+def _with_noise(rng: np.random.Generator, curve: Trend, sites: dict[str, Array]) -> Trend:
+    """Each checkpoint with noise of its own, as the model has it (chain, draw, step)."""
+    shape, zero = curve.floor.shape, np.zeros_like(sites["noise_scale"])
+
+    def scale(name: str) -> Array:
+        return sites.get(name, zero)[..., None]
+
+    return Trend(
+        curve.log_gap + scale("gap_noise") * rng.standard_normal(shape),
+        curve.log_rate + scale("rate_noise") * rng.standard_normal(shape),
+        curve.floor + scale("noise_scale") * rng.standard_t(TAIL, shape),
+    )
+
+
+def _mean_loss(curve: Trend, known: _Positions) -> Array:
+    """Mean loss over positions (chain, draw, step); their effects average to zero.
+
+    The mean of ``1 / (1 + rate i)`` is read off a grid in log rate, so that cost does not grow with context length.
+    """
+    if not len(known.at):
+        return curve.floor
+    grid = np.linspace(curve.log_rate.min() - 1e-3, curve.log_rate.max() + 1e-3, _RATE_GRID)
+    shape = (1.0 / (1.0 + np.exp(grid)[:, None] * known.at)).mean(axis=1)
+    return curve.floor + np.exp(curve.log_gap) * np.interp(curve.log_rate, grid, shape)
+
+
+def _position_losses(rng: np.random.Generator, curve: Trend, chosen: _Positions) -> Array:
+    """Loss measured at each chosen position (chain, draw, step, position)."""
+    shape = curve.floor.shape
+    gap, rate, floor = (part[..., None] for part in (np.exp(curve.log_gap), np.exp(curve.log_rate), curve.floor))
+    law = floor + gap / (1.0 + rate * chosen.at)
+    effect = chosen.effect + chosen.effect_scale * rng.standard_normal((*shape[:2], 1, len(chosen.at)))
+    return law + effect + chosen.noise * rng.standard_normal((*shape, len(chosen.at)))

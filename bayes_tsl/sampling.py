@@ -1,0 +1,178 @@
+"""NUTS on one model: from a design and priors to draws of every sample site.
+
+Global parameters share a dense mass matrix, the weights a diagonal one. Chains start from the mode, spread as its curvature
+says, with that curvature as first mass matrix: warm-up then has little left to learn. Chains run in threads, each on one
+compiled transition, and stop at every block of transitions to show progress, so that an interrupt takes effect at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from numpy.typing import NDArray
+from numpyro import handlers
+from numpyro.distributions import biject_to
+from numpyro.infer import NUTS
+from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
+from scipy.optimize import minimize
+from tqdm import tqdm
+
+Model = Callable[..., None]
+Values = dict[str, Any]
+Array = NDArray[np.float64]
+
+_BLOCK = 25  # transitions between two looks at the clock
+_MODE_STEPS = 500
+
+
+class Draws(NamedTuple):
+    """What the chains brought back.
+
+    Attributes:
+        sites: every latent site (chain, draw, ...).
+        stats: sampler statistics under their ArviZ names (chain, draw).
+    """
+
+    sites: dict[str, Array]
+    stats: dict[str, Array]
+
+
+class _Mode(NamedTuple):
+    """Mode of the posterior in unconstrained space, and its covariance there (parameter), (parameter, parameter)."""
+
+    at: Array
+    covariance: Array
+    unravel: Callable[[Any], Values]
+
+
+def sample(
+    model: Model,
+    *args: Any,
+    start: Values,
+    dense: list[str],
+    seed: int,
+    chains: int,
+    num_warmup: int,
+    num_draws: int,
+    target_accept: float,
+    progress: bool,
+) -> Draws:
+    """Draw from the posterior of ``model(*args)``.  Call inside ``jax.enable_x64(True)``.
+
+    Args:
+        model: a NumPyro model.
+        args: its arguments.
+        start: a value for every latent site, where the search for the mode begins.
+        dense: sites that share a dense mass matrix.
+        seed: the same seed gives the same draws on the same machine.
+        chains: number of chains; as many threads as cores are used.
+        num_warmup: transitions that adapt the sampler and are thrown away, per chain.
+        num_draws: transitions kept, per chain.
+        target_accept: acceptance that the step size aims at; higher is slower and safer.
+        progress: show a bar on stderr.
+    """
+    unconstrained = _unconstrain(model, args, start)
+
+    def potential(values: Values) -> Any:
+        return potential_energy(model, args, {}, values)
+
+    flat, unravel = ravel_pytree(unconstrained)
+    value_and_grad = jax.jit(jax.value_and_grad(lambda x: potential(unravel(x))))
+    mode = _find_mode(value_and_grad, np.asarray(flat), unravel)
+    names = sorted(dense)
+    kernel = NUTS(
+        potential_fn=potential,
+        dense_mass=[tuple(names)],
+        inverse_mass_matrix=_mass_blocks(mode, names),
+        target_accept_prob=target_accept,
+    )
+    keys = jax.random.split(jax.random.key(seed), chains)
+    spread = np.random.default_rng(seed).standard_normal((chains, len(mode.at)))
+    points = mode.at + spread @ np.linalg.cholesky(mode.covariance).T
+    states = [_start_chain(kernel, key, num_warmup, point, value_and_grad, unravel) for key, point in zip(keys, points)]
+    traces = _run(kernel, states, num_warmup, num_draws, progress)
+    values, stats = jax.tree.map(lambda *parts: np.stack(parts), *traces)
+    constrain = jax.jit(jax.vmap(jax.vmap(lambda z: constrain_fn(model, args, {}, z))))
+    return Draws({name: np.asarray(value) for name, value in constrain(values).items()}, stats)
+
+
+def _unconstrain(model: Model, args: tuple[Any, ...], start: Values) -> Values:
+    """Starting values on the real line; supports are read off a trace that computes nothing."""
+    with handlers.trace() as trace, handlers.substitute(data=start), handlers.seed(rng_seed=0):
+        jax.eval_shape(lambda: model(*args))
+    return {name: biject_to(trace[name]["fn"].support).inv(jnp.asarray(value)) for name, value in start.items()}
+
+
+def _find_mode(value_and_grad: Callable[..., Any], flat: Array, unravel: Callable[[Any], Values]) -> _Mode:
+    """Mode and curvature by BFGS; where that ends in nothing finite, the start and the identity."""
+    found = minimize(
+        lambda x: tuple(np.asarray(part) for part in value_and_grad(x)),
+        flat,
+        jac=True,
+        method="BFGS",
+        options={"maxiter": _MODE_STEPS},
+    )
+    covariance = 0.5 * (found.hess_inv + found.hess_inv.T)
+    scale, axes = np.linalg.eigh(np.nan_to_num(covariance))
+    if not np.isfinite(found.x).all() or scale[-1] <= 0:
+        return _Mode(flat, np.eye(len(flat)), unravel)
+    return _Mode(found.x, (axes * np.maximum(scale, 1e-9 * scale[-1])) @ axes.T, unravel)
+
+
+def _mass_blocks(mode: _Mode, dense: list[str]) -> dict[tuple[str, ...], Array]:
+    """First inverse mass matrix: one block for ``dense``, a diagonal for every other site."""
+    index = mode.unravel(jnp.arange(len(mode.at), dtype=float))
+    where = {name: np.asarray(place).astype(int).ravel() for name, place in index.items()}
+    block = np.concatenate([where[name] for name in dense])
+    diagonals = {(name,): np.diag(mode.covariance)[where[name]] for name in where if name not in dense}
+    return {tuple(dense): mode.covariance[np.ix_(block, block)], **diagonals}
+
+
+def _start_chain(
+    kernel: NUTS, key: Any, num_warmup: int, point: Array, value_and_grad: Callable[..., Any], unravel: Any
+) -> Any:
+    value, slope = value_and_grad(point)
+    return kernel.init(key, num_warmup, ParamInfo(unravel(jnp.asarray(point)), value, unravel(slope)), (), {})
+
+
+def _run(kernel: NUTS, states: list[Any], num_warmup: int, num_draws: int, progress: bool) -> list[Any]:
+    """Run all chains; one (sites, stats) per chain, warm-up dropped."""
+
+    def transition(state: Any, _: None) -> tuple[Any, Any]:
+        state = kernel.sample(state, (), {})
+        return state, (state.z, _statistics(state))
+
+    block = jax.jit(lambda state: lax.scan(transition, state, None, length=_BLOCK)).lower(states[0]).compile()
+    total = num_warmup + num_draws
+    with tqdm(total=total * len(states), desc="sampling", unit="draw", disable=not progress) as bar:
+
+        def chain(state: Any) -> Any:
+            blocks = []
+            with jax.enable_x64(True):  # a setting of each thread
+                for done in range(0, total, _BLOCK):
+                    state, drawn = block(state)
+                    blocks.append(jax.tree.map(np.asarray, drawn))
+                    bar.update(min(_BLOCK, total - done))
+            return jax.tree.map(lambda *parts: np.concatenate(parts)[num_warmup:total], *blocks)
+
+        with ThreadPoolExecutor(min(len(states), os.cpu_count() or 1)) as pool:
+            return list(pool.map(chain, states))
+
+
+def _statistics(state: Any) -> Values:
+    return {
+        "diverging": state.diverging,
+        "energy": state.energy,
+        "lp": -state.potential_energy,
+        "n_steps": state.num_steps,
+        "acceptance_rate": state.accept_prob,
+        "step_size": state.adapt_state.step_size,
+    }
