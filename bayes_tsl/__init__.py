@@ -12,6 +12,7 @@ from bayes_tsl.plotting import plot_coefficients, plot_forecast
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
 from bayes_tsl.schedules import Schedule
+from bayes_tsl.simulate import Simulation, simulate
 
 __version__ = version("bayes_tsl")
 
@@ -25,6 +26,7 @@ __all__ = [
     "Notice",
     "Priors",
     "Schedule",
+    "Simulation",
     "datasets",
     "fit",
     "forecast",
@@ -35,4 +37,5 @@ __all__ = [
     "priors",
     "read_losses",
     "schedules",
+    "simulate",
 ]

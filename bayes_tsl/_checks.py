@@ -31,9 +31,7 @@ def show(value: Any) -> str:
     return str(value)
 
 
-def require_number(
-    value: Any, name: str, *, low: float = -np.inf, high: float = np.inf, cure: str = ""
-) -> None:
+def require_number(value: Any, name: str, *, low: float = -np.inf, high: float = np.inf, cure: str = "") -> None:
     """Raise ``DataError`` unless ``value`` is a number strictly between ``low`` and ``high``."""
     rule = f"be a number above {low:g}" if np.isinf(high) else f"lie between {low:g} and {high:g}"
     number = isinstance(value, int | float | np.integer | np.floating)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require
+from bayes_tsl._checks import require, require_number
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import DRAWS
 from bayes_tsl.data import LossTable, read_losses, read_table
@@ -75,7 +75,9 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
       bayes-tsl forecast losses.csv --until 1250 --to 2500 --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """
-    require(0 < options["prob"] < 1, "--prob", "lie between 0 and 1", options["prob"], cure="0.9 is a 90 % interval.")
+    require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+    if options["target"] is not None:
+        require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
     with _notices_aloud():
         table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
         schedule = _schedule(options["schedule"], table, options["run"])
@@ -136,22 +138,25 @@ def _schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
 def _steps(steps: str | None, to: float | None, past: LossTable) -> np.ndarray:
     """Steps to forecast, increasing."""
     require((steps is None) != (to is None), "one of --steps and --to", "be given", "neither" if steps is None else "both")
-    if steps is not None:
-        try:
-            return np.unique([float(item) for item in steps.split(",")])
-        except ValueError:
-            raise DataError(f"--steps must be numbers with commas between; got {steps!r}. Write e.g. 1500,2000.") from None
-    assert to is not None
     origin = float(past.steps[-1])
-    require(to > origin, "--to", f"lie after the origin {origin:g}", to, cure="Lower --until.")
+    asked = _numbers(steps) if steps is not None else np.array([to], float)
+    name = "--to" if steps is None else "--steps"
+    require(asked[0] > origin, name, f"lie after the origin {origin:g}", asked[asked <= origin], cure="Lower --until.")
+    if to is None:
+        return asked
     spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
     count = min(max(round((to - origin) / spacing), 1), _MOST_STEPS)
     return np.linspace(origin, to, count + 1)[1:]
 
 
-def _write(
-    out: Path, posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None
-) -> None:
+def _numbers(text: str) -> np.ndarray:
+    try:
+        return np.unique([float(item) for item in text.split(",")])
+    except ValueError:
+        raise DataError(f"--steps must be numbers with commas between; got {text!r}. Write e.g. 1500,2000.") from None
+
+
+def _write(out: Path, posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None) -> None:
     from matplotlib.figure import Figure
 
     with whole_file(out / "forecast.csv") as path:
@@ -166,9 +171,7 @@ def _write(
         figure.savefig(path, dpi=150)
 
 
-def _summary(
-    posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None
-) -> dict[str, Any]:
+def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None) -> dict[str, Any]:
     diagnostics = posterior.diagnostics
     summary = {
         "run": ahead.run,

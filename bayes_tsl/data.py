@@ -7,18 +7,25 @@ positions. Whatever is wrong with a log is found here, once, and nothing below l
 from __future__ import annotations
 
 import warnings
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from bayes_tsl._checks import require, require_choice, require_number, show
+from bayes_tsl._checks import require, require_choice, show
 from bayes_tsl.errors import DataError, Notice
 
 COLUMNS = ("run", "test_set", "step", "position", "loss", "tokens", "lr", "loss_se")
 KEY = ["run", "test_set", "step", "position"]
-_READERS = {".csv": pd.read_csv, ".csv.gz": pd.read_csv, ".parquet": pd.read_parquet}
+Rows = NDArray[np.bool_]
+_read_csv = partial(pd.read_csv, index_col=False)
+_READERS = {".csv": _read_csv, ".csv.gz": _read_csv, ".parquet": pd.read_parquet}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +57,11 @@ class LossTable:
         require(isinstance(frame, pd.DataFrame), source, "be a pandas DataFrame", type(frame).__name__)
         missing = [name for name in ("step", "loss") if name not in frame.columns]
         require(not missing, source, "have columns step and loss", frame.columns, cure=f"Add {show(missing)}.")
-        require(len(frame) > 0, source, "have at least one row", "none", cure="Check that the log was written.")
+        require(len(frame) > 0, source, "have at least one row", [], cure="Check that the log was written.")
         table = pd.DataFrame({name: _column(frame, name, source) for name in COLUMNS}, index=frame.index)
         for name, rule, bad in _faults(table):
             _require_rows(~bad, frame, table, name, rule, source)
-        table, notices = _merge_duplicates(table, source)
-        table = table.sort_values(KEY, kind="stable", ignore_index=True)
+        table, notices = _merge_duplicates(table.sort_values(by=list(COLUMNS), ignore_index=True), source)
         _check_curves(table, source)
         for notice in notices:
             warnings.warn(notice, Notice, stacklevel=2)
@@ -74,7 +80,7 @@ class LossTable:
     @property
     def steps(self) -> np.ndarray:
         """Steps at which anything was measured, increasing (step)."""
-        return np.unique(self.frame["step"].to_numpy())
+        return np.unique(self._step)
 
     @property
     def by_position(self) -> bool:
@@ -91,20 +97,20 @@ class LossTable:
         for column, value, known in (("run", run, self.runs), ("test_set", test_set, self.test_sets)):
             if value is not None:
                 require_choice(value, column, known, cure="Choose one of these.")
-                table = table._where(table.frame[column] == value, f"{column} {value!r}")
+                table = table._where((table.frame[column] == value).to_numpy(bool), f"{column} {value!r}")
         return table
 
     def before(self, step: float) -> LossTable:
         """Rows of steps below ``step``."""
-        return self._where(self.frame["step"] < step, f"step below {show(step)}")
+        return self._where(self._step < step, f"step below {show(step)}")
 
     def until(self, step: float) -> LossTable:
         """Rows of steps up to and including ``step``."""
-        return self._where(self.frame["step"] <= step, f"step up to {show(step)}")
+        return self._where(self._step <= step, f"step up to {show(step)}")
 
     def after(self, step: float) -> LossTable:
         """Rows of steps above ``step``."""
-        return self._where(self.frame["step"] > step, f"step above {show(step)}")
+        return self._where(self._step > step, f"step above {show(step)}")
 
     def curve(self) -> pd.DataFrame:
         """Losses of a single run on a single test set, as a grid (step, position); NaN where none was measured.
@@ -130,9 +136,13 @@ class LossTable:
         typical = _typical_positions(curve)
         return ((curve - typical).mean(axis=1) + typical.mean()).rename("loss")
 
-    def _where(self, keep: pd.Series, wanted: str) -> LossTable:
+    @property
+    def _step(self) -> NDArray[np.float64]:
+        return self.frame["step"].to_numpy(float)
+
+    def _where(self, keep: Rows, wanted: str) -> LossTable:
         require(keep.any(), "losses", f"have rows of {wanted}", self.steps, where="as steps", cure="Choose another.")
-        return LossTable(self.frame[keep].reset_index(drop=True), self.notices)
+        return LossTable(self.frame.iloc[np.flatnonzero(keep)].reset_index(drop=True), self.notices)
 
 
 def read_losses(path: str | Path) -> LossTable:
@@ -151,11 +161,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
     require_choice(suffix, "file ending", _READERS, cure=f"Convert {path.name} to one of these.")
     require(path.is_file(), "file", "exist", str(path), cure="Check the path.")
     try:
-        frame = _READERS[suffix](path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the first line, which lose cells
+            frame = _READERS[suffix](path)
     except pd.errors.EmptyDataError:
         raise DataError(f"{path.name} must hold a table; got an empty file. Check that the log was written.") from None
-    except (ValueError, OSError, EOFError, UnicodeError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserWarning) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise DataError(f"{path.name} must be a {suffix[1:]} table; got {reason}. Export it again.") from None
     if suffix != ".parquet":
         frame.index = pd.RangeIndex(2, len(frame) + 2, name="line")
@@ -165,42 +177,42 @@ def read_table(path: str | Path) -> pd.DataFrame:
 def _column(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
     if name in ("run", "test_set"):
         default = "run" if name == "run" else "test"
-        return frame[name].astype("str") if name in frame else pd.Series(default, index=frame.index, dtype="str")
+        return pd.Series(frame.get(name, default), index=frame.index, dtype="str")
     if name not in frame:
         return pd.Series(np.nan, index=frame.index)
-    numbers = pd.to_numeric(frame[name], errors="coerce").astype(float)
+    numbers = pd.Series(pd.to_numeric(frame[name], errors="coerce"), index=frame.index, dtype=float)
     words = numbers.isna() & frame[name].notna()
-    _require_rows(~words, frame, frame, name, "be a number", source)
+    _require_rows(~words.to_numpy(bool), frame, frame, name, "be a number", source)
     return numbers
 
 
-def _faults(table: pd.DataFrame) -> list[tuple[str, str, pd.Series]]:
+def _faults(table: pd.DataFrame) -> list[tuple[str, str, Rows]]:
     """What a row can break: column, rule, rows that break it."""
-    step, position, loss = table["step"], table["position"], table["loss"]
-    blank = [(name, "be named", table[name].isna() | table[name].isin(["", "nan"])) for name in ("run", "test_set")]
-    return blank + [
+    blank = {name: (table[name].isna() | table[name].isin(["", "nan"])).to_numpy(bool) for name in ("run", "test_set")}
+    step, position, loss, *others = (table[name].to_numpy(float) for name in COLUMNS[2:])
+    whole = np.isfinite(position) & (position >= 0) & (position == np.floor(position))
+    return [
+        *((name, "be named", rows) for name, rows in blank.items()),
         ("step", "be finite and not negative", ~np.isfinite(step) | (step < 0)),
-        ("position", "be a whole number from 0", position.notna() & ((position < 0) | (position % 1 != 0))),
+        ("position", "be a whole number from 0", ~np.isnan(position) & ~whole),
         ("loss", "be finite", ~np.isfinite(loss)),
         ("loss", "not be negative", loss < 0),
-        ("tokens", "not be negative", table["tokens"] < 0),
-        ("lr", "not be negative", table["lr"] < 0),
-        ("loss_se", "not be negative", table["loss_se"] < 0),
+        *((name, "not be negative", values < 0) for name, values in zip(COLUMNS[5:], others)),
     ]
 
 
-def _require_rows(
-    good: pd.Series, frame: pd.DataFrame, table: pd.DataFrame, name: str, rule: str, source: str
-) -> None:
+def _require_rows(good: Rows, frame: pd.DataFrame, table: pd.DataFrame, name: str, rule: str, source: str) -> None:
     if good.all():
         return
-    row = good.index[~good.to_numpy()][0]
-    at = int(np.flatnonzero(~good.to_numpy())[0])
-    place = ", ".join(
-        f"{key}={show(table[key].iloc[at])}" for key in KEY if key in table and key != name and pd.notna(table[key].iloc[at])
-    )
-    where = f"at {place} ({frame.index.name or 'row'} {row} of {source})"
+    at = int(np.flatnonzero(~good)[0])
+    row = {key: table[key].iloc[at] for key in KEY if key in table and key != name}
+    line = f"({frame.index.name or 'row'} {frame.index[at]} of {source})"
+    where = f"at {place} {line}" if (place := _place(row)) else line
     require(False, name, rule, frame[name].iloc[at], where=where, cure="Drop the row or correct it.")
+
+
+def _place(row: Mapping[Any, Any]) -> str:
+    return ", ".join(f"{key}={show(value)}" for key, value in row.items() if pd.notna(value))
 
 
 def _merge_duplicates(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -211,35 +223,37 @@ def _merge_duplicates(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, t
     unequal = losses[losses["min"] != losses["max"]]
     if len(unequal):
         first = unequal.iloc[0]
-        place = ", ".join(f"{key}={show(first[key])}" for key in KEY if pd.notna(first[key]))
         cure = "Keep the right one (after a resumed run, the last)."
         raise DataError(
             f"loss must be given once per run, test_set, step and position; got {show(first[['min', 'max']])} "
-            f"at {place} of {source}. {cure}"
+            f"at {_place(first[KEY].to_dict())} of {source}. {cure}"
         )
-    kept = table.drop_duplicates(KEY)
-    return kept, (f"{len(table) - len(kept)} repeated rows of {source} were identical and are merged.",)
+    kept = table.drop_duplicates(KEY, ignore_index=True)
+    return kept, (f"{len(table) - len(kept)} repeated rows of {source} gave the same loss and are merged.",)
 
 
 def _check_curves(table: pd.DataFrame, source: str) -> None:
     """What only a whole curve can break: positions given for some rows alone, tokens that run backwards."""
-    for (run, test_set), curve in table.groupby(["run", "test_set"], sort=False):
-        where = f"at run={run!r}, test_set={test_set!r} of {source}"
-        blank = int(curve["position"].isna().sum())
+    for _, curve in table.groupby(["run", "test_set"], sort=False):
+        where = f"at {_place(curve.iloc[0][['run', 'test_set']].to_dict())} of {source}"
+        blank = int(np.isnan(curve["position"].to_numpy(float)).sum())
         cure = "Keep the rows per position, or those of the mean."
         rule = "be given in every row or in none"
-        require(blank in (0, len(curve)), "position", rule, f"{blank} blank of {len(curve)}", where=where, cure=cure)
-        tokens = curve.groupby("step")["tokens"].max().dropna()
-        falling = tokens[tokens.diff() <= 0]
+        place = f"blank of {len(curve)} {where}"
+        require(blank in (0, len(curve)), "position", rule, blank, where=place, cure=cure)
+        first = np.unique(curve["step"].to_numpy(float), return_index=True)[1]
+        tokens = np.fmax.reduceat(curve["tokens"].to_numpy(float), first)
+        tokens = tokens[~np.isnan(tokens)]
+        falling = tokens[1:][np.diff(tokens) <= 0]
         cure = "Sort out steps that were counted from the start again after a resume."
-        require(falling.empty, "tokens", "increase with step", falling, where=where, cure=cure)
+        require(not falling.size, "tokens", "increase with step", falling, where=where, cure=cure)
 
 
 def _typical_positions(curve: pd.DataFrame) -> pd.Series:
     """Average position curve of checkpoints shifted onto each other, each position from those that have it."""
     values = curve.to_numpy()
-    shift = np.zeros((len(values), 1))
+    typical = np.nanmean(values, axis=0)
     for _ in range(20):
-        typical = np.nanmean(values - shift, axis=0)
         shift = np.nanmean(values - typical, axis=1, keepdims=True)
+        typical = np.nanmean(values - shift, axis=0)
     return pd.Series(typical, index=curve.columns)

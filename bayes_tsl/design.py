@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.polynomial.chebyshev import chebpts1
 from numpy.typing import ArrayLike, NDArray
 
@@ -55,7 +56,7 @@ class Design(NamedTuple):
     """
 
     step: Array
-    count: Array
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.count, which nobody asks of a design
     path: Path
     summary: Summary
     centre: Array
@@ -75,13 +76,13 @@ def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[st
     Raises:
         DataError: several runs or test sets, a schedule that ends before the data, or too few checkpoints.
     """
-    curve = losses.curve()
-    origin = float(curve.index[-1])
+    origin = float(losses.curve().index[-1])
     schedule.require_reaches(origin)
-    clock = Clock(origin, _memory_unit(schedule, origin))
-    kept, said = _after_warmup(curve.index.to_numpy(float), schedule)
-    step, values, mean_loss, count = _average(kept, curve, losses.mean_losses(), schedule)
-    position = curve.columns.to_numpy(float) if losses.by_position else np.array([])
+    clock = make_clock(schedule, origin)
+    kept, said = _after_warmup(losses, schedule)
+    curve, means = kept.curve(), kept.mean_losses()
+    step, values, mean_loss, count = _average(curve, means, schedule)
+    position = curve.columns.to_numpy(float) if kept.by_position else np.array([])
     summary, by_position, said_of_positions = _summarise(values, position)
     design = Design(
         step=step,
@@ -93,10 +94,15 @@ def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[st
         position=position if by_position else np.array([]),
         mean_loss=mean_loss,
     )
-    averaged = (f"{len(kept)} checkpoints are averaged to {len(step)}, evenly in log progress.",)
+    averaged = (f"{len(curve)} checkpoints are averaged to {len(step)}, evenly in log progress.",)
     unknown = ("The learning-rate schedule is unknown and treated as constant: a decay ahead would end lower than this.",)
     notices = losses.notices + (() if schedule.known else unknown) + said
-    return design, notices + (averaged if len(step) < len(kept) else ()) + said_of_positions
+    return design, notices + (averaged if len(step) < len(curve) else ()) + said_of_positions
+
+
+def make_clock(schedule: Schedule, origin: float) -> Clock:
+    """The time axis anchored at ``origin``; a schedule without end lends its memory the progress made so far."""
+    return Clock(origin, float(schedule.progress(schedule.end if np.isfinite(schedule.end) else origin)))
 
 
 def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
@@ -114,32 +120,28 @@ def _nodes(bounds: tuple[float, float]) -> Array:
     return np.exp(low + (high - low) * 0.5 * (chebpts1(ORDER) + 1.0))
 
 
-def _memory_unit(schedule: Schedule, origin: float) -> float:
-    return float(schedule.progress(schedule.end if np.isfinite(schedule.end) else origin))
-
-
-def _after_warmup(step: Array, schedule: Schedule) -> tuple[Array, tuple[str, ...]]:
-    """Steps that can be fitted: past twice the warm-up, where the laws begin to hold, and with some progress made."""
-    first = SKIP_WARMUPS * schedule.warmup
-    kept = step[(step >= first) & (schedule.progress(step) > 0)]
+def _after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
+    """Losses that can be fitted: past twice the warm-up, where the laws begin to hold, and with some progress made."""
+    step, first = losses.steps, SKIP_WARMUPS * schedule.warmup
+    dropped = int(np.sum((step < first) | (schedule.progress(step) <= 0)))
+    kept, rule = len(step) - dropped, f"hold {MIN_CHECKPOINTS} usable checkpoints"
     cure = f"Fit later in the run; steps below {show(first)}, twice the warm-up, are left out."
-    where = f"of {len(step)} checkpoints"
-    require(len(kept) >= MIN_CHECKPOINTS, "losses", f"hold {MIN_CHECKPOINTS} usable checkpoints", len(kept), where=where, cure=cure)
-    dropped = len(step) - len(kept)
+    require(kept >= MIN_CHECKPOINTS, "losses", rule, kept, where=f"of {len(step)} checkpoints", cure=cure)
     why = f"before step {show(first)}, twice the warm-up" if first > 0 else "without progress (step 0)"
-    return kept, (f"{dropped} of {len(step)} checkpoints are left out: {why}.",) if dropped else ()
+    said = f"{dropped} of {len(step)} checkpoints are left out: {why}."
+    return (losses.after(step[dropped - 1]), (said,)) if dropped else (losses, ())
 
 
-def _average(kept: Array, curve, mean_losses, schedule: Schedule) -> tuple[Array, Array, Array, Array]:
+def _average(curve: pd.DataFrame, means: pd.Series, schedule: Schedule) -> tuple[Array, Array, Array, Array]:
     """Average checkpoints within cells of equal width in log progress: (step), (step, position), (step), (step)."""
-    u = np.log(schedule.progress(kept))
-    cells = np.linspace(u[0], u[-1], MAX_CHECKPOINTS + 1)[1:-1]
-    group = np.searchsorted(cells, u) if len(kept) > MAX_CHECKPOINTS else np.arange(len(kept))
-    values = curve.loc[kept].groupby(group).mean().to_numpy()
-    means = mean_losses.loc[kept].groupby(group).mean().to_numpy()
-    counts = np.bincount(group)[np.unique(group)]
-    steps = np.array([kept[group == cell].mean() for cell in np.unique(group)])
-    return steps, values, means, counts.astype(float)
+    step = curve.index.to_numpy(float)
+    u = np.log(schedule.progress(step))
+    edges = np.linspace(u[0], u[-1], MAX_CHECKPOINTS + 1)[1:-1]
+    group = np.searchsorted(edges, u) if len(step) > MAX_CHECKPOINTS else np.arange(len(step))
+    cells, count = np.unique(group, return_counts=True)
+    steps = np.array([step[group == cell].mean() for cell in cells])
+    values, mean_loss = (np.asarray(each.groupby(group).mean(), float) for each in (curve, means))
+    return steps, values, mean_loss, count.astype(float)
 
 
 def _summarise(values: Array, position: Array) -> tuple[Summary, bool, tuple[str, ...]]:

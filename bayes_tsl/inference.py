@@ -30,7 +30,7 @@ from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.model import model, parameters
 from bayes_tsl.priors import Priors
-from bayes_tsl.sampling import Draws, sample
+from bayes_tsl.sampling import Draws, over_draws, sample
 from bayes_tsl.schedules import Schedule
 
 SCHEMA = "bayes_tsl fit 1"
@@ -147,7 +147,7 @@ def fit(
     chains: int = 4,
     num_warmup: int = 500,
     num_draws: int = 1000,
-    target_accept: float = 0.8,
+    target_accept: float = 0.95,
     progress: bool = True,
     throw: bool = True,
 ) -> Fit:
@@ -213,8 +213,7 @@ def fit(
 def _coefficients(draws: Draws, design: Design, seed: int) -> dict[str, np.ndarray]:
     shape = next(iter(draws.stats.values())).shape
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), shape)
-    drawn = jax.jit(jax.vmap(jax.vmap(lambda key, sites: draw_coefficients(key, sites, design))))(keys, draws.sites)
-    named = {name: np.asarray(values) for name, values in drawn._asdict().items()}
+    named = over_draws(lambda key, sites: draw_coefficients(key, sites, design), keys, draws.sites)._asdict()
     return named if design.by_position else {name: named[name] for name in ("floor", "drift")}
 
 

@@ -80,9 +80,7 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
         off_rate = log_rate - law.log_rate
     covariance = spread.drift + jnp.diag(third.scale**2)
     expected = law.floor + third.gap * off_gap + third.rate * off_rate
-    numpyro.sample(
-        "floor_estimate", dist.MultivariateNormal(expected, covariance), obs=None if seen is None else seen[:, 2]
-    )
+    numpyro.sample("floor_estimate", dist.MultivariateNormal(expected, covariance), obs=None if seen is None else seen[:, 2])
 
 
 def parameters(design: Design) -> list[str]:
@@ -103,9 +101,7 @@ def trend(path: laws.Path, sites: dict[str, Array]) -> Trend:
     }
     hot = laws.heat_shape(path, power=sites["heat_power"], memory=sites["heat_memory"], fast=HEAT_FAST)
     zero = jnp.zeros_like(u)
-    return Trend(
-        law.get("gap", zero - jnp.inf), law.get("rate", zero), law["floor"] + sites["heat"] * (hot[:-1] - hot[-1])
-    )
+    return Trend(law.get("gap", zero - jnp.inf), law.get("rate", zero), law["floor"] + sites["heat"] * (hot[:-1] - hot[-1]))
 
 
 HEAT_FAST = 0.8  # share of the heat that follows the learning rate at once; published step drops want .7 to .95

@@ -16,7 +16,7 @@ from bayes_tsl.inference import Fit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PROBS = (0.9, 0.5)
+PROBS = {0.9: 0.2, 0.5: 0.4}  # mass of a band, and its opacity
 _PAST, _AHEAD, _TRUTH = "#3b3b3b", "#1f6fb4", "#d1495b"
 _LABELS = {"gap": "gap [nats]", "rate": "rate [1/position]", "floor": "floor [nats]"}
 
@@ -91,15 +91,17 @@ def _bands(
         return np.insert(values, 0, last) if join else values
 
     x = np.insert(steps, 0, origin) if join else steps
-    for prob in PROBS:
+    for prob, alpha in PROBS.items():
         tail = 0.5 * (1.0 - prob)
-        ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=0.22, lw=0, label=f"{prob:.0%}")
+        ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=alpha, lw=0, label=f"{prob:.0%}")
     ax.plot(x, line(0.5), color=color, lw=1.8, label="median")
 
 
 def _mark_origin(ax: Axes, origin: float) -> None:
     ax.axvline(origin, color=_PAST, lw=0.8, ls=":")
-    ax.annotate("origin", (origin, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points", fontsize=8)
+    ax.annotate(
+        "origin", (origin, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points", fontsize=8
+    )
     ax.spines[["top", "right"]].set_visible(False)
 
 

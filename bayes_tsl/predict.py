@@ -23,6 +23,7 @@ from bayes_tsl.design import make_path
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit
 from bayes_tsl.model import TAIL, Trend, trend
+from bayes_tsl.sampling import over_draws
 from bayes_tsl.schedules import Schedule
 
 Array = NDArray[np.float64]
@@ -69,7 +70,7 @@ def forecast(
     sites = {name: values.to_numpy() for name, values in posterior.items() if values.ndim == 2}
     path = make_path(np.append(ahead, fit.origin), plan, fit.clock)
     with jax.enable_x64(True):
-        law = jax.tree.map(np.asarray, jax.jit(jax.vmap(jax.vmap(lambda site: trend(path, site))))(sites))
+        law = over_draws(lambda site: trend(path, site), sites)
     drift = sites["drift_scale"][..., None] * _draw_drift(rng, path.u[:-1], sites["drift_scale"].shape)
     expected = law._replace(floor=law.floor + drift)
     observed = _with_noise(rng, expected, sites)

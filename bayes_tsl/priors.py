@@ -106,4 +106,3 @@ class Priors:
         """NumPyro distribution of the parameter ``name``; levels lie around ``centre`` (3)."""
         around = centre[LEVELS[name]] if name in LEVELS else 0.0
         return getattr(self, name).distribution(around)
-

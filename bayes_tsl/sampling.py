@@ -100,8 +100,18 @@ def sample(
     states = [_start_chain(kernel, key, num_warmup, point, value_and_grad, unravel) for key, point in zip(keys, points)]
     traces = _run(kernel, states, num_warmup, num_draws, progress)
     values, stats = jax.tree.map(lambda *parts: np.stack(parts), *traces)
-    constrain = jax.jit(jax.vmap(jax.vmap(lambda z: constrain_fn(model, args, {}, z))))
-    return Draws({name: np.asarray(value) for name, value in constrain(values).items()}, stats)
+    return Draws(over_draws(lambda z: constrain_fn(model, args, {}, z), values), stats)
+
+
+def over_draws(function: Callable[..., Any], *values: Any) -> Any:
+    """Call ``function`` with every draw, one after the other: arrays (chain, draw, ...) in and out.
+
+    A loop and not a batch: XLA's batched linear algebra on CPU can wait for itself for ever.
+    """
+    shape = jax.tree.leaves(values)[0].shape[:2]
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), values)
+    drawn = jax.jit(lambda flat: lax.map(lambda one: function(*one), flat))(flat)
+    return jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), drawn)
 
 
 def _unconstrain(model: Model, args: tuple[Any, ...], start: Values) -> Values:

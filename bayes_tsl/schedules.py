@@ -7,6 +7,7 @@ model knows of time follows from these three. Warm-up rises linearly from zero a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -53,7 +54,7 @@ class Schedule:
 
     def lr(self, step: ArrayLike) -> Array:
         """Learning rate at ``step`` (any shape)."""
-        return np.interp(step, self.steps, self.lrs)
+        return np.interp(np.asarray(step, float), self.steps, self.lrs)
 
     def progress(self, step: ArrayLike) -> Array:
         """Learning-rate-weighted progress ``S(step)``, in steps at peak (any shape); exact."""
@@ -97,13 +98,13 @@ def constant(*, peak: float, warmup: float = 0.0, total: float = np.inf) -> Sche
     """
     _check_shape(peak, warmup, total, final=None)
     last = warmup + 1.0 if np.isinf(total) else total
-    return _planned("constant", dict(peak=peak, warmup=warmup, total=total), [last], [peak])
+    return _planned("constant", {"peak": peak, "warmup": warmup, "total": total}, [last], [peak])
 
 
 def linear(*, peak: float, total: float, warmup: float = 0.0, final: float = 0.0) -> Schedule:
     """Straight line from the peak, at the end of warm-up, to ``final`` at ``total``."""
     _check_shape(peak, warmup, total, final)
-    return _planned("linear", dict(peak=peak, warmup=warmup, total=total, final=final), [total], [final])
+    return _planned("linear", {"peak": peak, "warmup": warmup, "total": total, "final": final}, [total], [final])
 
 
 def cosine(*, peak: float, total: float, warmup: float = 0.0, final: float = 0.0) -> Schedule:
@@ -115,7 +116,7 @@ def cosine(*, peak: float, total: float, warmup: float = 0.0, final: float = 0.0
     _check_shape(peak, warmup, total, final)
     share = np.linspace(0.0, 1.0, _CURVE_KNOTS + 1)[1:]
     lrs = final + (peak - final) * 0.5 * (1.0 + np.cos(np.pi * share))
-    asked = dict(peak=peak, warmup=warmup, total=total, final=final)
+    asked = {"peak": peak, "warmup": warmup, "total": total, "final": final}
     return _planned("cosine", asked, warmup + (total - warmup) * share, lrs)
 
 
@@ -125,6 +126,10 @@ def wsd(
     """Warm-up, stable, decay: constant, then down to ``final`` over the last ``decay`` share of all steps.
 
     Args:
+        peak: highest learning rate.
+        total: last step.
+        warmup: step at which the warm-up ends.
+        final: learning rate at ``total``.
         decay: share of ``total`` that the decay takes, between 0 and 1.
         shape: ``linear``, or ``exponential`` (straight in log lr, so ``final`` must be positive).
     """
@@ -132,8 +137,9 @@ def wsd(
     require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of all steps spent decaying.")
     require_choice(shape, "shape", ("linear", "exponential"))
     start = total * (1.0 - decay)
+    start = warmup if np.isclose(start, warmup, rtol=1e-9, atol=0.0) else start  # 400 * (1 - 0.9) is below 40
     require(start >= warmup, "decay", f"begin after the warm-up {show(warmup)}", start, cure="Shorten one of them.")
-    asked = dict(peak=peak, warmup=warmup, total=total, final=final, decay=decay, shape=shape)
+    asked = {"peak": peak, "warmup": warmup, "total": total, "final": final, "decay": decay, "shape": shape}
     if shape == "linear":
         return _planned("wsd", asked, [start, total], [peak, final])
     require(final > 0, "final", "be positive for an exponential decay", final, cure="Use shape='linear'.")
@@ -158,12 +164,12 @@ def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
     require(isinstance(frame, pd.DataFrame), source, "be a pandas DataFrame", type(frame).__name__)
     missing = [name for name in ("step", "lr") if name not in frame.columns]
     require(not missing, source, "have columns step and lr", frame.columns, cure=f"Add {show(missing)}.")
-    table = frame[["step", "lr"]].apply(pd.to_numeric, errors="coerce")
+    table = pd.DataFrame({name: pd.to_numeric(frame[name], errors="coerce") for name in ("step", "lr")})
     bad = ~np.isfinite(table).all(axis=1) | (table < 0).any(axis=1)
     rows = frame.loc[bad, ["step", "lr"]].astype(str).agg(", ".join, axis=1)
     require(not bad.any(), source, "hold finite numbers, none negative", rows, where="in step, lr", cure="Correct it.")
+    table = table.drop_duplicates().sort_values(by="step")
     require(len(table) > 1, source, "have at least two rows", len(table), cure="Give the first and the last step.")
-    table = table.sort_values("step").drop_duplicates()
     repeated = table.loc[table["step"].duplicated(), "step"]
     require(repeated.empty, source, "have one lr per step", repeated, where="more than once", cure="Keep one of each.")
     require(table["lr"].max() > 0, source, "have a positive lr somewhere", table["lr"].max(), cure="Check the unit.")
@@ -184,12 +190,12 @@ def splice(past: Schedule, future: Schedule, *, at: float) -> Schedule:
     for name, schedule in (("past schedule", past), ("future schedule", future)):
         require(schedule.known, name, "be known", "unknown", cure="Pass schedule= to fit, and again to forecast.")
     past.require_reaches(at)
-    before, after = past.steps < at, future.steps > at
-    steps = np.concatenate([past.steps[before], [at, at + _JUMP], future.steps[after]])
-    lrs = np.concatenate([past.lrs[before], past.lr([at]), future.lr([at + _JUMP]), future.lrs[after]])
-    fresh = np.append(True, np.diff(steps) > 0)
+    landing = max(at + _JUMP, float(np.nextafter(at, np.inf)))  # so many tokens that a millionth rounds away
+    before, after = past.steps < at, future.steps > landing
+    steps = np.concatenate([past.steps[before], [at, landing], future.steps[after]])
+    lrs = np.concatenate([past.lrs[before], past.lr([at]), future.lr([landing]), future.lrs[after]])
     text = f"{past.text} until {show(at)}, then {future.text}"
-    return Schedule(text, steps[fresh], lrs[fresh], past.peak, future.end)
+    return Schedule(text, steps, lrs, past.peak, future.end)
 
 
 def parse(spec: str) -> Schedule:
@@ -214,10 +220,11 @@ def _check_shape(peak: float, warmup: float, total: float, final: float | None) 
     require_number(peak, "peak", low=0.0, cure="It is the highest learning rate.")
     require(0 <= warmup < np.inf, "warmup", "be a number of steps, 0 or more", warmup)
     require(total > warmup, "total", f"exceed the warm-up {show(warmup)}", total, cure="It is the last step.")
+    require(final is None or total < np.inf, "total", "be finite for a decay", total, cure="It is the last step.")
     require(final is None or 0 <= final <= peak, "final", f"lie between 0 and the peak {show(peak)}", final)
 
 
-def _planned(name: str, asked: dict[str, float | str], steps: ArrayLike, lrs: ArrayLike) -> Schedule:
+def _planned(name: str, asked: Mapping[str, float | str], steps: ArrayLike, lrs: ArrayLike) -> Schedule:
     peak, warmup = float(asked["peak"]), float(asked["warmup"])
     start = ([0.0, warmup], [0.0, peak]) if warmup > 0 else ([0.0], [peak])
     knots = np.concatenate([start[0], np.asarray(steps, float)])

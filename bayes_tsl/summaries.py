@@ -59,7 +59,8 @@ def summarise_positions(losses: Array, positions: Array) -> Summary:
             break
     information = _information(_slopes(coefficients, positions), present, noise)
     effect_scale = noise / np.sqrt(present.sum(axis=0))
-    return Summary(coefficients, noise**2 * np.linalg.inv(information), effect, effect_scale, noise)
+    covariance = np.asarray(noise**2 * np.linalg.inv(information), float)
+    return Summary(coefficients, covariance, effect, effect_scale, noise)
 
 
 def summarise_means(losses: Array) -> Summary:
@@ -74,10 +75,10 @@ def law_tangent(coefficient: Array, positions: Array) -> Array:
 
 
 def _start(losses: Array) -> Array:
+    """One gap for all, since a checkpoint may lack the first positions; each its own level."""
     level = np.nanmean(losses, axis=1)
-    head = np.nanmean(losses[:, : max(losses.shape[1] // 64, 1)], axis=1)
-    gap = np.maximum(head - level, 0.1)
-    return np.stack([np.log(gap), np.full_like(gap, np.log(0.3)), level], axis=1)
+    gap = max(float(np.nanmean((losses - level[:, None])[:, : max(losses.shape[1] // 64, 1)])), 0.1)
+    return np.stack([np.full_like(level, np.log(gap)), np.full_like(level, np.log(0.3)), level], axis=1)
 
 
 def _law(coefficients: Array, positions: Array) -> Array:
@@ -106,10 +107,10 @@ def _gauss_newton(coefficients: Array, losses: Array, positions: Array, noise: f
     move = np.linalg.solve(_information(slopes, np.isfinite(losses), noise), gradient[..., None])[..., 0]
     move = move / np.maximum(np.abs(move[:, :2]).max(axis=1, keepdims=True), 1.0)
     start = _misfit(coefficients, losses, positions, noise)
-    for _ in range(4):
+    for share in (0.25, 0.25, 0.25, 0.0):
         worse = _misfit(coefficients + move, losses, positions, noise) > start
-        move = np.where(worse[:, None], 0.25 * move, move)
-    return coefficients + np.where(worse[:, None], 0.0, move)
+        move = np.where(worse[:, None], share * move, move)
+    return coefficients + move
 
 
 def _misfit(coefficients: Array, losses: Array, positions: Array, noise: float) -> Array:

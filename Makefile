@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA := bayes_tsl/datasets/small_lm/position_losses.csv.gz
+SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
+
+.PHONY: forecast test test-slow lint format clean
+
+forecast: $(VENV)/package
+	$(BIN)/bayes-tsl forecast $(DATA) --run mix50_cosine --test-set prose \
+		--schedule $(SCHEDULE) --until 1250 --to 2500 --out out
+
+test: $(VENV)/dev
+	$(BIN)/pytest -m "not slow"
+
+test-slow: $(VENV)/dev
+	$(BIN)/pytest -m slow
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: $(VENV)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/package: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/dev: $(VENV)/package
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) out build *.egg-info

@@ -1,0 +1,5 @@
+"""``python -m bayes_tsl`` is the command line."""
+
+from bayes_tsl.cli import main
+
+main()

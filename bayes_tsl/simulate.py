@@ -1,0 +1,122 @@
+"""Runs whose truth is known: the model function itself, with nothing observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from numpyro import handlers
+
+from bayes_tsl._checks import require_choice
+from bayes_tsl._types import STEP
+from bayes_tsl.data import LossTable
+from bayes_tsl.design import Clock, Design, make_clock, make_path
+from bayes_tsl.model import model
+from bayes_tsl.model import parameters as parameters_of
+from bayes_tsl.priors import Priors
+from bayes_tsl.schedules import Schedule
+from bayes_tsl.summaries import Summary, law_tangent
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """A simulated run, and what made it.
+
+    Attributes:
+        losses: as they would have been measured.
+        parameters: global parameters.
+        coefficients: gap, rate and floor of each checkpoint, its own noise included (step).
+    """
+
+    losses: LossTable
+    parameters: Mapping[str, float]
+    coefficients: xr.Dataset = field(repr=False)
+
+
+def simulate(
+    *,
+    steps: ArrayLike,
+    schedule: Schedule,
+    origin: float,
+    positions: Sequence[float] = (),
+    parameters: Mapping[str, float] | None = None,
+    priors: Priors | None = None,
+    centre: Sequence[float] = (0.3, -1.0, 3.5),
+    position_noise: float = 0.04,
+    effect_scale: float = 0.15,
+    seed: int = 0,
+) -> Simulation:
+    """A run drawn from the model.
+
+    Args:
+        steps: checkpoints, past and future (step).
+        schedule: learning rates of the whole run.
+        origin: step at which levels and slopes are meant, and drift is zero.
+        positions: token positions; none for mean losses.
+        parameters: global parameters to set; the others are drawn from the priors.
+        priors: where they are drawn from.
+        centre: log gap, log rate and floor around which priors of the levels lie.
+        position_noise: standard deviation of one position's loss.  [nats]
+        effect_scale: standard deviation of the position effects.  [nats]
+        seed: the same seed gives the same run.
+
+    Raises:
+        DataError: there is no parameter of that name.
+    """
+    step, position = np.unique(np.asarray(steps, float)), np.asarray(positions, float)
+    design = _unseen(step, position, schedule, origin, np.asarray(centre, float))
+    given = dict(parameters or {})
+    for name in given:
+        require_choice(name, "parameter", parameters_of(design))
+    with jax.enable_x64(True):
+        seeded = handlers.seed(handlers.substitute(model, data=given), jax.random.key(seed))
+        sites = handlers.trace(seeded).get_trace(design, priors or Priors(), observe=False)
+    drawn = {name: np.asarray(site["value"]) for name, site in sites.items() if site["type"] == "sample"}
+    coefficients = {"floor": (STEP, drawn["floor_estimate"])}
+    if design.by_position:
+        coefficients |= {name: (STEP, np.exp(drawn[f"log_{name}_estimate"])) for name in ("gap", "rate")}
+    latent = xr.Dataset(coefficients, {STEP: step})
+    rng = np.random.default_rng(seed)
+    return Simulation(
+        losses=_measure(rng, latent, position, design.centre, noise=position_noise, effect_scale=effect_scale),
+        parameters={name: float(drawn[name]) for name in parameters_of(design)},
+        coefficients=latent,
+    )
+
+
+def _unseen(step: Array, position: Array, schedule: Schedule, origin: float, centre: Array) -> Design:
+    """A design that says when, not what: no estimate, and coefficients without error."""
+    clock = make_clock(schedule, origin)
+    blank = Summary(np.zeros((len(step), 3)), np.zeros((len(step), 3, 3)), np.zeros(1), np.zeros(1), 0.0)
+    return Design(
+        step=step,
+        count=np.ones_like(step),
+        path=make_path(np.append(step, origin), schedule, clock),
+        summary=blank,
+        centre=centre,
+        clock=clock,
+        position=position,
+        mean_loss=np.full_like(step, np.nan),
+    )
+
+
+def _measure(
+    rng: np.random.Generator, latent: xr.Dataset, position: Array, centre: Array, *, noise: float, effect_scale: float
+) -> LossTable:
+    step = latent[STEP].to_numpy()
+    if len(position) == 0:
+        return LossTable.from_frame(pd.DataFrame({"step": step, "loss": latent["floor"]}))
+    gap, rate, floor = (latent[name].to_numpy()[:, None] for name in ("gap", "rate", "floor"))
+    tangent = law_tangent(centre, position)
+    effect = effect_scale * rng.standard_normal(len(position))
+    effect -= tangent @ (tangent.T @ effect)
+    loss = floor + gap / (1.0 + rate * position) + effect + noise * rng.standard_normal((len(step), len(position)))
+    rows = {"step": np.repeat(step, len(position)), "position": np.tile(position, len(step)), "loss": loss.ravel()}
+    return LossTable.from_frame(pd.DataFrame(rows))

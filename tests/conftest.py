@@ -1,0 +1,65 @@
+"""One simulated run whose truth is known, fitted once for the whole session."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import bayes_tsl as bt
+
+ORIGIN = 4000.0
+STEPS = np.arange(400.0, 8001.0, 200.0)
+TRUTH = {
+    "gap_level": 0.3,
+    "gap_slope": 0.15,
+    "gap_curvature": 0.7,
+    "rate_level": -1.0,
+    "rate_slope": -0.2,
+    "rate_curvature": 0.7,
+    "floor_level": 3.5,
+    "floor_slope": -0.35,
+    "floor_curvature": 0.3,
+    "heat": 0.25,
+    "heat_power": 0.7,
+    "heat_memory": 0.03,
+    "drift_scale": 0.02,
+    "noise_scale": 0.004,
+    "gap_noise": 0.02,
+    "rate_noise": 0.03,
+}
+
+
+def means(simulation: bt.Simulation) -> bt.LossTable:
+    return bt.LossTable.from_frame(simulation.losses.mean_losses().reset_index())
+
+
+@pytest.fixture(scope="session")
+def schedule() -> bt.Schedule:
+    return bt.schedules.cosine(peak=2e-3, warmup=150, total=8000, final=2e-4)
+
+
+@pytest.fixture(scope="session")
+def simulation(schedule: bt.Schedule) -> bt.Simulation:
+    return bt.simulate(
+        steps=STEPS, schedule=schedule, origin=ORIGIN, positions=range(64), parameters=TRUTH, position_noise=0.03, seed=1
+    )
+
+
+@pytest.fixture(scope="session")
+def fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bt.Notice)
+        return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, seed=0, progress=False)
+
+
+@pytest.fixture(scope="session")
+def mean_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
+    """The same run, its mean losses alone."""
+    return bt.fit(means(simulation).until(ORIGIN), schedule=schedule, progress=False)
+
+
+@pytest.fixture(scope="session")
+def ahead(fit: bt.Fit) -> bt.Forecast:
+    return bt.forecast(fit, steps=STEPS[STEPS > ORIGIN], positions=[0, 10, 63])

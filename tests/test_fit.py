@@ -1,0 +1,168 @@
+"""One fit of a simulated run: recovery, coverage, the saved file, and what is said when chains disagree."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import arviz as az
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayes_tsl as bt
+from bayes_tsl.priors import lognormal
+from tests.conftest import ORIGIN, STEPS, TRUTH, means
+
+QUICK = {"num_warmup": 50, "num_draws": 50, "progress": False}
+
+
+def test_it_converges(fit: bt.Fit) -> None:
+    assert fit.converged, fit.diagnostics.verdict
+    table = fit.diagnostics.table
+    assert set(TRUTH) <= set(table.index)
+    assert f"weight[{STEPS[0]:g}]" in table.index
+    assert table["r_hat"].max() <= 1.01
+    assert table[["ess_bulk", "ess_tail"]].min(axis=None) >= 400
+
+
+def test_parameters_are_recovered(fit: bt.Fit) -> None:
+    posterior = fit.data["posterior"].to_dataset()
+    scores = {
+        name: float((posterior[name].mean() - truth) / posterior[name].std())
+        for name, truth in TRUTH.items()
+        if name not in ("gap_level", "rate_level")
+    }
+    assert max(map(abs, scores.values())) < 3.5, scores
+    narrow = {"floor_level": 0.02, "floor_slope": 0.2, "gap_slope": 0.1, "rate_slope": 0.2}
+    for name, width in narrow.items():
+        assert float(posterior[name].std()) < width, f"{name} was hardly learned"
+
+
+def test_coefficients_cover_the_truth(fit: bt.Fit, simulation: bt.Simulation) -> None:
+    drawn = fit.coefficients()
+    truth = simulation.coefficients.sel(step=drawn["step"])
+    assert drawn["gap"].dims == ("chain", "draw", "step")
+    for name in ("gap", "rate", "floor"):
+        low, high = drawn[name].quantile([0.05, 0.95], dim=("chain", "draw"))
+        inside = float(((truth[name] >= low) & (truth[name] <= high)).mean())
+        assert inside >= 0.7, f"{name}: the 90 % interval covers {inside:.0%} of the checkpoints"
+
+
+def test_forecast_covers_the_future(ahead: bt.Forecast, simulation: bt.Simulation) -> None:
+    later = simulation.losses.after(ORIGIN).mean_losses()
+    interval = ahead.interval(prob=0.9)
+    inside = np.mean((later >= interval["lower"].to_numpy()) & (later <= interval["upper"].to_numpy()))
+    width = float((interval["upper"] - interval["lower"])[-1])
+    assert inside >= 0.8, f"the 90 % interval covers {inside:.0%} of the later losses"
+    assert width < 0.5 * (simulation.losses.mean_losses().loc[ORIGIN] - later.iloc[-1]), f"too wide to be of use: {width}"
+
+
+def test_positions_are_forecast(ahead: bt.Forecast, simulation: bt.Simulation) -> None:
+    assert ahead.positions is not None
+    assert ahead.positions.dims == ("chain", "draw", "step", "position")
+    truth = simulation.losses.after(ORIGIN).curve()[[0, 10, 63]].to_numpy()
+    low, high = ahead.positions.quantile([0.05, 0.95], dim=("chain", "draw")).to_numpy()
+    inside = np.mean((truth >= low) & (truth <= high))
+    assert inside >= 0.75, f"the 90 % interval covers {inside:.0%} of the losses at positions"
+
+
+def test_the_same_seed_gives_the_same_draws(mean_fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule) -> None:
+    again = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, progress=False)
+    xr.testing.assert_identical(again.data["posterior"].to_dataset(), mean_fit.data["posterior"].to_dataset())
+
+
+def test_mean_only_agrees_with_positions(mean_fit: bt.Fit, ahead: bt.Forecast) -> None:
+    alone = bt.forecast(mean_fit, steps=ahead.steps)
+    assert list(mean_fit.coefficients().data_vars) == ["floor"]
+    assert list(alone.coefficients.data_vars) == ["floor"]
+    gap = np.abs(alone.expected.mean(("chain", "draw")) - ahead.expected.mean(("chain", "draw")))
+    assert float((gap / ahead.expected.std(("chain", "draw"))).max()) < 1.0
+    with pytest.raises(bt.DataError, match=r"^positions must be among those fitted; got 5\. The fit has seen mean losses only\.$"):
+        bt.forecast(mean_fit, steps=[9000 - 1000], positions=[5])
+
+
+def test_saved_and_loaded_it_is_equal_and_forecasts_identically(fit: bt.Fit, ahead: bt.Forecast, tmp_path: Path) -> None:
+    fit.save(tmp_path / "fit.nc")
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.nc"]
+    loaded = bt.load_fit(tmp_path / "fit.nc")
+    assert loaded == fit
+    again = bt.forecast(loaded, steps=ahead.steps, positions=[0, 10, 63])
+    xr.testing.assert_identical(again.expected, ahead.expected)
+    xr.testing.assert_identical(again.observed, ahead.observed)
+    assert again.positions is not None
+    xr.testing.assert_identical(again.positions, ahead.positions)
+    assert (loaded.schedule.text, loaded.priors, loaded.notices) == (fit.schedule.text, fit.priors, fit.notices)
+
+
+def test_arviz_reads_the_file(fit: bt.Fit, tmp_path: Path) -> None:
+    fit.save(tmp_path / "fit.nc")
+    data = az.from_netcdf(tmp_path / "fit.nc")
+    assert data["posterior"]["floor"].dims == ("chain", "draw", "step")
+    assert float(az.ess(data["posterior"]["heat"].to_numpy())) > 400
+    for group in ("posterior", "sample_stats", "observed_data", "constant_data"):
+        read = data[group] if isinstance(data[group], xr.Dataset) else data[group].to_dataset()
+        xr.testing.assert_equal(read, fit.data[group].to_dataset())
+
+
+def test_versions_are_stamped(fit: bt.Fit) -> None:
+    assert f'"bayes_tsl": "{bt.__version__}"' in fit.data.attrs["versions"]
+    assert fit.data.attrs["created_at"].endswith("+00:00")
+
+
+def test_a_file_that_is_no_fit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(bt.DataError, match=r"^fit must be a file; got '.*missing\.nc'\. Check the path\.$"):
+        bt.load_fit(tmp_path / "missing.nc")
+    (tmp_path / "text.nc").write_text("hello")
+    with pytest.raises(bt.DataError, match=r"^text\.nc must be a NetCDF file; got .*\. Save it again with Fit\.save\.$"):
+        bt.load_fit(tmp_path / "text.nc")
+    xr.Dataset({"x": 1}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+    message = "other.nc must hold a 'bayes_tsl fit 1'; got 'another kind of file'. Save it again with Fit.save."
+    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
+        bt.load_fit(tmp_path / "other.nc")
+
+
+def test_a_failed_save_leaves_the_old_file(fit: bt.Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fit.nc").write_text("old")
+    monkeypatch.setattr(xr.DataTree, "to_netcdf", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="^disk full$"):
+        fit.save(tmp_path / "fit.nc")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("fit.nc", "old")]
+
+
+def test_chains_that_disagree_are_refused(simulation: bt.Simulation, schedule: bt.Schedule) -> None:
+    message = (
+        r"effective sample size must reach 400; got \d+ for '.+'\. Raise num_draws\. .*"
+        r"Or pass throw=False to inspect the fit\.$"
+    )
+    with pytest.raises(bt.ConvergenceError, match=message) as caught:
+        bt.fit(means(simulation).until(ORIGIN), schedule=schedule, **QUICK)
+    assert not caught.value.diagnostics.converged
+    assert caught.value.diagnostics.draws == 200
+
+
+def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulation) -> None:
+    priors = bt.Priors(heat=lognormal(0.1, 0.1))
+    with pytest.warns(bt.Notice) as caught:
+        fit = bt.fit(means(simulation).until(ORIGIN), throw=False, priors=priors, **QUICK)
+    assert fit.priors == priors
+    assert not fit.schedule.known
+    assert not fit.converged
+    assert "NOT CONVERGED" in repr(fit)
+    spoken = [str(warning.message) for warning in caught]
+    assert spoken == list(bt.forecast(fit, steps=[5000]).notices)
+    assert spoken[0].startswith("The learning-rate schedule is unknown and treated as constant")
+    assert any("effective sample size must reach 400" in notice for notice in spoken)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"chains": 1}, "chains must be 2 or more; got 1. R-hat compares chains; 4 are usual."),
+        ({"num_draws": 5}, "num_warmup and num_draws must be 10 or more; got 500, 5."),
+        ({"target_accept": 1.0}, "target_accept must lie between 0 and 1; got 1."),
+    ],
+)
+def test_wrong_settings_are_refused(arguments: dict[str, float], message: str, simulation: bt.Simulation) -> None:
+    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
+        bt.fit(simulation.losses, **arguments)  # type: ignore[arg-type]

@@ -1,0 +1,108 @@
+"""The shape of the package: who may import whom, and what importing it must not do."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import bayes_tsl as bt
+
+PACKAGE = Path(bt.__file__).parent
+# A module imports only from entries above its own.
+LAYERS = (
+    ("errors", "_types"),
+    ("_checks",),
+    ("_files", "data", "schedules", "laws", "forecasts", "summaries", "diagnostics"),
+    ("design", "datasets"),
+    ("priors",),
+    ("model",),
+    ("conditioning", "sampling"),
+    ("inference", "simulate"),
+    ("predict",),
+    ("plotting",),
+    ("cli",),
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+    if path != PACKAGE / "__init__.py"
+}
+
+
+def for_types_alone(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def nodes(node: ast.AST) -> Iterator[ast.AST]:
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if not for_types_alone(child):
+            yield from nodes(child)
+
+
+def imported(source: str) -> set[str]:
+    """Modules of the package that a source imports, anywhere but for types alone; '' stands for the package itself."""
+    names: set[str] = set()
+    for node in nodes(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            names |= {f"bayes_tsl.{alias.name}" for alias in node.names} if node.module == "bayes_tsl" else {f"{node.module}"}
+    inside = {name.partition(".")[2] for name in names if name.partition(".")[0] == "bayes_tsl"}
+    return {name.partition(".")[0] if name.partition(".")[0] in LEVEL else "" for name in inside}
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {name.partition(".")[0] for name in MODULES} == set(LEVEL)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_downwards(name: str) -> None:
+    level = LEVEL[name.partition(".")[0]]
+    upwards = {other for other in imported(MODULES[name].read_text()) if LEVEL.get(other, len(LAYERS)) >= level}
+    assert not upwards, f"{name} imports {sorted(upwards)}, not below it"
+
+
+def test_the_reader_of_imports_sees_every_kind() -> None:
+    source = """
+import bayes_tsl.model
+from bayes_tsl import laws, fit
+from bayes_tsl.data import LossTable
+if TYPE_CHECKING:
+    from bayes_tsl.cli import main
+def late():
+    from bayes_tsl.plotting import plot_forecast
+import numpy
+"""
+    assert imported(source) == {"model", "laws", "", "data", "plotting"}
+
+
+QUIET = """
+import os
+import bayes_tsl, jax
+assert not jax.config.jax_enable_x64, "x64 is on"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"  # heeded until a backend has started
+assert jax.device_count() == 3, "a backend had started"
+"""
+
+
+def test_importing_leaves_jax_and_the_disk_alone(tmp_path: Path) -> None:
+    home, caches = tmp_path / "home", tmp_path / "caches of others"
+    home.mkdir()
+    places = {"HOME": home, "XDG_CACHE_HOME": caches, "XDG_CONFIG_HOME": caches, "MPLCONFIGDIR": caches}
+    settings = {name: str(place) for name, place in places.items()} | {"JAX_PLATFORMS": "cpu", "PYTHONDONTWRITEBYTECODE": "1"}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET], env=inherited | settings, cwd=home, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert not list(home.rglob("*")), "importing wrote files"
