@@ -65,7 +65,7 @@ def cli() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
-    """Forecast the test loss of a run from its checkpoints so far.
+    r"""Forecast the test loss of a run from its checkpoints so far.
 
     LOSSES is a csv, csv.gz or parquet file with columns step, loss [, run, test_set, position, tokens, lr, loss_se].
     Writes forecast.csv, summary.json, fit.nc and forecast.png to the folder --out.
@@ -87,11 +87,10 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
         out.mkdir(parents=True, exist_ok=True)
         posterior = fit(past, schedule=schedule, seed=options["seed"], throw=False)
         ahead = forecast(posterior, steps=steps, seed=options["seed"])
-    later = table.mean_losses()
-    later = later[later.index > posterior.origin]
+    later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
     frame = ahead.to_frame(prob=options["prob"])
     _write(out, posterior, ahead, frame, later, options["target"])
-    shown = frame[["step", "mean", "lower", "upper"]].merge(later.rename("observed"), on="step", how="left")
+    shown = frame[["step", "mean", "lower", "upper"]].merge(later, on="step", how="left")
     click.echo(_format(shown))
     click.echo(f"{posterior.diagnostics.verdict}")
     click.echo(f"wrote {', '.join(str(out / name) for name in ('forecast.csv', 'summary.json', 'fit.nc', 'forecast.png'))}")
@@ -131,7 +130,7 @@ def _schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
         name = run or table.runs[0]
         rows = frame[frame["run"].astype(str) == name]
         require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", sorted(set(frame["run"].astype(str))))
-        frame = rows
+        return schedules.from_frame(pd.DataFrame(rows), source=Path(text).name)
     return schedules.from_frame(frame, source=Path(text).name)
 
 
@@ -182,17 +181,17 @@ def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Ser
         "last": frame.drop(columns="run").iloc[-1].to_dict(),
         "converged": posterior.converged,
         "verdict": diagnostics.verdict,
-        "max_r_hat": float(diagnostics.table["r_hat"].max()),
-        "min_ess": float(diagnostics.table[["ess_bulk", "ess_tail"]].min(axis=None)),
+        "max_r_hat": diagnostics.max_r_hat,
+        "min_ess": diagnostics.min_ess,
         "divergences": diagnostics.divergences,
         "notices": list(ahead.notices),
         "seed": int(posterior.data.attrs["seed"]),
         "versions": json.loads(posterior.data.attrs["versions"]),
     }
-    seen = frame.merge(later.rename("observed"), on="step")
+    seen = frame.merge(later, on="step")
     if len(seen):
         inside = seen["observed"].between(seen["lower"], seen["upper"])
-        error = float(seen["mean"].iloc[-1] - seen["observed"].iloc[-1])
+        error = (seen["mean"] - seen["observed"]).to_numpy()[-1].item()
         summary["against_observed"] = {"steps": len(seen), "inside": int(inside.sum()), "error_at_last": error}
     if target is not None:
         times = ahead.time_to(target)

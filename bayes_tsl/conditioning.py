@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from bayes_tsl.design import Design
-from bayes_tsl.model import JITTER, Link, Spread, chain, spread_of, trend
+from bayes_tsl.model import JITTER, Link, Sites, Spread, chain, spread_of, trend
 
 
 class Coefficients(NamedTuple):
@@ -25,13 +25,13 @@ class Coefficients(NamedTuple):
     drift: Array
 
 
-def draw_coefficients(key: Array, sites: dict[str, Array], design: Design) -> Coefficients:
+def draw_coefficients(key: Array, sites: Sites, design: Design) -> Coefficients:
     """One draw of the coefficients, given one draw of the global parameters and weights."""
     law, spread = trend(design.path, sites), spread_of(design, sites)
     gap, rate, noise, drift, estimate = _draw_prior(key, design, spread)
     seen = design.summary.coefficients - jnp.stack([law.log_gap, law.log_rate, law.floor], axis=1)
-    seen = seen if design.by_position else seen.at[:, 0].set(0.0)
-    pull = _solve(seen - estimate, chain(design, spread), spread.drift)
+    informed = jnp.array([design.by_position, design.by_position, True])
+    pull = _solve(jnp.where(informed, seen - estimate, 0.0), chain(design, spread), spread.drift)
     return Coefficients(
         gap=jnp.exp(law.log_gap + gap + spread.gap * pull[:, 0]),
         rate=jnp.exp(law.log_rate + rate + spread.rate * pull[:, 1]),

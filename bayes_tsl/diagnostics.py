@@ -40,6 +40,16 @@ class Diagnostics:
     bfmi: float
 
     @property
+    def max_r_hat(self) -> float:
+        """Largest R-hat of any parameter."""
+        return float(self.table["r_hat"].to_numpy().max())
+
+    @property
+    def min_ess(self) -> float:
+        """Smallest effective sample size of any parameter, bulk or tail."""
+        return float(self.table[["ess_bulk", "ess_tail"]].to_numpy().min())
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What failed, each with the parameter and the cure; empty if nothing did."""
         rhat, ess = self.table["r_hat"], self.table[["ess_bulk", "ess_tail"]].min(axis=1)
@@ -77,8 +87,7 @@ class Diagnostics:
     @property
     def verdict(self) -> str:
         """One line for people."""
-        worst = f"R-hat at most {self.table['r_hat'].max():.3f}"
-        fewest = f"effective sample size at least {self.table[['ess_bulk', 'ess_tail']].min(axis=None):.0f}"
+        worst, fewest = f"R-hat at most {self.max_r_hat:.3f}", f"effective sample size at least {self.min_ess:.0f}"
         diverged = f"{self.divergences} divergences in {self.draws} draws"
         numbers = f"{worst}, {fewest}, {diverged}, BFMI at least {self.bfmi:.2f}"
         return f"converged: {numbers}" if self.converged else f"NOT CONVERGED: {' '.join(self.problems)}"

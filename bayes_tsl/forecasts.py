@@ -1,7 +1,7 @@
 """A forecast: draws of the future test loss, and what can be asked of them.
 
-*Expected* draws are where the loss curve goes; *observed* draws add the noise of measuring one checkpoint. The interval of the next
-measurement is about the observed, the time at which a target is reached about the expected.
+*Expected* draws are where the loss curve goes; *observed* draws add the noise of measuring one checkpoint. The interval of the
+next measurement is about the observed, the time at which a target is reached about the expected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Kind = Literal["observed", "expected"]
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """Draws of the mean test loss at steps after an origin.  [nats/token]
+    """Draws of the mean test loss at steps after an origin, in nats per token.
 
     Attributes:
         run: name of the run.
@@ -52,7 +52,7 @@ class Forecast:
         return self.observed[STEP].to_numpy()
 
     def quantile(self, q: float | Sequence[float], *, kind: Kind = "observed") -> xr.DataArray:
-        """Quantiles of the loss ([quantile,] step).  [nats/token]"""
+        """Quantiles of the loss ([quantile,] step), in nats per token."""
         for level in np.atleast_1d(q):
             require_number(level, "quantile", low=0.0, high=1.0)
         return self._draws(kind).quantile(q, dim=DRAWS)

@@ -14,7 +14,7 @@ the global parameters and the weights only; ``conditioning`` puts the coefficien
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpyro
@@ -27,6 +27,9 @@ from bayes_tsl.priors import Priors
 
 TAIL = 4.0  # degrees of freedom of the noise of a checkpoint
 JITTER = 1e-10  # on variances [nats^2]: far below any noise, far above rounding
+
+
+Sites = dict[str, Any]  # values of sample sites
 
 
 class Trend(NamedTuple):
@@ -60,7 +63,7 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
         priors: one distribution per global parameter.
         observe: condition on the design's estimates; else draw them.
     """
-    sites = {name: numpyro.sample(name, priors.distribution(name, design.centre)) for name in parameters(design)}
+    sites: Sites = {name: numpyro.sample(name, priors.distribution(name, design.centre)) for name in parameters(design)}
     with numpyro.plate("step", len(design.step)):
         sites["weight"] = numpyro.sample("weight", dist.Gamma(TAIL / 2.0, TAIL / 2.0))
     law, spread = trend(design.path, sites), spread_of(design, sites)
@@ -89,7 +92,7 @@ def parameters(design: Design) -> list[str]:
     return names if design.by_position else [name for name in names if not name.startswith(("gap_", "rate_"))]
 
 
-def trend(path: laws.Path, sites: dict[str, Array]) -> Trend:
+def trend(path: laws.Path, sites: Sites) -> Trend:
     """Coefficients by their laws, at every step of a path whose last row is the origin (step)."""
     u = path.u[:-1]
     law = {
@@ -107,7 +110,7 @@ def trend(path: laws.Path, sites: dict[str, Array]) -> Trend:
 HEAT_FAST = 0.8  # share of the heat that follows the learning rate at once; published step drops want .7 to .95
 
 
-def spread_of(design: Design, sites: dict[str, Array]) -> Spread:
+def spread_of(design: Design, sites: Sites) -> Spread:
     """Variances around the trend at the design's steps; averaged checkpoints have less noise."""
     count, zero = design.count, jnp.zeros(len(design.step))
     return Spread(
@@ -128,7 +131,7 @@ class Link(NamedTuple):
 
 def chain(design: Design, spread: Spread) -> tuple[Link, Link, Link]:
     """The estimates of one checkpoint, factorised in the order log gap, log rate, floor (drift aside)."""
-    v = design.summary.covariance
+    v = jnp.asarray(design.summary.covariance)
     gap, cross, rate = v[:, 0, 0] + spread.gap + JITTER, v[:, 0, 1], v[:, 1, 1] + spread.rate + JITTER
     floor = v[:, 2, 2] + spread.noise + JITTER
     zero = jnp.zeros_like(gap)

@@ -37,7 +37,7 @@ def plot_forecast(
     history = ahead.history
     ax.plot(history[STEP], history, "o", ms=3.5, color=_PAST, label="observed")
     draws = ahead.observed if kind == "observed" else ahead.expected
-    _bands(ax, draws, last=float(history[-1]), origin=ahead.origin)
+    _bands(ax, draws, start=(ahead.origin, float(history[-1])))
     if observed is not None:
         ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, mfc="white", color=_TRUTH, label="observed later")
     if target is not None:
@@ -76,21 +76,17 @@ def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[A
 
 def _estimate(fit: Fit, name: str) -> xr.DataArray:
     seen = fit.data["observed_data"].to_dataset()
-    return seen["floor_estimate"] if name == "floor" else np.exp(seen[f"log_{name}_estimate"])
+    return seen["floor_estimate"] if name == "floor" else xr.apply_ufunc(np.exp, seen[f"log_{name}_estimate"])
 
 
-def _bands(
-    ax: Axes, draws: xr.DataArray, *, last: float | None = None, origin: float | None = None, color: str = _AHEAD
-) -> None:
-    """Median and central bands, drawn on from the last point seen where there is one."""
-    steps = draws[STEP].to_numpy()
-    join = last is not None and origin is not None
+def _bands(ax: Axes, draws: xr.DataArray, *, start: tuple[float, float] | None = None, color: str = _AHEAD) -> None:
+    """Median and central bands; they grow out of the point ``start`` (step, loss) where there is one."""
+    before, value = ([], []) if start is None else ([start[0]], [start[1]])
+    x = np.concatenate([before, draws[STEP].to_numpy()])
 
     def line(q: float) -> np.ndarray:
-        values = draws.quantile(q, dim=DRAWS).to_numpy()
-        return np.insert(values, 0, last) if join else values
+        return np.concatenate([value, draws.quantile(q, dim=DRAWS).to_numpy()])
 
-    x = np.insert(steps, 0, origin) if join else steps
     for prob, alpha in PROBS.items():
         tail = 0.5 * (1.0 - prob)
         ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=alpha, lw=0, label=f"{prob:.0%}")

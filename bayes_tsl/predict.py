@@ -67,7 +67,7 @@ def forecast(
     chosen = _choose(known, positions)
     rng = np.random.default_rng(seed)
     posterior = fit.data["posterior"].to_dataset()
-    sites = {name: values.to_numpy() for name, values in posterior.items() if values.ndim == 2}
+    sites = {str(name): values.to_numpy() for name, values in posterior.items() if values.ndim == 2}
     path = make_path(np.append(ahead, fit.origin), plan, fit.clock)
     with jax.enable_x64(True):
         law = over_draws(lambda site: trend(path, site), sites)
@@ -85,7 +85,7 @@ def forecast(
         origin=fit.origin,
         expected=xr.DataArray(_mean_loss(expected, known), coords, dims, name="expected"),
         observed=xr.DataArray(measured, coords, dims, name="observed"),
-        history=fit.data["observed_data"]["mean_loss"],
+        history=fit.data["observed_data"].to_dataset()["mean_loss"],
         notices=fit.notices + fit.diagnostics.problems,
         coefficients=xr.Dataset({name: (dims, coefficients[name]) for name in names}, coords),
         positions=xr.DataArray(
@@ -153,10 +153,10 @@ def _mean_loss(curve: Trend, known: _Positions) -> Array:
     The mean of ``1 / (1 + rate i)`` is read off a grid in log rate, so that cost does not grow with context length.
     """
     if not len(known.at):
-        return curve.floor
+        return np.asarray(curve.floor)
     grid = np.linspace(curve.log_rate.min() - 1e-3, curve.log_rate.max() + 1e-3, _RATE_GRID)
     shape = (1.0 / (1.0 + np.exp(grid)[:, None] * known.at)).mean(axis=1)
-    return curve.floor + np.exp(curve.log_gap) * np.interp(curve.log_rate, grid, shape)
+    return np.asarray(curve.floor + np.exp(curve.log_gap) * np.interp(curve.log_rate, grid, shape))
 
 
 def _position_losses(rng: np.random.Generator, curve: Trend, chosen: _Positions) -> Array:
@@ -165,4 +165,4 @@ def _position_losses(rng: np.random.Generator, curve: Trend, chosen: _Positions)
     gap, rate, floor = (part[..., None] for part in (np.exp(curve.log_gap), np.exp(curve.log_rate), curve.floor))
     law = floor + gap / (1.0 + rate * chosen.at)
     effect = chosen.effect + chosen.effect_scale * rng.standard_normal((*shape[:2], 1, len(chosen.at)))
-    return law + effect + chosen.noise * rng.standard_normal((*shape, len(chosen.at)))
+    return np.asarray(law + effect + chosen.noise * rng.standard_normal((*shape, len(chosen.at))))

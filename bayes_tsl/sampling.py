@@ -90,7 +90,7 @@ def sample(
     names = sorted(dense)
     kernel = NUTS(
         potential_fn=potential,
-        dense_mass=[tuple(names)],
+        dense_mass=[tuple(names)],  # pyright: ignore[reportArgumentType]  a list of blocks is documented
         inverse_mass_matrix=_mass_blocks(mode, names),
         target_accept_prob=target_accept,
     )

@@ -22,6 +22,7 @@ from bayes_tsl.errors import DataError
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
 _LAG_CELLS = 4096
 _JUMP = 1e-6  # steps that a jump of the learning rate takes
+_ROUNDING = 1e-14  # a curve logged at each of a million steps turns by 5e-12 a step
 
 Array = NDArray[np.float64]
 
@@ -237,7 +238,7 @@ def _planned(name: str, asked: Mapping[str, float | str], steps: ArrayLike, lrs:
 def _corners(steps: Array, lrs: Array) -> NDArray[np.bool_]:
     """Knots that carry a change of direction; those on a straight line between their neighbours go."""
     slopes = np.diff(lrs) / np.diff(steps)
-    turns = np.abs(np.diff(slopes)) > 1e-9 * lrs.max() / np.diff(steps)[1:]
+    turns = np.abs(np.diff(slopes)) > _ROUNDING * lrs.max() / np.diff(steps)[1:]
     return np.concatenate([[True], turns, [True]])
 
 

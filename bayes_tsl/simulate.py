@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -15,7 +16,7 @@ from numpyro import handlers
 from bayes_tsl._checks import require_choice
 from bayes_tsl._types import STEP
 from bayes_tsl.data import LossTable
-from bayes_tsl.design import Clock, Design, make_clock, make_path
+from bayes_tsl.design import Design, make_clock, make_path
 from bayes_tsl.model import model
 from bayes_tsl.model import parameters as parameters_of
 from bayes_tsl.priors import Priors
@@ -76,7 +77,9 @@ def simulate(
     for name in given:
         require_choice(name, "parameter", parameters_of(design))
     with jax.enable_x64(True):
-        seeded = handlers.seed(handlers.substitute(model, data=given), jax.random.key(seed))
+        seeded = handlers.seed(
+            handlers.substitute(model, data={name: jnp.asarray(value) for name, value in given.items()}), jax.random.key(seed)
+        )
         sites = handlers.trace(seeded).get_trace(design, priors or Priors(), observe=False)
     drawn = {name: np.asarray(site["value"]) for name, site in sites.items() if site["type"] == "sample"}
     coefficients = {"floor": (STEP, drawn["floor_estimate"])}

@@ -46,8 +46,8 @@ def row(losses: bt.LossTable, prefix: float) -> dict[str, object]:
         "width_at_end": frame["upper"].iloc[-1] - frame["lower"].iloc[-1],
         "error": frame["mean"].iloc[-1] - later.iloc[-1],
         "power_law_error": power_law(past.mean_losses(), steps)[-1] - later.iloc[-1],
-        "max_r_hat": posterior.diagnostics.table["r_hat"].max(),
-        "min_ess": posterior.diagnostics.table[["ess_bulk", "ess_tail"]].min(axis=None),
+        "max_r_hat": posterior.diagnostics.max_r_hat,
+        "min_ess": posterior.diagnostics.min_ess,
         "divergences": posterior.diagnostics.divergences,
     }
 

@@ -34,7 +34,9 @@ def losses(simulation: bt.Simulation, tmp_path_factory: pytest.TempPathFactory) 
 
 def test_a_forecast_from_a_file(losses: Path, simulation: bt.Simulation, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
-    done = run("forecast", losses, "--schedule", SPEC, "--until", 4000, "--steps", "6000,5000,8000", "--target", 3.4, "--out", out)
+    done = run(
+        "forecast", losses, "--schedule", SPEC, "--until", 4000, "--steps", "6000,5000,8000", "--target", 3.4, "--out", out
+    )
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {"forecast.csv", "summary.json", "fit.nc", "forecast.png"}
     frame = pd.read_csv(out / "forecast.csv")
@@ -67,7 +69,12 @@ def test_help_has_an_example() -> None:
 GOOD = {"step": [100, 200, 300, 400, 500], "loss": [5.0, 4.5, 4.2, 4.0, 3.9]}
 TAIL = ["--schedule", "constant:peak=1e-3", "--to", "1000"]
 BAD = [
-    ({"step": [100], "loss": ["nan"]}, TAIL, "loss must be finite; got nan at run='run', test_set='test', step=100 (line 2 of losses.csv). Drop the row or correct it."),
+    (
+        {"step": [100], "loss": ["nan"]},
+        TAIL,
+        "loss must be finite; got nan at run='run', test_set='test', step=100 (line 2 of losses.csv). "
+        "Drop the row or correct it.",
+    ),
     ({"step": [100]}, TAIL, "losses.csv must have columns step and loss; got 'step'. Add 'loss'."),
     ("", TAIL, "losses.csv must hold a table; got an empty file. Check that the log was written."),
     (GOOD, [*TAIL, "--run", "b"], "run must be one of 'run'; got 'b'. Choose one of these."),
@@ -75,13 +82,18 @@ BAD = [
     (
         GOOD,
         ["--schedule", "cosine:peak=1e-3,total=800", "--to", "1000"],
-        "schedule must reach the last forecast step 1000; got 800. Give a schedule for the whole forecast, or forecast fewer steps.",
+        "schedule must reach the last forecast step 1000; got 800. "
+        "Give a schedule for the whole forecast, or forecast fewer steps.",
     ),
     (GOOD, ["--to", "300"], "--to must lie after the origin 500; got 300. Lower --until."),
     (GOOD, ["--steps", "300"], "--steps must lie after the origin 500; got 300. Lower --until."),
     (GOOD, ["--steps", "a,b"], "--steps must be numbers with commas between; got 'a,b'. Write e.g. 1500,2000."),
     (GOOD, [], "one of --steps and --to must be given; got 'neither'."),
-    (GOOD, [*TAIL, "--until", "50"], "losses must have rows of step up to 50; got 100, 200, 300, 400, 500 as steps. Choose another."),
+    (
+        GOOD,
+        [*TAIL, "--until", "50"],
+        "losses must have rows of step up to 50; got 100, 200, 300, 400, 500 as steps. Choose another.",
+    ),
     (GOOD, [*TAIL, "--prob", "90"], "--prob must lie between 0 and 1; got 90. 0.9 is a 90 % interval."),
     (GOOD, [*TAIL, "--target", "-1"], "--target must be a number above 0; got -1. It is a loss in nats per token."),
     (GOOD, [*TAIL, "--bogus"], "No such option '--bogus'"),

@@ -120,12 +120,17 @@ def test_without_noise_the_law_is_read_off_exactly() -> None:
 
 def test_checkpoints_may_lack_positions() -> None:
     losses, coefficients, _ = measured(20)
-    losses[4, 0] = losses[7, :3] = losses[11, 50:] = np.nan
+    losses[0, 0] = losses[7, :3] = losses[11, 50:] = np.nan
     summary = summarise_positions(losses, POSITIONS)
     error = np.sqrt(np.diagonal(summary.covariance, axis1=1, axis2=2))
     assert np.abs((summary.coefficients - coefficients) / error).max() < 4.5
     assert (error[11, 1:] > 1.1 * error[10, 1:]).all()  # the last positions tell the rate and the floor
     np.testing.assert_allclose(summary.effect_scale[[0, 10, 60]] * np.sqrt([18, 20, 19]), summary.noise)
+
+
+def test_noise_of_few_positions_counts_what_the_law_took() -> None:
+    noise = [summarise_positions(measured(100, seed=seed)[0][:, :10], POSITIONS[:10]).noise for seed in range(5)]
+    assert np.mean(noise) == pytest.approx(NOISE, rel=0.04)
 
 
 def test_means_are_floors_without_error() -> None:

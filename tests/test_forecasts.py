@@ -79,7 +79,9 @@ def test_observed_is_wider_than_expected_and_grows(ahead: bt.Forecast) -> None:
 
 def test_expected_is_the_mean_of_the_law(ahead: bt.Forecast, fit: bt.Fit) -> None:
     position = fit.data["constant_data"]["position"]
-    law = ahead.coefficients["floor"] + (ahead.coefficients["gap"] / (1 + ahead.coefficients["rate"] * position)).mean("position")
+    law = ahead.coefficients["floor"] + (ahead.coefficients["gap"] / (1 + ahead.coefficients["rate"] * position)).mean(
+        "position"
+    )
     np.testing.assert_allclose(ahead.expected, law, atol=1e-6)
 
 

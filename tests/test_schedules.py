@@ -160,6 +160,13 @@ def test_table_keeps_only_its_corners() -> None:
     assert schedule.text == "table of 10001 rows"
 
 
+def test_table_keeps_a_curve_that_turns_slowly() -> None:
+    steps, cosine = np.arange(200_001.0), schedules.cosine(peak=PEAK, total=200_000)
+    lrs = PEAK * 0.5 * (1.0 + np.cos(np.pi * steps / 200_000))
+    schedule = schedules.from_frame(pd.DataFrame({"step": steps, "lr": lrs}))
+    np.testing.assert_allclose(schedule.lr(steps), cosine.lr(steps), rtol=0, atol=1e-5 * PEAK)
+
+
 @pytest.mark.parametrize("at", [200.0, 4e11], ids=["steps", "tokens"])
 def test_splice_follows_the_past_then_the_future(at: float) -> None:
     past = schedules.cosine(peak=2e-3, warmup=at / 10, total=2 * at)
