@@ -1,0 +1,33 @@
+"""Blocks of the README run as they stand, one after the other, in a folder of their own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
+def test_readme_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    mpl.use("agg")
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert len(blocks) >= 2
+    assert len(blocks[0].strip().splitlines()) <= 11
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(README), "exec"), names)  # noqa: S102
+    plt.close("all")
+    assert "below 3.5 at the end:" in capsys.readouterr().out
+    assert (tmp_path / "fit.nc").is_file()
+
+
+def test_readme_pictures_exist() -> None:
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text())
+    assert pictures
+    assert all((README.parent / picture).is_file() for picture in pictures)
