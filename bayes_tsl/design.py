@@ -52,6 +52,7 @@ class Design(NamedTuple):
         centre: the last log gap, log rate and floor, around which priors of the levels are placed (3).
         clock: anchor of the time axis.
         position: token positions (position); empty without a position curve.
+        losses: loss of each (averaged) checkpoint at each position (step, position); NaN where none was measured.  [nats]
         mean_loss: mean loss over positions, at each step (step).  [nats]
     """
 
@@ -62,6 +63,7 @@ class Design(NamedTuple):
     centre: Array
     clock: Clock
     position: Array
+    losses: Array
     mean_loss: Array
 
     @property
@@ -92,6 +94,7 @@ def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[st
         centre=summary.coefficients[-1] if by_position else np.array([0.0, 0.0, mean_loss[-1]]),
         clock=clock,
         position=position if by_position else np.array([]),
+        losses=values,
         mean_loss=mean_loss,
     )
     averaged = (f"{len(curve)} checkpoints are averaged to {len(step)}, evenly in log progress.",)

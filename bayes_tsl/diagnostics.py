@@ -6,9 +6,10 @@ effective sample size of 100 per chain; BFMI after Betancourt (arXiv 1604.00695)
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
+from types import ModuleType
 
-import arviz as az
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -95,6 +96,7 @@ class Diagnostics:
 
 def diagnose(data: xr.DataTree) -> Diagnostics:
     """Diagnostics of a fit's tree, over every parameter that the sampler moved."""
+    az = _arviz()
     posterior, stats = data["posterior"].to_dataset(), data["sample_stats"].to_dataset()
     sampled = posterior[[name for name in posterior if posterior[name].attrs.get("sampled")]]
     columns = {
@@ -109,6 +111,14 @@ def diagnose(data: xr.DataTree) -> Diagnostics:
         divergences=int(stats["diverging"].sum()),
         bfmi=float(np.min(az.bfmi(stats["energy"].to_numpy()))),
     )
+
+
+def _arviz() -> ModuleType:
+    """ArviZ, imported when first needed: its import loads a plotting backend and warns, once a day, of its next version."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz
+    return arviz
 
 
 def _flatten(values: xr.Dataset) -> pd.Series:

@@ -28,7 +28,7 @@ from bayes_tsl.data import LossTable
 from bayes_tsl.design import Clock, Design, make_design
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
-from bayes_tsl.model import model, parameters
+from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
 from bayes_tsl.priors import Priors
 from bayes_tsl.sampling import Draws, over_draws, sample
 from bayes_tsl.schedules import Schedule
@@ -148,6 +148,7 @@ def fit(
     num_warmup: int = 500,
     num_draws: int = 1000,
     target_accept: float = 0.95,
+    reduce_positions: bool = True,
     progress: bool = True,
     throw: bool = True,
 ) -> Fit:
@@ -162,6 +163,8 @@ def fit(
         num_warmup: adaptation, per chain.
         num_draws: draws kept, per chain.
         target_accept: acceptance that the step size aims at; raise it if trajectories diverge.
+        reduce_positions: reduce the positions of a checkpoint to its coefficients first; if not, every loss at every
+            position is in the likelihood and every coefficient is sampled, at many times the cost.
         progress: show a bar on stderr.
         throw: raise if the chains did not converge; else the fit says so itself (``fit.converged``).
 
@@ -177,12 +180,12 @@ def fit(
     design, notices = make_design(losses, schedule)
     with jax.enable_x64(True):
         names = parameters(design)
-        start = {name: priors.typical(name, design.centre) for name in names} | {"weight": np.ones(len(design.step))}
+        reduced = reduce_positions or not design.by_position
         draws = sample(
-            model,
+            model if reduced else unreduced_model,
             design,
             priors,
-            start=start,
+            start=_start(design, priors, reduced=reduced),
             dense=names,
             seed=seed,
             chains=chains,
@@ -191,7 +194,7 @@ def fit(
             target_accept=target_accept,
             progress=progress,
         )
-        coefficients = _coefficients(draws, design, seed)
+        coefficients = _coefficients(draws, design, seed) if reduced else _sampled_coefficients(draws, design)
     data = xr.DataTree.from_dict(
         {
             "posterior": _posterior(draws, coefficients, design),
@@ -210,6 +213,20 @@ def fit(
     return result
 
 
+def _start(design: Design, priors: Priors, *, reduced: bool) -> dict[str, Any]:
+    """Where the search for the mode begins: medians of the priors, no outlier, nothing off its law."""
+    start = {name: priors.typical(name, design.centre) for name in parameters(design)} | {"weight": np.ones(len(design.step))}
+    if reduced:
+        return start
+    departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "floor")}
+    return start | departures | {"effect_along": np.zeros(len(design.position) - 3)}
+
+
+def _sampled_coefficients(draws: Draws, design: Design) -> dict[str, np.ndarray]:
+    latent = over_draws(lambda sites: latent_coefficients(design, sites), draws.sites)
+    return {"gap": np.exp(latent.log_gap), "rate": np.exp(latent.log_rate), "floor": latent.floor}
+
+
 def _coefficients(draws: Draws, design: Design, seed: int) -> dict[str, np.ndarray]:
     shape = next(iter(draws.stats.values())).shape
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), shape)
@@ -226,11 +243,11 @@ def _dataset(variables: dict[str, Any], design: Design) -> xr.Dataset:
 
 
 def _posterior(draws: Draws, coefficients: dict[str, np.ndarray], design: Design) -> xr.Dataset:
-    def axes(values: np.ndarray) -> tuple[str, ...]:
-        return (*DRAWS, STEP)[: values.ndim]
+    def axes(name: str, values: np.ndarray) -> tuple[str, ...]:
+        return (*DRAWS, "direction" if name == "effect_along" else STEP)[: values.ndim]
 
-    sampled = {name: (axes(values), values, {"sampled": 1}) for name, values in draws.sites.items()}
-    return _dataset(sampled | {name: (axes(values), values) for name, values in coefficients.items()}, design)
+    sampled = {name: (axes(name, values), values, {"sampled": 1}) for name, values in draws.sites.items()}
+    return _dataset(sampled | {name: (axes(name, values), values) for name, values in coefficients.items()}, design)
 
 
 def _observed(design: Design) -> xr.Dataset:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
@@ -24,8 +25,10 @@ from jax import Array
 from bayes_tsl import laws
 from bayes_tsl.design import Design
 from bayes_tsl.priors import Priors
+from bayes_tsl.summaries import effect_basis
 
 TAIL = 4.0  # degrees of freedom of the noise of a checkpoint
+EFFECT = 1.0  # prior scale of a position effect [nats]: wide
 JITTER = 1e-10  # on variances [nats^2]: far below any noise, far above rounding
 
 
@@ -63,9 +66,7 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
         priors: one distribution per global parameter.
         observe: condition on the design's estimates; else draw them.
     """
-    sites: Sites = {name: numpyro.sample(name, priors.distribution(name, design.centre)) for name in parameters(design)}
-    with numpyro.plate("step", len(design.step)):
-        sites["weight"] = numpyro.sample("weight", dist.Gamma(TAIL / 2.0, TAIL / 2.0))
+    sites = _sample_globals(design, priors)
     law, spread = trend(design.path, sites), spread_of(design, sites)
     first, second, third = chain(design, spread)
 
@@ -84,6 +85,43 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
     covariance = spread.drift + jnp.diag(third.scale**2)
     expected = law.floor + third.gap * off_gap + third.rate * off_rate
     numpyro.sample("floor_estimate", dist.MultivariateNormal(expected, covariance), obs=None if seen is None else seen[:, 2])
+
+
+def unreduced_model(design: Design, priors: Priors) -> None:
+    """The same model with a loss at every position and every coefficient sampled: slow, and what ``model`` is held against.
+
+    Position effects are free outside the span of the law, so that they and the coefficients say different things.
+    """
+    sites = _sample_globals(design, priors)
+    with numpyro.plate("step", len(design.step)):
+        for name in ("gap", "rate", "floor"):
+            sites[f"{name}_departure"] = numpyro.sample(f"{name}_departure", dist.Normal(0.0, 1.0))
+    beyond = effect_basis(design.centre, design.position)
+    with numpyro.plate("direction", beyond.shape[1]):
+        effect = beyond @ numpyro.sample("effect_along", dist.Normal(0.0, EFFECT))
+    latent = latent_coefficients(design, sites)
+    gap, rate, floor = (each[:, None] for each in (jnp.exp(latent.log_gap), jnp.exp(latent.log_rate), latent.floor))
+    expected = laws.reciprocal_loss(design.position, gap=gap, rate=rate, floor=floor) + effect
+    present = np.isfinite(design.losses)
+    numpyro.sample("loss", dist.Normal(expected, design.summary.noise).mask(present), obs=np.where(present, design.losses, 0.0))
+
+
+def latent_coefficients(design: Design, sites: Sites) -> Trend:
+    """Coefficients of each checkpoint in ``unreduced_model``: their laws, and standard departures scaled (step)."""
+    law, spread = trend(design.path, sites), spread_of(design, sites)
+    root = jnp.linalg.cholesky(spread.drift + jnp.diag(spread.noise + JITTER))
+    return Trend(
+        law.log_gap + jnp.sqrt(spread.gap) * sites["gap_departure"],
+        law.log_rate + jnp.sqrt(spread.rate) * sites["rate_departure"],
+        law.floor + root @ sites["floor_departure"],
+    )
+
+
+def _sample_globals(design: Design, priors: Priors) -> Sites:
+    sites: Sites = {name: numpyro.sample(name, priors.distribution(name, design.centre)) for name in parameters(design)}
+    with numpyro.plate("step", len(design.step)):
+        sites["weight"] = numpyro.sample("weight", dist.Gamma(TAIL / 2.0, TAIL / 2.0))
+    return sites
 
 
 def parameters(design: Design) -> list[str]:

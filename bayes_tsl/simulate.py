@@ -106,6 +106,7 @@ def _unseen(step: Array, position: Array, schedule: Schedule, origin: float, cen
         centre=centre,
         clock=clock,
         position=position,
+        losses=np.full((len(step), len(position)), np.nan),
         mean_loss=np.full_like(step, np.nan),
     )
 

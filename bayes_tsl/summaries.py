@@ -74,6 +74,11 @@ def law_tangent(coefficient: Array, positions: Array) -> Array:
     return np.linalg.qr(_slopes(coefficient[None], positions)[0])[0]
 
 
+def effect_basis(coefficient: Array, positions: Array) -> Array:
+    """Orthonormal basis of the position effects, all that ``law_tangent`` leaves (position, position - 3)."""
+    return np.linalg.qr(_slopes(coefficient[None], positions)[0], mode="complete")[0][:, 3:]
+
+
 def _start(losses: Array) -> Array:
     """One gap for all, since a checkpoint may lack the first positions; each its own level."""
     level = np.nanmean(losses, axis=1)

@@ -1,6 +1,6 @@
 """What would another plan for the rest of the run give? One fit, three futures.
 
-    python examples/choose_a_schedule.py
+python examples/choose_a_schedule.py
 """
 
 import bayes_tsl as bt

@@ -21,7 +21,7 @@ def test_readme_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert len(blocks[0].strip().splitlines()) <= 11
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block, str(README), "exec"), names)  # noqa: S102
+        exec(compile(block, str(README), "exec"), names)
     plt.close("all")
     assert "below 3.5 at the end:" in capsys.readouterr().out
     assert (tmp_path / "fit.nc").is_file()

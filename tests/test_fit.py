@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import arviz as az
@@ -168,3 +169,29 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
 def test_wrong_settings_are_refused(arguments: dict[str, float], message: str, simulation: bt.Simulation) -> None:
     with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
         bt.fit(simulation.losses, **arguments)  # type: ignore[arg-type]
+
+
+def test_unreduced_positions_agree(schedule: bt.Schedule) -> None:
+    run = bt.simulate(
+        steps=STEPS[STEPS <= ORIGIN][::2],
+        schedule=schedule,
+        origin=ORIGIN,
+        positions=range(16),
+        parameters=TRUTH,
+        position_noise=0.015,
+        seed=2,
+    )
+    settings = {"schedule": schedule, "progress": False, "throw": False, "chains": 2, "num_draws": 500}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bt.Notice)
+        reduced, unreduced = (bt.fit(run.losses, reduce_positions=reduce, **settings) for reduce in (True, False))
+    assert {"effect_along", "floor_departure"} <= set(unreduced.diagnostics.table.index.str.replace(r"\[.*", "", regex=True))
+    for one, other in (
+        (reduced.coefficients()["floor"], unreduced.coefficients()["floor"]),
+        (bt.forecast(reduced, steps=[6000, 8000]).expected, bt.forecast(unreduced, steps=[6000, 8000]).expected),
+    ):
+        scale = one.std(("chain", "draw"))
+        apart = np.abs(one.mean(("chain", "draw")) - other.mean(("chain", "draw"))) / scale
+        ratio = other.std(("chain", "draw")) / scale
+        assert float(apart.max()) < 0.35, f"means differ by {float(apart.max()):.2f} standard deviations"
+        assert 0.75 < float(ratio.min()) <= float(ratio.max()) < 1.33, ratio.to_numpy()

@@ -132,8 +132,8 @@ def test_heat_shape_is_the_lag_that_it_interpolates(name: str) -> None:
     path = path_of(schedule, steps, origin=origin)
     heat = [[laws.heat_shape(path, power=p, memory=m, fast=0.3) for p in powers] for m in memories]
     error = np.moveaxis(np.array(heat), 2, 0) - expected
-    assert np.abs(error).max() < 0.7 * 0.0075, f"largest error {np.abs(error).max():.5f}"
-    assert np.sqrt(np.mean(error**2)) < 0.7 * 0.002, f"root mean square error {np.sqrt(np.mean(error**2)):.5f}"
+    assert np.abs(error).max() < 0.7 * 0.001, f"largest error {np.abs(error).max():.5f}"
+    assert np.sqrt(np.mean(error**2)) < 0.7 * 0.0002, f"root mean square error {np.sqrt(np.mean(error**2)):.5f}"
 
 
 def test_heat_shape_is_one_at_constant_learning_rate() -> None:

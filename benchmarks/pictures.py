@@ -1,0 +1,32 @@
+"""Pictures of the README: a forecast of a bundled run beside what came, and its coefficients.
+
+python benchmarks/pictures.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+
+import bayes_tsl as bt
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+
+
+def main() -> None:
+    mpl.use("agg")
+    losses = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose")
+    schedule = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
+    fit = bt.fit(losses.until(1250), schedule=schedule, seed=0)
+    later = losses.after(1250).mean_losses()
+    ahead = bt.forecast(fit, steps=later.index)
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    bt.plot_forecast(ahead, observed=later).figure.savefig(IMAGES / "forecast.png", dpi=120)
+    bt.plot_coefficients(fit, ahead)[0].figure.savefig(IMAGES / "coefficients.png", dpi=110)
+    plt.close("all")
+
+
+if __name__ == "__main__":
+    main()
