@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 
 _BLOCK = 25  # transitions between two looks at the clock
 _MODE_STEPS = 500
+_WIDEST = 4.0  # variance of starting points along any direction: priors are of order one there
 
 
 class Draws(NamedTuple):
@@ -134,7 +135,7 @@ def _find_mode(value_and_grad: Callable[..., Any], flat: Array, unravel: Callabl
     scale, axes = np.linalg.eigh(np.nan_to_num(covariance))
     if not np.isfinite(found.x).all() or scale[-1] <= 0:
         return _Mode(flat, np.eye(len(flat)), unravel)
-    return _Mode(found.x, (axes * np.maximum(scale, 1e-9 * scale[-1])) @ axes.T, unravel)
+    return _Mode(found.x, (axes * np.clip(scale, 1e-9 * min(scale[-1], _WIDEST), _WIDEST)) @ axes.T, unravel)
 
 
 def _mass_blocks(mode: _Mode, dense: list[str]) -> dict[tuple[str, ...], Array]:

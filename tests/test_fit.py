@@ -179,7 +179,7 @@ def test_unreduced_positions_agree(schedule: bt.Schedule) -> None:
         positions=range(16),
         parameters=TRUTH,
         position_noise=0.015,
-        seed=2,
+        seed=3,
     )
     settings = {"schedule": schedule, "progress": False, "throw": False, "chains": 2, "num_draws": 500}
     with warnings.catch_warnings():
