@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from bayes_tsl import datasets, laws, priors, schedules
+from bayes_tsl import baselines, datasets, laws, priors, schedules, scoring
 from bayes_tsl.data import LossTable, read_losses
 from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
@@ -27,6 +27,7 @@ __all__ = [
     "Priors",
     "Schedule",
     "Simulation",
+    "baselines",
     "datasets",
     "fit",
     "forecast",
@@ -37,5 +38,6 @@ __all__ = [
     "priors",
     "read_losses",
     "schedules",
+    "scoring",
     "simulate",
 ]

@@ -197,6 +197,7 @@ def _faults(table: pd.DataFrame) -> list[tuple[str, str, Rows]]:
         ("position", "be a whole number from 0", ~np.isnan(position) & ~whole),
         ("loss", "be finite", ~np.isfinite(loss)),
         ("loss", "not be negative", loss < 0),
+        *((name, "be finite", np.isinf(values)) for name, values in zip(COLUMNS[5:], others)),
         *((name, "not be negative", values < 0) for name, values in zip(COLUMNS[5:], others)),
     ]
 

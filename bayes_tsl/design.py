@@ -81,7 +81,7 @@ def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[st
     origin = float(losses.curve().index[-1])
     schedule.require_reaches(origin)
     clock = make_clock(schedule, origin)
-    kept, said = _after_warmup(losses, schedule)
+    kept, said = after_warmup(losses, schedule)
     curve, means = kept.curve(), kept.mean_losses()
     step, values, mean_loss, count = _average(curve, means, schedule)
     position = curve.columns.to_numpy(float) if kept.by_position else np.array([])
@@ -118,12 +118,7 @@ def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
     return Path(u, schedule.lr(step) / schedule.peak, interpolant @ lag @ interpolant.T)
 
 
-def _nodes(bounds: tuple[float, float]) -> Array:
-    low, high = np.log(bounds)
-    return np.exp(low + (high - low) * 0.5 * (chebpts1(ORDER) + 1.0))
-
-
-def _after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
+def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
     """Losses that can be fitted: past twice the warm-up, where the laws begin to hold, and with some progress made."""
     step, first = losses.steps, SKIP_WARMUPS * schedule.warmup
     dropped = int(np.sum((step < first) | (schedule.progress(step) <= 0)))
@@ -133,6 +128,25 @@ def _after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tup
     why = f"before step {show(first)}, twice the warm-up" if first > 0 else "without progress (step 0)"
     said = f"{dropped} of {len(step)} checkpoints are left out: {why}."
     return (losses.after(step[dropped - 1]), (said,)) if dropped else (losses, ())
+
+
+def later_steps(steps: ArrayLike, origin: float) -> Array:
+    """Steps to forecast, sorted and without repeats (step).
+
+    Raises:
+        DataError: there is none, or one is infinite or not later than the origin.
+    """
+    ahead = np.unique(np.asarray(steps, float))
+    require(ahead.size > 0, "steps", "name at least one step", "none")
+    require(np.isfinite(ahead).all(), "steps", "be finite", ahead)
+    cure = "Use Fit.coefficients() for the past."
+    require(ahead[0] > origin, "steps", f"lie after the origin {show(origin)}", ahead[ahead <= origin], cure=cure)
+    return ahead
+
+
+def _nodes(bounds: tuple[float, float]) -> Array:
+    low, high = np.log(bounds)
+    return np.exp(low + (high - low) * 0.5 * (chebpts1(ORDER) + 1.0))
 
 
 def _average(curve: pd.DataFrame, means: pd.Series, schedule: Schedule) -> tuple[Array, Array, Array, Array]:

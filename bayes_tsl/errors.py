@@ -13,9 +13,9 @@ class DataError(ValueError):
 
 
 class ConvergenceError(RuntimeError):
-    """Chains that did not agree; ``diagnostics`` says for which parameter."""
+    """Chains that did not agree, for which ``diagnostics`` says why; or least squares that did not settle, which has none."""
 
-    def __init__(self, message: str, diagnostics: Diagnostics) -> None:
+    def __init__(self, message: str, diagnostics: Diagnostics | None = None) -> None:
         super().__init__(message)
         self.diagnostics = diagnostics
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from bayes_tsl import schedules
 from bayes_tsl._checks import require, show
 from bayes_tsl._types import CHAIN, DRAW, POSITION, STEP
-from bayes_tsl.design import make_path
+from bayes_tsl.design import later_steps, make_path
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit
 from bayes_tsl.model import TAIL, Trend, trend
@@ -60,7 +60,7 @@ def forecast(
     Raises:
         DataError: a step that is not later, a schedule that ends too early, or a position that was not fitted.
     """
-    ahead = _later_steps(steps, fit.origin)
+    ahead = later_steps(steps, fit.origin)
     plan = fit.schedule if schedule is None else schedules.splice(fit.schedule, schedule, at=fit.origin)
     plan.require_reaches(float(ahead[-1]))
     known = _known_positions(fit)
@@ -94,15 +94,6 @@ def forecast(
         if len(chosen.at)
         else None,
     )
-
-
-def _later_steps(steps: ArrayLike, origin: float) -> Array:
-    ahead = np.unique(np.asarray(steps, float))
-    require(ahead.size > 0, "steps", "name at least one step", "none")
-    require(np.isfinite(ahead).all(), "steps", "be finite", ahead)
-    cure = "Use Fit.coefficients() for the past."
-    require(ahead[0] > origin, "steps", f"lie after the origin {show(origin)}", ahead[ahead <= origin], cure=cure)
-    return ahead
 
 
 def _known_positions(fit: Fit) -> _Positions:

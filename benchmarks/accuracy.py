@@ -8,27 +8,13 @@ from __future__ import annotations
 import sys
 import warnings
 
-import numpy as np
 import pandas as pd
-from scipy.optimize import least_squares
 
 import bayes_tsl as bt
+from bayes_tsl.baselines import power_law
 
 PREFIXES = (0.3, 0.5, 0.7)
 SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
-
-
-def power_law(past: pd.Series, steps: np.ndarray) -> np.ndarray:
-    """``c + a t^-p`` by robust least squares from several starts; warm-up left out."""
-    past = past[past.index >= 200]
-    t, y = past.index.to_numpy(float), past.to_numpy()
-
-    def curve(x: np.ndarray, at: np.ndarray) -> np.ndarray:
-        return x[0] + np.exp(x[1]) * (at / t[-1]) ** -np.exp(x[2])
-
-    starts = [(y[-1] - drop, np.log(drop), np.log(p)) for drop in (0.3, 1.0, 3.0) for p in (0.1, 0.5, 1.0)]
-    fits = [least_squares(lambda x: curve(x, t) - y, start, loss="soft_l1", f_scale=0.01) for start in starts]
-    return curve(min(fits, key=lambda found: found.cost).x, steps)
 
 
 def row(losses: bt.LossTable, prefix: float) -> dict[str, object]:
@@ -37,6 +23,7 @@ def row(losses: bt.LossTable, prefix: float) -> dict[str, object]:
     steps = later.index.to_numpy(float)
     posterior = bt.fit(past, schedule=SCHEDULE, progress=False, throw=False)
     frame = bt.forecast(posterior, steps=steps).to_frame(prob=0.9)
+    blind = power_law(past, steps=steps, schedule=SCHEDULE)  # takes no more than the warm-up from it
     inside = later.between(frame["lower"].to_numpy(), frame["upper"].to_numpy())
     return {
         "run": losses.runs[0],
@@ -45,7 +32,7 @@ def row(losses: bt.LossTable, prefix: float) -> dict[str, object]:
         "covered": inside.mean(),
         "width_at_end": frame["upper"].iloc[-1] - frame["lower"].iloc[-1],
         "error": frame["mean"].iloc[-1] - later.iloc[-1],
-        "power_law_error": power_law(past.mean_losses(), steps)[-1] - later.iloc[-1],
+        "power_law_error": blind.to_frame()["mean"].iloc[-1] - later.iloc[-1],
         "max_r_hat": posterior.diagnostics.max_r_hat,
         "min_ess": posterior.diagnostics.min_ess,
         "divergences": posterior.diagnostics.divergences,

@@ -262,6 +262,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         )
         for name in ("tokens", "lr", "loss_se")
     },
+    "infinite tokens": (
+        {"step": [1, 2], "loss": [3.0, 2.0], "tokens": [1.0, np.inf]},
+        f"tokens must be finite; got inf at run='run', test_set='test', step=2 (row 1 of losses). {CORRECT}",
+    ),
     "some positions": (
         {"step": [1, 1, 2], "position": [0, 1, None], "loss": [3.0, 2.0, 2.5]},
         "position must be given in every row or in none; got 1 blank of 3 at run='run', test_set='test' of losses. "

@@ -1,0 +1,263 @@
+"""What a forecast has to beat: curves fitted to the mean loss by least squares, each a forecaster of its own.
+
+Blind to the schedule: the last value, and the paper's three (Xiong et al., arXiv 2404.17785), power law, reciprocal and
+logarithmic.
+With the schedule: the learning-rate-annealing law and the multi-power law, as published. Each is fitted by robust least
+squares from several starts, and resampled by a moving-block bootstrap of its residuals, which knows of noise and of parameters
+but not of the law being wrong. Steps before twice the warm-up are left out, as they are in ``fit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import OptimizeResult, least_squares
+from scipy.signal import lfilter
+
+from bayes_tsl import schedules
+from bayes_tsl._checks import require
+from bayes_tsl._types import CHAIN, DRAW, STEP
+from bayes_tsl.data import LossTable
+from bayes_tsl.design import after_warmup, later_steps
+from bayes_tsl.errors import ConvergenceError
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.schedules import Schedule
+
+Array = NDArray[np.float64]
+
+_RESAMPLES = 100  # bootstrap curves
+_NOISES = 10  # measurements drawn around each
+_REFIT_STEPS = 30  # evaluations of a resampled fit, which starts where the fit ended
+_LR_CELLS = 128
+_ANNEALING_DECAY = 0.999  # per step, as published
+
+
+class Forecaster(Protocol):
+    """Anything that forecasts later steps from a loss table of the past."""
+
+    def __call__(self, losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+        """Forecast of ``steps``."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Law:
+    """A curve over what it sees of time: seen = see(steps, origin, schedule); loss = curve(parameters, seen)."""
+
+    name: str
+    see: Callable[[Array, float, Schedule], Any]
+    curve: Callable[[Array, Any], Array]
+    starts: Callable[[Array], Sequence[Sequence[float]]]
+    needs_schedule: bool = False
+
+
+def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+    """The loss stays where it is, as a Gaussian random walk in log step whose scale is that of the past changes."""
+    past, ahead, _ = _prepare(losses, steps, schedule, least=2)
+    log_step = np.log(past.index.to_numpy(float))
+    scale = np.sqrt(np.mean(np.diff(past.to_numpy()) ** 2 / np.diff(log_step)))
+    widths = np.sqrt(np.diff(np.log(ahead), prepend=log_step[-1]))
+    rng = np.random.default_rng(seed)
+    moves = scale * widths * rng.standard_normal((_RESAMPLES * _NOISES, len(ahead)))
+    draws = float(past.iloc[-1]) + np.cumsum(moves, axis=1)
+    return _forecast(losses, past, ahead, draws, draws)
+
+
+def power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+    """``c + a t^-p``.
+
+    Raises:
+        DataError: too few checkpoints, or a step that is not later.
+        ConvergenceError: no start of the least squares converged.
+    """
+    return _bootstrap(_POWER, losses, steps, schedule, seed)
+
+
+def reciprocal(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+    """``c + a / (1 + b t)``; errors as ``power_law``."""
+    return _bootstrap(_RECIPROCAL, losses, steps, schedule, seed)
+
+
+def logarithmic(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+    """``c - a log t``; errors as ``power_law``."""
+    return _bootstrap(_LOGARITHMIC, losses, steps, schedule, seed)
+
+
+def annealing_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+    """``L0 + A S1^-alpha - C S2`` (Tissue et al., arXiv 2408.11029, eq. 1), errors as ``power_law``; needs the schedule.
+
+    ``S1`` sums the learning rate, ``S2`` the momentum of its falls after warm-up, which decays by .999 a step.
+    """
+    return _bootstrap(_ANNEALING, losses, steps, schedule, seed)
+
+
+def multi_power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+    """``L0 + A S1^-alpha - B sum_k drop_k G(lr_k^-gamma S_k)``, ``G(x) = 1 - (1 + C x)^-beta``; needs the schedule.
+
+    Luo et al., arXiv 2503.12811, eq. 1: every fall of the learning rate lowers the loss by a power law in the learning rate
+    summed since. Errors as ``power_law``.
+    """
+    return _bootstrap(_MULTI_POWER, losses, steps, schedule, seed)
+
+
+BASELINES: dict[str, Forecaster] = {
+    "last-value": last_value,
+    "power-law": power_law,
+    "reciprocal": reciprocal,
+    "logarithmic": logarithmic,
+    "annealing-law": annealing_law,
+    "multi-power-law": multi_power_law,
+}
+
+
+def _relative_step(steps: Array, origin: float, schedule: Schedule) -> Array:
+    return steps / origin
+
+
+def _see_annealing(steps: Array, origin: float, schedule: Schedule) -> tuple[Array, Array]:
+    """Summed learning rate relative to the origin, and annealed momentum in units of the peak (step)."""
+    last = float(steps[-1])
+    grid = np.linspace(0.0, last, int(min(np.ceil(last), 2**18)) + 1)
+    lr = np.where(grid < schedule.warmup, schedule.peak, schedule.lr(grid)) / schedule.peak
+    momentum = lfilter([1.0], [1.0, -(_ANNEALING_DECAY ** grid[1])], -np.diff(lr, prepend=lr[0]))
+    area = np.cumsum(momentum) * grid[1]
+    return schedule.progress(steps) / float(schedule.progress(origin)), np.interp(steps, grid, area)
+
+
+def _see_falls(steps: Array, origin: float, schedule: Schedule) -> tuple[Array, Array, Array, Array]:
+    """Relative progress (step), and of each fall of the learning rate: size, lr after it (fall), progress since."""
+    knots = schedule.steps[(schedule.steps >= schedule.warmup) & (schedule.steps <= steps[-1])]
+    few = knots[:: max(len(knots) // _LR_CELLS, 1)]
+    edges = np.unique(np.concatenate([np.linspace(schedule.warmup, steps[-1], _LR_CELLS + 1), few]))
+    lr, unit = schedule.lr(edges) / schedule.peak, float(schedule.progress(origin))
+    fall = -np.diff(lr)
+    at = np.asarray(np.nonzero(fall)[0])
+    since = schedule.progress(steps)[:, None] - schedule.progress(edges[1:][at])
+    return schedule.progress(steps) / unit, fall[at], np.maximum(lr[1:][at], 1e-6), np.maximum(since, 0.0) / unit
+
+
+def _power(x: Array, t: Array) -> Array:
+    return x[0] + np.exp(x[1]) * t ** -np.exp(x[2])
+
+
+def _multi_power(x: Array, seen: tuple[Array, Array, Array, Array]) -> Array:
+    progress, fall, lr, since = seen
+    gain, (speed, beta, gamma) = x[3], np.exp(x[4:])
+    drop = (1.0 - (1.0 + speed * lr**-gamma * since) ** -beta) @ fall
+    return _power(x[:3], progress) - gain * drop
+
+
+def _power_starts(y: Array) -> list[tuple[float, ...]]:
+    return [(y[-1] - drop, np.log(drop), np.log(p)) for drop in (0.3, 1.0, 3.0) for p in (0.1, 0.5, 1.0)]
+
+
+_POWER = _Law("power-law", _relative_step, _power, _power_starts)
+_RECIPROCAL = _Law(
+    "reciprocal",
+    _relative_step,
+    lambda x, t: x[0] + np.exp(x[1]) / (1.0 + np.exp(x[2]) * t),
+    lambda y: [(y[-1] - drop, np.log(drop * (1.0 + b)), np.log(b)) for drop in (0.1, 0.3, 1.0) for b in (1.0, 10.0, 100.0)],
+)
+_LOGARITHMIC = _Law("logarithmic", _relative_step, lambda x, t: x[0] - x[1] * np.log(t), lambda y: [(y[-1], 0.1)])
+_ANNEALING = _Law(
+    "annealing-law",
+    _see_annealing,
+    lambda x, seen: _power(x[:3], seen[0]) - x[3] * seen[1],
+    lambda y: [(*start, gain) for start in _power_starts(y)[1::3] for gain in (1e-4, 1e-2)],
+    needs_schedule=True,
+)
+_MULTI_POWER = _Law(
+    "multi-power-law",
+    _see_falls,
+    _multi_power,
+    lambda y: [
+        (*start, 0.3, np.log(speed), np.log(0.5), np.log(0.5)) for start in _power_starts(y)[1::3] for speed in (10.0, 200.0)
+    ],
+    needs_schedule=True,
+)
+
+
+def _prepare(
+    losses: LossTable, steps: ArrayLike, schedule: Schedule | None, *, least: int
+) -> tuple[pd.Series, Array, Schedule]:
+    """Mean losses that can be fitted, steps ahead and a schedule that reaches them."""
+    schedule = schedule or schedules.unknown()
+    past = after_warmup(losses, schedule)[0].mean_losses()
+    require(len(past) >= least, "losses", f"hold {least} usable checkpoints", len(past), cure="Fit later in the run.")
+    ahead = later_steps(steps, float(past.index[-1]))
+    schedule.require_reaches(float(ahead[-1]))
+    return past, ahead, schedule
+
+
+def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedule | None, seed: int) -> Forecast:
+    size = len(law.starts(np.zeros(1))[0])
+    past, ahead, plan = _prepare(losses, steps, schedule, least=size + 2)
+    cure = "Pass schedule=, or choose a law that is blind to it."
+    require(plan.known or not law.needs_schedule, "schedule", f"be known for the {law.name}", plan.text, cure=cure)
+    step, y = past.index.to_numpy(float), past.to_numpy(float)
+    seen, future = (law.see(at, float(step[-1]), plan) for at in (step, np.concatenate([step, ahead])))
+    best, scale = _fit(law, seen, y)
+    rng = np.random.default_rng(seed)
+    fitted = law.curve(best, seen)
+    noise = (y - fitted) * np.sqrt(len(y) / (len(y) - size))
+    noise = noise - noise.mean()
+    curves = []
+    for _ in range(_RESAMPLES):
+        again = _least_squares(law, seen, fitted + _blocks(rng, noise), best, scale, most=_REFIT_STEPS)
+        curves.append(law.curve(again.x, future)[len(step) :])
+    expected = np.repeat(np.stack(curves), _NOISES, axis=0)
+    return _forecast(losses, past, ahead, expected, expected + noise[rng.integers(0, len(noise), expected.shape)])
+
+
+def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:
+    """Robust least squares from every start, at the scale of plain least squares' residuals: parameters and that scale."""
+    plain = [_least_squares(law, seen, y, start, None, most=1000) for start in law.starts(y)]
+    best = min(plain, key=lambda found: found.cost)
+    scale = max(1.4826 * float(np.median(np.abs(best.fun))), 1e-6)
+    robust = [_least_squares(law, seen, y, found.x, scale, most=1000) for found in sorted(plain, key=lambda f: f.cost)[:3]]
+    settled = [found for found in robust if found.status > 0 and np.isfinite(found.cost)]
+    if not settled:
+        reason = robust[0].message.strip().rstrip(".")
+        raise ConvergenceError(f"least squares of the {law.name} must converge; got {reason!r}. Fit later in the run.")
+    return min(settled, key=lambda found: found.cost).x, scale
+
+
+def _least_squares(law: _Law, seen: Any, y: Array, start: ArrayLike, scale: float | None, *, most: int) -> OptimizeResult:
+    """Squares without ``scale``, soft absolute values beyond it with it; log parameters are kept within reason."""
+    start = np.clip(np.asarray(start, float), -29.0, 29.0)
+    with np.errstate(all="ignore"):
+        return least_squares(
+            lambda x: np.nan_to_num(law.curve(x, seen) - y, nan=1e3, posinf=1e3, neginf=-1e3),
+            start,
+            bounds=(-30.0, 30.0),
+            max_nfev=most,
+            loss="linear" if scale is None else "soft_l1",
+            f_scale=1.0 if scale is None else scale,
+        )
+
+
+def _blocks(rng: np.random.Generator, noise: Array) -> Array:
+    """Moving-block bootstrap of a series, blocks as long as its cube root (Kunsch, Annals of Statistics 1989)."""
+    size = len(noise)
+    length = max(round(size ** (1.0 / 3.0)), 1)
+    first = rng.integers(0, size - length + 1, size=-(-size // length))
+    return noise[(first[:, None] + np.arange(length)).ravel()[:size]]
+
+
+def _forecast(losses: LossTable, past: pd.Series, ahead: Array, expected: Array, observed: Array) -> Forecast:
+    coords, dims = {CHAIN: [0], DRAW: np.arange(len(expected)), STEP: ahead}, (CHAIN, DRAW, STEP)
+    return Forecast(
+        run=losses.runs[0],
+        test_set=losses.test_sets[0],
+        origin=float(past.index[-1]),
+        expected=xr.DataArray(expected[None], coords, dims, name="expected"),
+        observed=xr.DataArray(observed[None], coords, dims, name="observed"),
+        history=xr.DataArray(past.to_numpy(float), {STEP: past.index.to_numpy(float)}, (STEP,), name="mean_loss"),
+        notices=losses.notices,
+    )

@@ -1,0 +1,163 @@
+"""How good a forecast was, once the truth is known.
+
+Every score is a loss: smaller is better (Gneiting & Raftery, JASA 2007). Coverage, width, PIT and R2 are not scores and say
+what they are. Draws have their axis last: ``observed`` (...), ``draws`` (..., draw).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scoringrules as sr
+from numpy.typing import ArrayLike, NDArray
+
+from bayes_tsl._checks import require
+from bayes_tsl._types import DRAWS, STEP
+from bayes_tsl.forecasts import Forecast
+
+Array = NDArray[np.float64]
+
+PROBS = (0.5, 0.8, 0.9, 0.95)  # intervals whose coverage is reported
+_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles whose pinball loss is averaged
+
+
+def crps(observed: ArrayLike, draws: ArrayLike) -> Array:
+    """Continuous ranked probability score of draws (...) [nats].
+
+    ``E|X - y| - E|X - X'| / 2`` (Gneiting & Raftery 2007, eq. 21).
+
+    >>> float(crps(1.0, [1.0, 1.0]))
+    0.0
+    """
+    return np.asarray(sr.crps_ensemble(np.asarray(observed, float), np.asarray(draws, float)), float)
+
+
+def log_score(observed: ArrayLike, draws: ArrayLike) -> Array:
+    """Negative log density at the truth (...), by a Gaussian kernel over the draws with Silverman's bandwidth [log nats]."""
+    return np.asarray(sr.logs_ensemble(np.asarray(observed, float), np.asarray(draws, float)), float)
+
+
+def interval_score(observed: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, prob: float) -> Array:
+    """Width of a central interval, plus ``2 / (1 - prob)`` times the distance by which it was missed (...) [nats].
+
+    Gneiting & Raftery 2007, eq. 43.
+
+    >>> float(interval_score(3.0, 1.0, 2.0, prob=0.5))
+    5.0
+    """
+    truth, low, high = (np.asarray(values, float) for values in (observed, lower, upper))
+    return np.asarray(sr.interval_score(truth, low, high, 1.0 - prob), float)
+
+
+def pinball(observed: ArrayLike, quantile: ArrayLike, *, q: float) -> Array:
+    """Quantile loss of a forecast ``q``-quantile (...) [nats].
+
+    >>> float(pinball(3.0, 2.0, q=0.9))
+    0.9
+    """
+    return np.asarray(sr.quantile_score(np.asarray(observed, float), np.asarray(quantile, float), q), float)
+
+
+def pit(observed: ArrayLike, draws: ArrayLike) -> Array:
+    """Probability integral transform (...): share of draws below the truth; uniform between 0 and 1 if calibrated."""
+    return (np.asarray(draws, float) < np.asarray(observed, float)[..., None]).mean(axis=-1)
+
+
+def covered(observed: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> NDArray[np.bool_]:
+    """Whether the truth lies in the interval (...); its mean is the coverage."""
+    observed = np.asarray(observed, float)
+    return (observed >= np.asarray(lower, float)) & (observed <= np.asarray(upper, float))
+
+
+def brier(happened: ArrayLike, probability: ArrayLike) -> Array:
+    """Brier score of a probability (...), e.g. of ``Forecast.prob_below``: ``(probability - happened)^2``.
+
+    >>> float(brier(True, 0.5))
+    0.25
+    """
+    return np.asarray(sr.brier_score(np.asarray(happened, float), np.asarray(probability, float)), float)
+
+
+def time_to_score(reached: ArrayLike, times: ArrayLike, *, horizon: float) -> Array:
+    """CRPS of draws of a time to target, everything later than ``horizon`` counted as the horizon (...) [steps].
+
+    A threshold-weighted CRPS (Gneiting & Ranjan, JBES 2011): proper, though neither a run nor a draw that has not got there
+    by the end says when it would have.
+
+    Args:
+        reached: step at which the target was reached; infinite if it was not (...).
+        times: draws of it, as ``Forecast.time_to`` gives them (..., draw).
+        horizon: last step observed.
+
+    >>> float(time_to_score(np.inf, [np.inf, np.inf], horizon=100.0))
+    0.0
+    """
+    return crps(np.minimum(np.asarray(reached, float), horizon), np.minimum(np.asarray(times, float), horizon))
+
+
+def mse(observed: ArrayLike, mean: ArrayLike) -> float:
+    """Mean squared error of the mean [nats^2]."""
+    return float(np.mean((np.asarray(mean, float) - np.asarray(observed, float)) ** 2))
+
+
+def r2(observed: ArrayLike, mean: ArrayLike) -> float:
+    """Share of the truth's variance that the mean explains: 1 is perfect, larger is better; NaN where the truth is constant."""
+    spread = float(np.var(np.asarray(observed, float)))
+    return 1.0 - mse(observed, mean) / spread if spread > 0 else float("nan")
+
+
+def score(ahead: Forecast, observed: pd.Series) -> pd.DataFrame:
+    """Scores of a forecast at every step that was measured later.
+
+    Args:
+        ahead: the forecast; its *observed* draws are judged.
+        observed: mean losses measured later (step).
+
+    Returns:
+        One row per step: step, observed, mean, median, lower, upper (of 90 %), crps, log_score, interval_score, pinball, pit,
+        and ``covered_50``, ``width_50`` and so on for each of ``PROBS``.
+
+    Raises:
+        DataError: no step of the forecast was measured.
+    """
+    shared = np.intersect1d(ahead.steps, observed.index.to_numpy(float))
+    where = f"with {len(observed)} later measurements"
+    cure = "Forecast the steps of losses.after(origin)."
+    require(len(shared) > 0, "forecast", "have a step that was measured", ahead.steps, where=where, cure=cure)
+    draws = ahead.observed.sel({STEP: shared}).stack(all_draws=DRAWS).transpose(STEP, "all_draws").to_numpy()
+    truth = observed.loc[shared].to_numpy(float)
+    ends = {prob: np.quantile(draws, [0.5 - prob / 2, 0.5 + prob / 2], axis=1) for prob in PROBS}
+    levels = np.quantile(draws, _LEVELS, axis=1)
+    columns = {
+        "step": shared,
+        "observed": truth,
+        "mean": draws.mean(axis=1),
+        "median": levels[2],
+        "lower": ends[0.9][0],
+        "upper": ends[0.9][1],
+        "crps": crps(truth, draws),
+        "log_score": log_score(truth, draws),
+        "interval_score": interval_score(truth, *ends[0.9], prob=0.9),
+        "pinball": np.mean([pinball(truth, level, q=q) for q, level in zip(_LEVELS, levels)], axis=0),
+        "pit": pit(truth, draws),
+    }
+    for prob, (low, high) in ends.items():
+        columns |= {f"covered_{prob * 100:.0f}": covered(truth, low, high), f"width_{prob * 100:.0f}": high - low}
+    return pd.DataFrame(columns)
+
+
+def summarise(scores: pd.DataFrame) -> pd.Series:
+    """Averages over the steps of one scored forecast, and its error at the last step.
+
+    ``coverage_*`` and ``width_*`` are of the intervals, ``endpoint_error`` is forecast less observed, ``r2`` larger is better.
+    """
+    last = scores.iloc[-1]
+    means = scores[["crps", "log_score", "interval_score", "pinball"]].mean()
+    intervals = {f"coverage_{p * 100:.0f}": scores[f"covered_{p * 100:.0f}"].mean() for p in PROBS}
+    intervals |= {f"width_{p * 100:.0f}": scores[f"width_{p * 100:.0f}"].mean() for p in PROBS}
+    errors = {
+        "endpoint_error": last["mean"] - last["observed"],
+        "mse": mse(scores["observed"], scores["mean"]),
+        "r2": r2(scores["observed"], scores["mean"]),
+    }
+    return pd.concat([means, pd.Series(intervals | errors)]).astype(float)
