@@ -54,7 +54,7 @@ def cli() -> None:
 
 @cli.command("forecast", no_args_is_help=True)
 @click.argument("losses", type=click.Path(path_type=Path))
-@click.option("--schedule", help="CSV with columns step, lr [, run]; or a spec as below; or 'column' to take lr of LOSSES.")
+@click.option("--schedule", help="CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES.")
 @click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES.")
 @click.option("--steps", metavar="A,B,C", help="Steps to forecast.")
 @click.option("--to", type=float, metavar="STEP", help="Forecast up to this step, as often as LOSSES has checkpoints.")
@@ -65,16 +65,19 @@ def cli() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
-    r"""Forecast the test loss of a run from its checkpoints so far.
+    """Forecast the test loss of a run from its checkpoints so far.
 
     LOSSES is a csv, csv.gz or parquet file with columns step, loss [, run, test_set, position, tokens, lr, loss_se].
     Writes forecast.csv, summary.json, fit.nc and forecast.png to the folder --out.
+
+    A schedule in words is one of constant, linear, cosine and wsd, with arguments peak, warmup, total and final, and for
+    wsd decay and shape.
 
     \b
     Example:
       bayes-tsl forecast losses.csv --until 1250 --to 2500 --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
-    """
+    """  # noqa: D301
     require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
     if options["target"] is not None:
         require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
