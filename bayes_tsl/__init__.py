@@ -3,12 +3,13 @@
 from importlib.metadata import version
 
 from bayes_tsl import baselines, datasets, laws, priors, schedules, scoring
+from bayes_tsl.backtest import backtest
 from bayes_tsl.data import LossTable, read_losses
 from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit, fit, load_fit
-from bayes_tsl.plotting import plot_coefficients, plot_forecast
+from bayes_tsl.plotting import plot_calibration, plot_coefficients, plot_errors, plot_forecast
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
 from bayes_tsl.schedules import Schedule
@@ -27,13 +28,16 @@ __all__ = [
     "Priors",
     "Schedule",
     "Simulation",
+    "backtest",
     "baselines",
     "datasets",
     "fit",
     "forecast",
     "laws",
     "load_fit",
+    "plot_calibration",
     "plot_coefficients",
+    "plot_errors",
     "plot_forecast",
     "priors",
     "read_losses",

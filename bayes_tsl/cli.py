@@ -18,11 +18,12 @@ from bayes_tsl import schedules
 from bayes_tsl._checks import require, require_number
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import DRAWS
+from bayes_tsl.backtest import FORECASTERS, backtest, summarise
 from bayes_tsl.data import LossTable, read_losses, read_table
 from bayes_tsl.errors import DataError, Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit, fit
-from bayes_tsl.plotting import plot_forecast
+from bayes_tsl.plotting import plot_calibration, plot_errors, plot_forecast
 from bayes_tsl.predict import forecast
 from bayes_tsl.schedules import Schedule
 
@@ -100,6 +101,81 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     return DONE if posterior.converged else NOT_CONVERGED
 
 
+@cli.command("backtest", no_args_is_help=True)
+@click.argument("losses", type=click.Path(path_type=Path))
+@click.option(
+    "--schedule", help="CSV with columns step, lr [, run]; or in words, as of forecast; or 'column' to take lr of LOSSES."
+)
+@click.option("--prefixes", default="0.2,0.5,0.8", show_default=True, metavar="A,B,C", help="Shares of a run to forecast from.")
+@click.option("--models", default="tsl,power-law", show_default=True, help=f"Any of {', '.join(FORECASTERS)}.")
+@click.option("--run", help="Only this run.")
+@click.option("--test-set", help="Only this test set.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same scores.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
+def backtest_command(losses: Path, out: Path, **options: Any) -> int:
+    """Forecast finished runs from their beginnings, and score what was said.
+
+    LOSSES is a file as of forecast. Writes scores.csv, summary.csv, calibration.png and errors.png to the folder --out, and
+    keeps finished cells in its folder cells: started again, it goes on where it stopped.
+
+    \b
+    Example:
+      bayes-tsl backtest losses.csv --prefixes 0.3,0.5,0.7 --models tsl,power-law --out out \\
+        --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
+    """  # noqa: D301
+    with _notices_aloud():
+        table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
+        plans = {run: _schedule(options["schedule"], table.select(run=run), run) for run in table.runs}
+        scores = backtest(
+            table,
+            plans,
+            prefixes=list(_numbers(options["prefixes"], "--prefixes", "0.2,0.5")),
+            forecasters=[name.strip() for name in options["models"].split(",")],
+            store=out / "cells",
+            workers=options["workers"],
+            seed=options["seed"],
+        )
+    summary = summarise(scores)
+    _write_backtest(out, scores, summary)
+    shown = [
+        "model",
+        "prefix",
+        "cells",
+        "failed",
+        "endpoint_mae",
+        "crps",
+        "log_score",
+        "coverage_50",
+        "coverage_90",
+        "width_90",
+    ]
+    click.echo(summary.reindex(columns=shown).to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
+    for _, cell in scores[scores["reason"] != ""].iterrows():
+        click.echo(
+            f"failed: {cell['run']}, {cell['test_set']}, {cell['model']} at {cell['prefix']:g}: {cell['reason']}", err=True
+        )
+    click.echo(f"wrote {out / 'scores.csv'}, {out / 'summary.csv'}")
+    return DONE
+
+
+def _write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> None:
+    from matplotlib.figure import Figure
+
+    first = ["run", "model", "prefix", "origin", "step", "observed", "mean", "median", "lower", "upper", "crps", "log_score"]
+    ordered = scores.reindex(columns=[*first, *scores.columns.difference(first, sort=False)])
+    out.mkdir(parents=True, exist_ok=True)
+    for name, frame in (("scores.csv", ordered), ("summary.csv", summary)):
+        with whole_file(out / name) as path:
+            frame.to_csv(path, index=False)
+    if bool(np.any(scores["reason"] == "")):
+        for name, width, count, plot in (("calibration.png", 9.0, 2, plot_calibration), ("errors.png", 6.0, 1, plot_errors)):
+            figure = Figure(figsize=(width, 3.8), layout="constrained")
+            plot(scores, ax=figure.subplots(1, count))
+            with whole_file(out / name) as path:
+                figure.savefig(path, dpi=150)
+
+
 def _fail(message: str) -> None:
     click.echo(f"error: {' '.join(message.split())}", err=True)
     sys.exit(BAD_INPUT)
@@ -141,7 +217,7 @@ def _steps(steps: str | None, to: float | None, past: LossTable) -> np.ndarray:
     """Steps to forecast, increasing."""
     require((steps is None) != (to is None), "one of --steps and --to", "be given", "neither" if steps is None else "both")
     origin = float(past.steps[-1])
-    asked = _numbers(steps) if steps is not None else np.array([to], float)
+    asked = _numbers(steps, "--steps", "1500,2000") if steps is not None else np.array([to], float)
     name = "--to" if steps is None else "--steps"
     require(asked[0] > origin, name, f"lie after the origin {origin:g}", asked[asked <= origin], cure="Lower --until.")
     if to is None:
@@ -151,11 +227,11 @@ def _steps(steps: str | None, to: float | None, past: LossTable) -> np.ndarray:
     return np.linspace(origin, to, count + 1)[1:]
 
 
-def _numbers(text: str) -> np.ndarray:
+def _numbers(text: str, name: str, example: str) -> np.ndarray:
     try:
         return np.unique([float(item) for item in text.split(",")])
     except ValueError:
-        raise DataError(f"--steps must be numbers with commas between; got {text!r}. Write e.g. 1500,2000.") from None
+        raise DataError(f"{name} must be numbers with commas between; got {text!r}. Write e.g. {example}.") from None
 
 
 def _write(out: Path, posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from bayes_tsl._checks import require
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 PROBS = {0.9: 0.2, 0.5: 0.4}  # mass of a band, and its opacity
+_PIT_BINS = 10
 _PAST, _AHEAD, _TRUTH = "#3b3b3b", "#1f6fb4", "#d1495b"
 _LABELS = {"gap": "gap [nats]", "rate": "rate [1/position]", "floor": "floor [nats]"}
 
@@ -105,3 +107,60 @@ def _axes(count: int, size: tuple[float, float]) -> list[Axes]:
     import matplotlib.pyplot as plt
 
     return list(np.atleast_1d(plt.subplots(1, count, figsize=size, layout="constrained")[1]))
+
+
+def plot_calibration(scores: pd.DataFrame, *, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """Are the intervals right? Histogram of the PIT (flat if they are), and coverage against mass (on the diagonal).
+
+    Args:
+        scores: what ``backtest`` returned.
+        ax: two axes; a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes, or no forecast was scored.
+    """
+    good = _scored(scores)
+    axes = _axes(2, (9.0, 3.8)) if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
+    require(len(axes) == 2, "ax", "hold 2 axes, for PIT and coverage", len(axes))
+    levels = np.linspace(0.0, 1.0, _PIT_BINS + 1)
+    axes[1].plot([0, 1], [0, 1], lw=0.8, ls=":", color=_PAST)
+    for model, part in good.groupby("model", sort=True):
+        density = np.histogram(part["pit"], bins=levels, density=True)[0]
+        axes[0].stairs(density, levels, label=str(model), lw=1.6)
+        mass = levels[1:-1]
+        axes[1].plot(mass, [(2.0 * np.abs(part["pit"] - 0.5) <= prob).mean() for prob in mass], "o-", ms=3.5, label=str(model))
+    axes[0].axhline(1.0, lw=0.8, ls=":", color=_PAST)
+    axes[0].set(xlabel="PIT", ylabel="density", title="where the truth fell")
+    axes[1].set(xlabel="mass of the interval", ylabel="share covered", title="coverage")
+    return _finish(axes)
+
+
+def plot_errors(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Mean absolute error at the last step against the share of the run that was seen, by model.
+
+    Raises:
+        DataError: no forecast was scored.
+    """
+    good = _scored(scores)
+    ax = _axes(1, (6.0, 3.8))[0] if ax is None else ax
+    last = good.groupby(["run", "test_set", "model", "prefix"], sort=True).tail(1)
+    errors = last.assign(error=(last["mean"] - last["observed"]).abs())
+    for model, part in errors.groupby("model", sort=True):
+        seen, error = part["prefix"].to_numpy(float), part["error"].to_numpy(float)
+        prefixes = np.unique(seen)
+        ax.plot(prefixes, [error[seen == prefix].mean() for prefix in prefixes], "o-", ms=4, label=str(model))
+    ax.set(xlabel="share of the run seen", ylabel="endpoint error [nats/token]", yscale="log")
+    return _finish([ax])[0]
+
+
+def _scored(scores: pd.DataFrame) -> pd.DataFrame:
+    good = scores[scores["reason"] == ""]
+    require(len(good) > 0, "scores", "hold a forecast that did not fail", 0, where=f"of {len(scores)} rows")
+    return pd.DataFrame(good)
+
+
+def _finish(axes: list[Axes]) -> list[Axes]:
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, fontsize=8)
+    return axes

@@ -18,6 +18,7 @@ from bayes_tsl.forecasts import Forecast
 Array = NDArray[np.float64]
 
 PROBS = (0.5, 0.8, 0.9, 0.95)  # intervals whose coverage is reported
+_SMALLEST = 1e-9  # spread of draws that are all the same [nats]
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles whose pinball loss is averaged
 
 
@@ -33,8 +34,16 @@ def crps(observed: ArrayLike, draws: ArrayLike) -> Array:
 
 
 def log_score(observed: ArrayLike, draws: ArrayLike) -> Array:
-    """Negative log density at the truth (...), by a Gaussian kernel over the draws with Silverman's bandwidth [log nats]."""
-    return np.asarray(sr.logs_ensemble(np.asarray(observed, float), np.asarray(draws, float)), float)
+    """Negative log density at the truth (...), of the normal with the draws' mean and standard deviation [log nats].
+
+    A kernel over the draws would be infinite a few bandwidths beyond the last draw, and so would every average with it.
+
+    >>> round(float(log_score(0.0, [-1.0, 1.0])), 4)
+    1.2655
+    """
+    draws = np.asarray(draws, float)
+    spread = np.maximum(draws.std(axis=-1, ddof=1), _SMALLEST)
+    return np.asarray(sr.logs_normal(np.asarray(observed, float), draws.mean(axis=-1), spread), float)
 
 
 def interval_score(observed: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, prob: float) -> Array:

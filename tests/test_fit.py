@@ -173,15 +173,15 @@ def test_wrong_settings_are_refused(arguments: dict[str, float], message: str, s
 
 def test_unreduced_positions_agree(schedule: bt.Schedule) -> None:
     run = bt.simulate(
-        steps=STEPS[STEPS <= ORIGIN][::2],
+        steps=STEPS[STEPS <= ORIGIN][::3],
         schedule=schedule,
         origin=ORIGIN,
-        positions=range(16),
+        positions=range(12),
         parameters=TRUTH,
         position_noise=0.015,
         seed=3,
     )
-    settings = {"schedule": schedule, "progress": False, "throw": False, "chains": 2, "num_draws": 500}
+    settings = {"schedule": schedule, "progress": False, "throw": False, "chains": 2, "num_warmup": 300, "num_draws": 400}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
         reduced, unreduced = (bt.fit(run.losses, reduce_positions=reduce, **settings) for reduce in (True, False))

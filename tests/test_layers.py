@@ -26,7 +26,7 @@ LAYERS = (
     ("conditioning", "sampling"),
     ("inference", "simulate"),
     ("predict", "baselines"),
-    ("plotting",),
+    ("plotting", "backtest"),
     ("cli",),
     ("__main__",),
 )

@@ -32,6 +32,8 @@ def test_crps_of_a_normal(truth: float) -> None:
 @pytest.mark.parametrize("truth", TRUTHS)
 def test_log_score_of_a_normal(truth: float) -> None:
     assert scoring.log_score([truth], NORMAL)[0] == pytest.approx(-stats.norm.logpdf(truth, 3.0, 0.1), abs=0.05)
+    assert np.isfinite(scoring.log_score([truth + 100.0], NORMAL)).all()
+    assert np.isfinite(scoring.log_score([truth], np.full((1, 5), 3.0))).all()
 
 
 @pytest.mark.parametrize("truth", TRUTHS)

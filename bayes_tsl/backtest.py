@@ -1,0 +1,242 @@
+"""What would each forecaster have said, had it been asked earlier? Runs whose end is known, cut off and scored.
+
+    losses -> cells (run, test set, model, prefix) -> past | later -> Forecast -> scores -> one tidy frame
+
+A forecaster is handed the table cut at the origin and the plan, and nothing else. Cells are independent: they run one after
+the other, in processes, or on a Dask cluster, and each is stored when it is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from tqdm import tqdm
+
+from bayes_tsl import schedules, scoring
+from bayes_tsl._checks import require, require_choice, require_number
+from bayes_tsl._files import whole_file
+from bayes_tsl.baselines import BASELINES, Forecaster
+from bayes_tsl.data import LossTable
+from bayes_tsl.errors import Notice
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.inference import fit
+from bayes_tsl.predict import forecast
+from bayes_tsl.schedules import Schedule
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CELL = ["run", "test_set", "model", "prefix", "origin"]
+_RETRIES = 3  # of a cell whose worker died
+_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+
+
+def tsl(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+    """The temporal scaling law at its defaults; chains that did not agree are scored all the same and leave a note."""
+    return forecast(fit(losses, schedule=schedule, seed=seed, progress=False, throw=False), steps=steps, seed=seed)
+
+
+FORECASTERS: dict[str, Forecaster] = {"tsl": tsl, **BASELINES}
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One forecast to make and to judge."""
+
+    run: str
+    test_set: str
+    model: str
+    prefix: float
+    origin: float
+    forecaster: Forecaster
+    past: LossTable = field(repr=False)
+    later: pd.Series = field(repr=False)
+    schedule: Schedule
+    seed: int
+
+    @property
+    def label(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in CELL}
+
+
+def backtest(
+    losses: LossTable,
+    schedule: Schedule | Mapping[str, Schedule] | None = None,
+    *,
+    prefixes: Sequence[float],
+    forecasters: Sequence[str] | Mapping[str, Forecaster] = ("tsl", "power-law"),
+    store: str | Path | None = None,
+    workers: int = 1,
+    client: Client | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Forecast the rest of every run from each of its prefixes, and score it.
+
+    Args:
+        losses: finished runs, on any number of test sets.
+        schedule: the plan of all runs, or of each by name; without one it is unknown.
+        prefixes: shares of a run's last step at which to cut, between 0 and 1.
+        forecasters: names of ``FORECASTERS``, or functions of your own by name.
+        store: folder that keeps finished cells; those found there are not computed again.
+        workers: processes on this machine.
+        client: a Dask cluster to use instead.
+        seed: handed to every forecaster.
+        progress: show a bar on stderr.
+
+    Returns:
+        One row per cell and later step: run, test_set, model, prefix, origin, the columns of ``scoring.score``, ``notes`` (what
+        the forecast had to say) and ``reason``: where a forecaster failed there is one row, without step, that says why.
+
+    Raises:
+        DataError: a prefix outside (0, 1) or without a checkpoint, a model that does not exist, a run without a schedule.
+    """
+    require(len(prefixes) > 0, "prefixes", "name at least one prefix", "none")
+    for prefix in prefixes:
+        require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")
+    require(workers >= 1, "workers", "be 1 or more", workers)
+    cells = list(_cells(losses, _plans(losses, schedule), prefixes, _named(forecasters), seed))
+    done = {i: frame for i, cell in enumerate(cells) if (frame := _stored(store, cell)) is not None}
+    todo = [i for i in range(len(cells)) if i not in done]
+    with tqdm(total=len(cells), initial=len(done), desc="backtest", unit="cell", disable=not progress) as bar:
+        for at, frame, lasting in _compute([cells[i] for i in todo], workers, client):
+            done[todo[at]] = frame
+            if lasting:
+                _keep(store, cells[todo[at]], frame)
+            bar.update()
+    return pd.concat([done[i] for i in range(len(cells))], ignore_index=True)
+
+
+def summarise(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean over cells by model and prefix: scores, coverage, widths, ``endpoint_mae`` and more; ``cells`` and ``failed``."""
+    rows = []
+    for _, part in scores.groupby(["model", "prefix"], sort=True):
+        cells = part.drop_duplicates(CELL)
+        row = {**cells.iloc[0][["model", "prefix"]], "cells": len(cells), "failed": int(np.sum(cells["reason"] != ""))}
+        good = part.loc[part["reason"] == ""]
+        if len(good):
+            each = pd.DataFrame([scoring.summarise(pd.DataFrame(cell)) for _, cell in good.groupby(CELL, sort=False)])
+            errors = each.pop("endpoint_error")
+            row |= {**each.mean(), "endpoint_mae": errors.abs().mean(), "endpoint_bias": errors.mean()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _named(forecasters: Sequence[str] | Mapping[str, Forecaster]) -> Mapping[str, Forecaster]:
+    if isinstance(forecasters, Mapping):
+        return forecasters
+    for name in forecasters:
+        require_choice(name, "model", FORECASTERS, cure="Choose among these.")
+    return {name: FORECASTERS[name] for name in forecasters}
+
+
+def _plans(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | None) -> Mapping[str, Schedule]:
+    if schedule is None or isinstance(schedule, Schedule):
+        return dict.fromkeys(losses.runs, schedule or schedules.unknown())
+    missing = [run for run in losses.runs if run not in schedule]
+    require(not missing, "schedules", "name every run", missing, where="without one", cure="Use schedules.unknown() if it is.")
+    return schedule
+
+
+def _cells(
+    losses: LossTable,
+    plans: Mapping[str, Schedule],
+    prefixes: Sequence[float],
+    forecasters: Mapping[str, Forecaster],
+    seed: int,
+) -> Iterator[_Cell]:
+    for run in losses.runs:
+        of_run = losses.select(run=run)
+        for test_set in of_run.test_sets:
+            curve = of_run.select(test_set=test_set)
+            for prefix in sorted(set(prefixes)):
+                past = curve.until(prefix * float(curve.steps[-1]))
+                origin = float(past.steps[-1])
+                later = curve.after(origin).mean_losses()
+                for model, forecaster in forecasters.items():
+                    yield _Cell(run, test_set, model, prefix, origin, forecaster, past, later, plans[run], seed)
+
+
+def _run(cell: _Cell) -> pd.DataFrame:
+    """Scores of one cell, or the one row that says why there are none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Notice)
+            steps = cell.later.index.to_numpy(float)
+            ahead = cell.forecaster(cell.past, steps=steps, schedule=cell.schedule, seed=cell.seed)
+        scores = scoring.score(ahead, cell.later).assign(notes=" ".join(ahead.notices), reason="")
+    except Exception as error:  # whatever a forecaster does, the other cells go on
+        return _failed(cell, error)
+    return scores.assign(**cell.label).reindex(columns=[*CELL, *scores.columns])
+
+
+def _failed(cell: _Cell, error: BaseException) -> pd.DataFrame:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return pd.DataFrame([{**cell.label, "notes": "", "reason": reason}])
+
+
+def _compute(cells: list[_Cell], workers: int, client: Client | None) -> Iterator[tuple[int, pd.DataFrame, bool]]:
+    """Index of a cell, its scores, and whether they last: a dead worker says nothing of the cell."""
+    if client is not None:
+        from distributed import as_completed as as_arrived
+
+        futures = {client.submit(_run, cell, pure=False, retries=_RETRIES): i for i, cell in enumerate(cells)}
+        yield from _collect(as_arrived(futures), futures, cells)
+    elif workers > 1 and len(cells) > 1:
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(min(workers, len(cells)), mp_context=context, initializer=_one_thread)
+        try:
+            futures = {pool.submit(_run, cell): i for i, cell in enumerate(cells)}
+            yield from _collect(as_completed(futures), futures, cells)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    else:
+        for i, cell in enumerate(cells):
+            yield i, _run(cell), True
+
+
+def _collect(arrived: Any, index: Mapping[Any, int], cells: list[_Cell]) -> Iterator[tuple[int, pd.DataFrame, bool]]:
+    for future in arrived:
+        error = future.exception()
+        cell = cells[index[future]]
+        yield index[future], _failed(cell, error) if error else future.result(), error is None
+
+
+def _one_thread() -> None:
+    """Before JAX starts in a worker: many small problems side by side want a thread each."""
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
+
+
+def _path(store: str | Path, cell: _Cell) -> Path:
+    """File of a cell, named after all that it depends on."""
+    plan = cell.schedule
+    digest = hashlib.sha256(repr((version("bayes_tsl"), cell.label, cell.seed, plan.text, plan.peak, plan.end)).encode())
+    for part in (plan.steps, plan.lrs, cell.later.index.to_numpy(float), cell.later.to_numpy(float)):
+        digest.update(part.tobytes())
+    digest.update(cell.past.frame.to_csv().encode())
+    return Path(store) / f"{digest.hexdigest()[:32]}.parquet"
+
+
+def _stored(store: str | Path | None, cell: _Cell) -> pd.DataFrame | None:
+    path = None if store is None else _path(store, cell)
+    return pd.read_parquet(path) if path is not None and path.is_file() else None
+
+
+def _keep(store: str | Path | None, cell: _Cell, frame: pd.DataFrame) -> None:
+    if store is not None:
+        path = _path(store, cell)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as beside:
+            frame.to_parquet(beside)
