@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scoringrules as sr
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 
 from bayes_tsl._checks import require
 from bayes_tsl._types import DRAWS, STEP
@@ -43,7 +44,7 @@ def log_score(observed: ArrayLike, draws: ArrayLike) -> Array:
     """
     draws = np.asarray(draws, float)
     spread = np.maximum(draws.std(axis=-1, ddof=1), _SMALLEST)
-    return np.asarray(sr.logs_normal(np.asarray(observed, float), draws.mean(axis=-1), spread), float)
+    return np.asarray(-norm.logpdf(np.asarray(observed, float), draws.mean(axis=-1), spread), float)
 
 
 def interval_score(observed: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, prob: float) -> Array:
