@@ -1,8 +1,9 @@
 """NUTS on one model: from a design and priors to draws of every sample site.
 
-Global parameters share a dense mass matrix, the weights a diagonal one. Chains start from the mode, spread as its curvature
-says, with that curvature as first mass matrix: warm-up then has little left to learn. Chains run in threads, each on one
-compiled transition, and stop at every block of transitions to show progress, so that an interrupt takes effect at once.
+Chains move in standard coordinates, ``mode + root x``, in which the curvature at the mode is the identity. Sizes matter here: a mass
+matrix that is learned is shrunk towards .001, and a level known to .0006 nats is then sampled in steps far too small.
+Global parameters share a dense mass matrix, the rest a diagonal one. Chains run in threads, each on one compiled transition, and
+stop at every block of transitions to show progress, so that an interrupt takes effect at once.
 """
 
 from __future__ import annotations
@@ -46,12 +47,29 @@ class Draws(NamedTuple):
     stats: dict[str, Array]
 
 
-class _Mode(NamedTuple):
-    """Mode of the posterior in unconstrained space, and its covariance there (parameter), (parameter, parameter)."""
+class _Frame(NamedTuple):
+    """Standard coordinates: ``unravel(mode + root x)``, where ``x`` joins ``dense`` and ``diagonal``.
 
-    at: Array
-    covariance: Array
+    Attributes:
+        mode: of the posterior in unconstrained space (parameter).
+        root: of the covariance there; its columns are those of the dense parameters, then the others (parameter, parameter).
+        dense: how many parameters share a dense mass matrix.
+        unravel: from a flat vector to a value per site.
+    """
+
+    mode: Array
+    root: Array
+    dense: int
     unravel: Callable[[Any], Values]
+
+    def place(self, x: Values) -> Any:
+        """Flat vector of unconstrained values at standard coordinates ``x``."""
+        return self.mode + self.root @ jnp.concatenate([x["dense"], x["diagonal"]])
+
+    def draw(self, rng: np.random.Generator) -> Values:
+        """A point as far from the mode as the posterior is wide."""
+        x = rng.standard_normal(len(self.mode))
+        return {"dense": jnp.asarray(x[: self.dense]), "diagonal": jnp.asarray(x[self.dense :])}
 
 
 def sample(
@@ -80,28 +98,25 @@ def sample(
         target_accept: acceptance that the step size aims at; higher is slower and safer.
         progress: show a bar on stderr.
     """
-    unconstrained = _unconstrain(model, args, start)
+    flat, unravel = ravel_pytree(_unconstrain(model, args, start))
 
-    def potential(values: Values) -> Any:
-        return potential_energy(model, args, {}, values)
+    def potential(flat: Any) -> Any:
+        return potential_energy(model, args, {}, unravel(flat))
 
-    flat, unravel = ravel_pytree(unconstrained)
-    value_and_grad = jax.jit(jax.value_and_grad(lambda x: potential(unravel(x))))
-    mode = _find_mode(value_and_grad, np.asarray(flat), unravel)
-    names = sorted(dense)
+    frame = _find_mode(potential, np.asarray(flat), unravel, dense)
     kernel = NUTS(
-        potential_fn=potential,
-        dense_mass=[tuple(names)],  # pyright: ignore[reportArgumentType]  a list of blocks is documented
-        inverse_mass_matrix=_mass_blocks(mode, names),
+        potential_fn=lambda x: potential(frame.place(x)),
+        dense_mass=[("dense",)],  # pyright: ignore[reportArgumentType]  a list of blocks is documented
         target_accept_prob=target_accept,
     )
-    keys = jax.random.split(jax.random.key(seed), chains)
-    spread = np.random.default_rng(seed).standard_normal((chains, len(mode.at)))
-    points = mode.at + spread @ np.linalg.cholesky(mode.covariance).T
-    states = [_start_chain(kernel, key, num_warmup, point, value_and_grad, unravel) for key, point in zip(keys, points)]
+    gradient = jax.jit(jax.value_and_grad(lambda x: potential(frame.place(x))))
+    rng = np.random.default_rng(seed)
+    states = [
+        _start_chain(kernel, key, num_warmup, frame.draw(rng), gradient) for key in jax.random.split(jax.random.key(seed), chains)
+    ]
     traces = _run(kernel, states, num_warmup, num_draws, progress)
-    values, stats = jax.tree.map(lambda *parts: np.stack(parts), *traces)
-    return Draws(over_draws(lambda z: constrain_fn(model, args, {}, z), values), stats)
+    standard, stats = jax.tree.map(lambda *parts: np.stack(parts), *traces)
+    return Draws(over_draws(lambda x: constrain_fn(model, args, {}, unravel(frame.place(x))), standard), stats)
 
 
 def over_draws(function: Callable[..., Any], *values: Any) -> Any:
@@ -122,8 +137,9 @@ def _unconstrain(model: Model, args: tuple[Any, ...], start: Values) -> Values:
     return {name: biject_to(trace[name]["fn"].support).inv(jnp.asarray(value)) for name, value in start.items()}
 
 
-def _find_mode(value_and_grad: Callable[..., Any], flat: Array, unravel: Callable[[Any], Values]) -> _Mode:
+def _find_mode(potential: Callable[[Any], Any], flat: Array, unravel: Callable[[Any], Values], dense: list[str]) -> _Frame:
     """Mode and curvature by BFGS; where that ends in nothing finite, the start and the identity."""
+    value_and_grad = jax.jit(jax.value_and_grad(potential))
     found = minimize(
         lambda x: tuple(np.asarray(part) for part in value_and_grad(x)),
         flat,
@@ -134,24 +150,22 @@ def _find_mode(value_and_grad: Callable[..., Any], flat: Array, unravel: Callabl
     covariance = 0.5 * (found.hess_inv + found.hess_inv.T)
     scale, axes = np.linalg.eigh(np.nan_to_num(covariance))
     if not np.isfinite(found.x).all() or scale[-1] <= 0:
-        return _Mode(flat, np.eye(len(flat)), unravel)
-    return _Mode(found.x, (axes * np.clip(scale, 1e-9 * min(scale[-1], _WIDEST), _WIDEST)) @ axes.T, unravel)
+        return _frame(flat, np.eye(len(flat)), unravel, dense)
+    clipped = np.clip(scale, 1e-9 * min(scale[-1], _WIDEST), _WIDEST)
+    return _frame(found.x, (axes * clipped) @ axes.T, unravel, dense)
 
 
-def _mass_blocks(mode: _Mode, dense: list[str]) -> dict[tuple[str, ...], Array]:
-    """First inverse mass matrix: one block for ``dense``, a diagonal for every other site."""
-    index = mode.unravel(jnp.arange(len(mode.at), dtype=float))
-    where = {name: np.asarray(place).astype(int).ravel() for name, place in index.items()}
-    block = np.concatenate([where[name] for name in dense])
-    diagonals = {(name,): np.diag(mode.covariance)[where[name]] for name in where if name not in dense}
-    return {tuple(dense): mode.covariance[np.ix_(block, block)], **diagonals}
+def _frame(mode: Array, covariance: Array, unravel: Callable[[Any], Values], dense: list[str]) -> _Frame:
+    index = unravel(jnp.arange(len(mode), dtype=float))
+    order = np.concatenate([np.ravel(index[name]) for name in (*dense, *(set(index) - set(dense)))]).astype(int)
+    root = np.zeros_like(covariance)
+    root[order] = np.linalg.cholesky(covariance[np.ix_(order, order)])
+    return _Frame(mode, root, sum(np.size(index[name]) for name in dense), unravel)
 
 
-def _start_chain(
-    kernel: NUTS, key: Any, num_warmup: int, point: Array, value_and_grad: Callable[..., Any], unravel: Any
-) -> Any:
-    value, slope = value_and_grad(point)
-    return kernel.init(key, num_warmup, ParamInfo(unravel(jnp.asarray(point)), value, unravel(slope)), (), {})
+def _start_chain(kernel: NUTS, key: Any, num_warmup: int, x: Values, gradient: Callable[..., Any]) -> Any:
+    value, slope = gradient(x)
+    return kernel.init(key, num_warmup, ParamInfo(x, value, slope), (), {})
 
 
 def _run(kernel: NUTS, states: list[Any], num_warmup: int, num_draws: int, progress: bool) -> list[Any]:
