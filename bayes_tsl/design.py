@@ -22,6 +22,7 @@ from bayes_tsl.summaries import Summary, summarise_means, summarise_positions
 
 MAX_CHECKPOINTS = 64
 MIN_CHECKPOINTS = 4
+FEW_CHECKPOINTS = 8
 MIN_POSITIONS = 8
 SKIP_WARMUPS = 2.0
 FLAT_CURVE = 0.75  # standard error of log gap or log rate, in the median checkpoint, above which there is no curve to speak of
@@ -119,13 +120,18 @@ def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
 
 
 def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
-    """Losses that can be fitted: past twice the warm-up, where the laws begin to hold, and with some progress made."""
-    step, first = losses.steps, SKIP_WARMUPS * schedule.warmup
+    """Losses that can be fitted: past twice the warm-up, where the laws begin to hold, and with some progress made.
+
+    Where that leaves fewer than ``FEW_CHECKPOINTS``, those past the warm-up itself.
+    """
+    step, first, when = losses.steps, SKIP_WARMUPS * schedule.warmup, "twice the warm-up"
+    if schedule.warmup > 0 and np.sum(step >= first) < FEW_CHECKPOINTS:
+        first, when = schedule.warmup, "the end of the warm-up (few follow)"
     dropped = int(np.sum((step < first) | (schedule.progress(step) <= 0)))
     kept, rule = len(step) - dropped, f"hold {MIN_CHECKPOINTS} usable checkpoints"
-    cure = f"Fit later in the run; steps below {show(first)}, twice the warm-up, are left out."
+    cure = f"Fit later in the run; steps below {show(first)}, {when}, are left out."
     require(kept >= MIN_CHECKPOINTS, "losses", rule, kept, where=f"of {len(step)} checkpoints", cure=cure)
-    why = f"before step {show(first)}, twice the warm-up" if first > 0 else "without progress (step 0)"
+    why = f"before step {show(first)}, {when}" if first > 0 else "without progress (step 0)"
     said = f"{dropped} of {len(step)} checkpoints are left out: {why}."
     return (losses.after(step[dropped - 1]), (said,)) if dropped else (losses, ())
 

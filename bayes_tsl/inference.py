@@ -29,7 +29,7 @@ from bayes_tsl.design import Clock, Design, make_design
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
-from bayes_tsl.priors import Priors
+from bayes_tsl.priors import Priors, default_priors
 from bayes_tsl.sampling import Draws, over_draws, sample
 from bayes_tsl.schedules import Schedule
 
@@ -157,7 +157,7 @@ def fit(
     Args:
         losses: one run, one test set, up to the origin; ``losses.before(step)`` cuts a table.
         schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
-        priors: defaults suit anything from tiny to large models; replace those you know better.
+        priors: by default ``default_priors(schedule)``, which suit anything from tiny to large models.
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
         num_warmup: adaptation, per chain.
@@ -175,8 +175,8 @@ def fit(
     require(chains >= 2, "chains", "be 2 or more", chains, cure="R-hat compares chains; 4 are usual.")
     require(min(num_warmup, num_draws) >= 10, "num_warmup and num_draws", "be 10 or more", [num_warmup, num_draws])
     require(0 < target_accept < 1, "target_accept", "lie between 0 and 1", target_accept)
-    priors = priors or Priors()
     schedule = schedule or schedules.unknown()
+    priors = priors or default_priors(schedule)
     design, notices = make_design(losses, schedule)
     with jax.enable_x64(True):
         names = parameters(design)

@@ -15,6 +15,12 @@ import numpy as np
 import numpyro.distributions as dist
 
 from bayes_tsl._checks import require_choice, require_number
+from bayes_tsl.schedules import Schedule
+
+HEAT_AT = 1e-3  # peak learning rate at which the heat's prior has its median below
+HEAT_MEDIAN = 0.26  # nats
+HEAT_POWER = 0.29  # of the peak learning rate
+ABSOLUTE = (1e-5, 3e-2)  # peak learning rates that an AdamW run can have; others are in a unit of their own
 
 LEVELS = {"gap_level": 0, "rate_level": 1, "floor_level": 2}
 
@@ -106,3 +112,14 @@ class Priors:
         """NumPyro distribution of the parameter ``name``; levels lie around ``centre`` (3)."""
         around = centre[LEVELS[name]] if name in LEVELS else 0.0
         return getattr(self, name).distribution(around)
+
+
+def default_priors(schedule: Schedule) -> Priors:
+    """``Priors()``, with the heat placed where 66 AdamW runs of 33M to 360M parameters had it at this peak learning rate.
+
+    Its median is ``0.26 (peak / 1e-3)^0.29`` nats; that of ``Priors()`` where the peak is unknown or no AdamW learning rate.
+    """
+    if not (schedule.known and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1]):
+        return Priors()
+    median = HEAT_MEDIAN * (schedule.peak / HEAT_AT) ** HEAT_POWER
+    return Priors(heat=lognormal(median, Priors.heat.spread))

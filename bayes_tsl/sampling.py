@@ -1,9 +1,9 @@
 """NUTS on one model: from a design and priors to draws of every sample site.
 
-Chains move in standard coordinates, ``mode + root x``, in which the curvature at the mode is the identity. Sizes matter here: a mass
-matrix that is learned is shrunk towards .001, and a level known to .0006 nats is then sampled in steps far too small.
-Global parameters share a dense mass matrix, the rest a diagonal one. Chains run in threads, each on one compiled transition, and
-stop at every block of transitions to show progress, so that an interrupt takes effect at once.
+Chains move in standard coordinates, ``mode + root x``, in which the curvature at the mode is the identity. Sizes matter here:
+NumPyro shrinks the mass matrix that it learns towards .001, and a level known to .0006 nats would be sampled in steps far too
+small. Global parameters share a dense mass matrix, the rest a diagonal one. Chains run in threads, each on one compiled
+transition, and stop at every block of transitions to show progress, so that an interrupt takes effect at once.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ Array = NDArray[np.float64]
 
 _BLOCK = 25  # transitions between two looks at the clock
 _MODE_STEPS = 500
+_HALVINGS = 30
+_CLIFF = 1e12  # potential where it cannot be computed
+_FARTHEST = 12.0  # from typical values to the mode, on the real line, where priors have spreads of order one
 _WIDEST = 4.0  # variance of starting points along any direction: priors are of order one there
 
 
@@ -66,10 +69,9 @@ class _Frame(NamedTuple):
         """Flat vector of unconstrained values at standard coordinates ``x``."""
         return self.mode + self.root @ jnp.concatenate([x["dense"], x["diagonal"]])
 
-    def draw(self, rng: np.random.Generator) -> Values:
-        """A point as far from the mode as the posterior is wide."""
-        x = rng.standard_normal(len(self.mode))
-        return {"dense": jnp.asarray(x[: self.dense]), "diagonal": jnp.asarray(x[self.dense :])}
+    def split(self, x: Any) -> Values:
+        """Standard coordinates as the sampler holds them."""
+        return {"dense": x[: self.dense], "diagonal": x[self.dense :]}
 
 
 def sample(
@@ -111,8 +113,10 @@ def sample(
     )
     gradient = jax.jit(jax.value_and_grad(lambda x: potential(frame.place(x))))
     rng = np.random.default_rng(seed)
+    points = [_scatter(rng, frame, gradient) for _ in range(chains)]
     states = [
-        _start_chain(kernel, key, num_warmup, frame.draw(rng), gradient) for key in jax.random.split(jax.random.key(seed), chains)
+        kernel.init(key, num_warmup, ParamInfo(x, *gradient(x)), (), {})
+        for key, x in zip(jax.random.split(jax.random.key(seed), chains), points)
     ]
     traces = _run(kernel, states, num_warmup, num_draws, progress)
     standard, stats = jax.tree.map(lambda *parts: np.stack(parts), *traces)
@@ -138,18 +142,22 @@ def _unconstrain(model: Model, args: tuple[Any, ...], start: Values) -> Values:
 
 
 def _find_mode(potential: Callable[[Any], Any], flat: Array, unravel: Callable[[Any], Values], dense: list[str]) -> _Frame:
-    """Mode and curvature by BFGS; where that ends in nothing finite, the start and the identity."""
+    """Mode and curvature by BFGS; where that runs away, by a search within bounds."""
     value_and_grad = jax.jit(jax.value_and_grad(potential))
-    found = minimize(
-        lambda x: tuple(np.asarray(part) for part in value_and_grad(x)),
-        flat,
-        jac=True,
-        method="BFGS",
-        options={"maxiter": _MODE_STEPS},
-    )
-    covariance = 0.5 * (found.hess_inv + found.hess_inv.T)
-    scale, axes = np.linalg.eigh(np.nan_to_num(covariance))
-    if not np.isfinite(found.x).all() or scale[-1] <= 0:
+
+    def objective(x: Array) -> tuple[Any, Array]:
+        value, slope = (np.asarray(part) for part in value_and_grad(x))
+        return (value, slope) if np.isfinite(value) and np.isfinite(slope).all() else (_CLIFF, np.zeros_like(x))
+
+    options = {"maxiter": _MODE_STEPS}
+    found = minimize(objective, flat, jac=True, method="BFGS", options=options)
+    covariance = found.hess_inv
+    if not (np.abs(found.x - flat).max() < _FARTHEST and found.fun < _CLIFF):
+        bounds = [(low, low + 2.0 * _FARTHEST) for low in flat - _FARTHEST]
+        found = minimize(objective, flat, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+        covariance = found.hess_inv.todense()
+    scale, axes = np.linalg.eigh(np.nan_to_num(0.5 * (covariance + covariance.T)))
+    if found.fun >= _CLIFF or scale[-1] <= 0:
         return _frame(flat, np.eye(len(flat)), unravel, dense)
     clipped = np.clip(scale, 1e-9 * min(scale[-1], _WIDEST), _WIDEST)
     return _frame(found.x, (axes * clipped) @ axes.T, unravel, dense)
@@ -163,9 +171,19 @@ def _frame(mode: Array, covariance: Array, unravel: Callable[[Any], Values], den
     return _Frame(mode, root, sum(np.size(index[name]) for name in dense), unravel)
 
 
-def _start_chain(kernel: NUTS, key: Any, num_warmup: int, x: Values, gradient: Callable[..., Any]) -> Any:
-    value, slope = gradient(x)
-    return kernel.init(key, num_warmup, ParamInfo(x, value, slope), (), {})
+def _scatter(rng: np.random.Generator, frame: _Frame, gradient: Callable[..., Any]) -> Values:
+    """A point as far from the mode as the posterior is wide, drawn in where the posterior is narrower than its curvature says.
+
+    A normal in d dimensions is d/2 above its mode, give or take; beyond 2 d a chain may never come back.
+    """
+    x = jnp.asarray(rng.standard_normal(len(frame.mode)))
+    ceiling = float(gradient(frame.split(0.0 * x))[0]) + 2.0 * len(frame.mode)
+    for _ in range(_HALVINGS):
+        value, slope = gradient(frame.split(x))
+        if value <= ceiling and all(np.isfinite(part).all() for part in jax.tree.leaves(slope)):
+            break
+        x = 0.5 * x
+    return frame.split(x)
 
 
 def _run(kernel: NUTS, states: list[Any], num_warmup: int, num_draws: int, progress: bool) -> list[Any]:

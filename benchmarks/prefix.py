@@ -1,77 +1,95 @@
 """Public runs cut at several prefixes, planned schedule known: the model beside every baseline.
 
-    python benchmarks/prefix.py [--quick] [--out FOLDER] [--workers N]
+    python benchmarks/prefix.py [--quick] [--half] [--out FOLDER] [--workers N]
 
-Reads lr_scheduling from the folder BAYES_TSL_DATA, by default ../shared/data beside the repository. ``--quick`` takes the four
-runs whose names hash lowest, at two prefixes. Started again with the same --out it goes on where it stopped.
+Every complete run of lr_scheduling and multipowerlaw. ``--half`` takes the half of them whose names hash lowest, ``--quick``
+four of those at two prefixes. Started again with the same --out it goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import zlib
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+from curves import by_hash, lr_scheduling, multipowerlaw, plan, versions
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import FORECASTERS, backtest, summarise
+from bayes_tsl.backtest import backtest, summarise
+from bayes_tsl.baselines import BASELINES
 
-DATA = Path(os.environ.get("BAYES_TSL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 PREFIXES = (0.2, 0.35, 0.5, 0.65, 0.8)
-SHOWN = [
-    "scheduler",
-    "model",
-    "prefix",
-    "cells",
-    "failed",
-    "endpoint_mae",
-    "endpoint_bias",
-    "crps",
-    "coverage_50",
-    "coverage_90",
-    "width_90",
-]
+SCORES = ["endpoint_mae", "endpoint_bias", "crps", "coverage_50", "coverage_90", "width_90"]
 
 
-def load() -> tuple[pd.DataFrame, pd.Series]:
-    """Validation losses of complete runs, the last of a repeated step, and each run's kind of schedule."""
-    runs = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
-    curves = pd.read_csv(DATA / "lr_scheduling" / "val_curves.csv.gz").drop(columns="position")
-    curves = curves.drop_duplicates(["run", "step"], keep="last")
-    complete = runs.index[runs["resumed"] != "yes"]
-    return curves[curves["run"].isin(complete)], runs.loc[complete, "scheduler"]
+def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
+    """The default model on two short chains: a thousand draws are enough to score."""
+    fit = bt.fit(losses, schedule=schedule, seed=seed, chains=2, num_warmup=300, num_draws=500, progress=False, throw=False)
+    return bt.forecast(fit, steps=steps, seed=seed)
+
+
+def load() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.Series]:
+    tables, plans, kinds = [], {}, []
+    for source in (lr_scheduling, multipowerlaw):
+        curves, kind = source()
+        for run, rows in curves.groupby("run"):
+            rows.attrs["kind"] = source.__name__
+            plans[str(run)] = plan(rows)
+        tables.append(curves)
+        kinds.append(kind)
+    return bt.LossTable.from_frame(pd.concat(tables).drop(columns="split")), plans, pd.concat(kinds)
+
+
+def table_of(scores: pd.DataFrame, kinds: pd.Series) -> pd.DataFrame:
+    parts = [summarise(part).assign(runs=kind) for kind, part in scores.groupby(scores["run"].map(kinds))]
+    return pd.concat(parts)[["runs", "model", "prefix", "cells", "failed", *SCORES]].round(4)
+
+
+def unconverged(scores: pd.DataFrame) -> str:
+    fits = scores[scores["model"] == "tsl"].drop_duplicates(["run", "test_set", "prefix"])
+    few = fits["notes"].str.contains("effective sample size must")
+    other = fits["notes"].str.contains("must") & ~few
+    return f"fits of tsl: {len(fits)}; with too few effective draws {few.sum()}, with another failed check {other.sum()}"
+
+
+def options(
+    doc: str | None, name: str, more: Callable[[argparse.ArgumentParser], object] = lambda _: None
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=Path("out") / name)
+    parser.add_argument("--workers", type=int, default=2)
+    more(parser)
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("out") / "prefix")
-    parser.add_argument("--workers", type=int, default=2)
-    options = parser.parse_args()
-    curves, kinds = load()
-    if options.quick:
-        first = sorted(kinds.index, key=lambda run: zlib.crc32(run.encode()))[:4]
-        curves = curves[curves["run"].isin(first)]
-    losses = bt.LossTable.from_frame(curves)
-    plans = {run: bt.schedules.from_frame(losses.select(run=run).frame.dropna(subset="lr")) for run in losses.runs}
-    scores = backtest(
-        losses,
-        plans,
-        prefixes=PREFIXES[::3] if options.quick else PREFIXES,
-        forecasters=list(FORECASTERS),
-        store=options.out / "cells",
-        workers=options.workers,
-    )
-    of_kind = scores["run"].map(kinds)
-    table = pd.concat([summarise(part).assign(scheduler=kind) for kind, part in scores.groupby(of_kind)])
-    table.to_csv(options.out / "summary.csv", index=False)
-    print(table.reindex(columns=SHOWN).round(4).to_string(index=False))
-    fits = scores[scores["model"] == "tsl"].drop_duplicates(["run", "prefix"])
-    print(f"fits of tsl that did not converge: {fits['notes'].str.contains('must').sum()} of {len(fits)}")
-    print({name: version(name) for name in ("bayes_tsl", "numpyro", "jax", "scipy")})
+    asked = options(__doc__, "prefix", lambda parser: parser.add_argument("--half", action="store_true"))
+    losses, plans, kinds = load()
+    order = by_hash(losses.runs)
+    chosen = order[:4] if asked.quick else order[: len(order) // 2] if asked.half else order
+    parts = []
+    for run in chosen:
+        one = losses.select(run=run)
+        parts.append(
+            backtest(
+                one,
+                plans,
+                prefixes=PREFIXES[::3] if asked.quick else PREFIXES,
+                forecasters={"tsl": tsl, **BASELINES},
+                store=asked.out / "cells",
+                workers=asked.workers,
+                progress=False,
+            )
+        )
+        print(f"{len(parts)} of {len(chosen)}: {run}", flush=True)
+    scores = pd.concat(parts)
+    table = table_of(scores, kinds)
+    table.to_csv(asked.out / "summary.csv", index=False)
+    print(table.to_string(index=False))
+    print(unconverged(scores))
+    print(versions())
 
 
 if __name__ == "__main__":

@@ -266,9 +266,15 @@ def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
 
 
 def test_too_few_checkpoints() -> None:
-    message = "losses must hold 4 usable checkpoints; got 3 of 5 checkpoints. Fit later in the run; steps below 200, twice the "
-    with refusal(f"{message}warm-up, are left out."):
-        make_design(mean_run(np.arange(100.0, 350.0, 50.0)), SCHEDULE)
+    message = "losses must hold 4 usable checkpoints; got 3 of 4 checkpoints. Fit later in the run; steps below 100, the end "
+    with refusal(f"{message}of the warm-up (few follow), are left out."):
+        make_design(mean_run(np.arange(50.0, 250.0, 50.0)), SCHEDULE)
+
+
+def test_few_checkpoints_are_kept_from_the_end_of_the_warmup() -> None:
+    design, said = make_design(mean_run(np.arange(50.0, 400.0, 50.0)), SCHEDULE)
+    assert said == ("1 of 7 checkpoints are left out: before step 100, the end of the warm-up (few follow).",)
+    np.testing.assert_array_equal(design.step, np.arange(100.0, 400.0, 50.0))
 
 
 def test_data_beyond_the_schedule() -> None:

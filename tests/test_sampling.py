@@ -1,0 +1,41 @@
+"""The sampler on posteriors that are known, and on a start from which a mode search runs away."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+
+from bayes_tsl.sampling import sample
+
+SETTINGS = {"seed": 0, "chains": 2, "num_warmup": 200, "num_draws": 500, "target_accept": 0.9, "progress": False}
+
+
+def narrow_and_wide() -> None:
+    level = numpyro.sample("level", dist.Normal(3.0, 0.0005))
+    numpyro.sample("slope", dist.Normal(1000.0 * (level - 3.0), 0.01))
+    numpyro.sample("scale", dist.LogNormal(0.0, 1.0))
+
+
+def test_known_moments_in_few_steps() -> None:
+    with jax.enable_x64(True):
+        draws = sample(narrow_and_wide, start={"level": 3.0, "slope": 0.0, "scale": 1.0}, dense=["level", "slope"], **SETTINGS)
+    level, slope = draws.sites["level"].ravel(), draws.sites["slope"].ravel()
+    assert abs(level.mean() - 3.0) < 1e-4
+    assert 0.8 < level.std() / 0.0005 < 1.2
+    assert np.corrcoef(level, slope)[0, 1] > 0.99
+    assert abs(np.log(draws.sites["scale"]).mean()) < 0.25
+    assert draws.stats["n_steps"].mean() < 12
+
+
+def pit_far_away() -> None:
+    x = numpyro.sample("x", dist.Normal(0.0, 1.0))
+    numpyro.sample("y", dist.Normal(0.0, 1.0))
+    numpyro.factor("pit", jax.numpy.where(x > 30.0, x**4, 0.0))
+
+
+def test_chains_stay_where_the_priors_are() -> None:
+    with jax.enable_x64(True):
+        draws = sample(pit_far_away, start={"x": 11.9, "y": 0.0}, dense=["x"], **SETTINGS)
+    assert np.abs(draws.sites["x"]).max() < 6
