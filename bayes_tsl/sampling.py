@@ -91,7 +91,7 @@ def sample(
     Args:
         model: a NumPyro model.
         args: its arguments.
-        start: a value for every latent site, where the search for the mode begins.
+        start: a value for every latent site, away from the mode: the search from here learns the curvature on its way.
         dense: sites that share a dense mass matrix.
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains; as many threads as cores are used.
@@ -165,7 +165,7 @@ def _find_mode(potential: Callable[[Any], Any], flat: Array, unravel: Callable[[
 
 def _frame(mode: Array, covariance: Array, unravel: Callable[[Any], Values], dense: list[str]) -> _Frame:
     index = unravel(jnp.arange(len(mode), dtype=float))
-    order = np.concatenate([np.ravel(index[name]) for name in (*dense, *(set(index) - set(dense)))]).astype(int)
+    order = np.concatenate([np.ravel(index[name]) for name in (*dense, *sorted(set(index) - set(dense)))]).astype(int)
     root = np.zeros_like(covariance)
     root[order] = np.linalg.cholesky(covariance[np.ix_(order, order)])
     return _Frame(mode, root, sum(np.size(index[name]) for name in dense), unravel)

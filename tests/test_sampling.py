@@ -20,7 +20,7 @@ def narrow_and_wide() -> None:
 
 def test_known_moments_in_few_steps() -> None:
     with jax.enable_x64(True):
-        draws = sample(narrow_and_wide, start={"level": 3.0, "slope": 0.0, "scale": 1.0}, dense=["level", "slope"], **SETTINGS)
+        draws = sample(narrow_and_wide, start={"level": 2.0, "slope": 1.0, "scale": 2.0}, dense=["level", "slope"], **SETTINGS)
     level, slope = draws.sites["level"].ravel(), draws.sites["slope"].ravel()
     assert abs(level.mean() - 3.0) < 1e-4
     assert 0.8 < level.std() / 0.0005 < 1.2
