@@ -195,6 +195,7 @@ def _prepare(
     return past, ahead, schedule
 
 
+@np.errstate(all="ignore")  # a law tried far out may overflow; what is kept is checked
 def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedule | None, seed: int) -> Forecast:
     size = len(law.starts(np.zeros(1))[0])
     past, ahead, plan = _prepare(losses, steps, schedule, least=size + 2)
@@ -211,6 +212,8 @@ def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedul
     for _ in range(_RESAMPLES):
         again = _least_squares(law, seen, fitted + _blocks(rng, noise), best, scale, most=_REFIT_STEPS)
         curves.append(law.curve(again.x, future)[len(step) :])
+    if not np.isfinite(curves).all():
+        raise ConvergenceError(f"the {law.name} must be finite ahead; got an overflow. Fit later in the run.")
     expected = np.repeat(np.stack(curves), _NOISES, axis=0)
     return _forecast(losses, past, ahead, expected, expected + noise[rng.integers(0, len(noise), expected.shape)])
 
@@ -231,15 +234,14 @@ def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:
 def _least_squares(law: _Law, seen: Any, y: Array, start: ArrayLike, scale: float | None, *, most: int) -> OptimizeResult:
     """Squares without ``scale``, soft absolute values beyond it with it; log parameters are kept within reason."""
     start = np.clip(np.asarray(start, float), -29.0, 29.0)
-    with np.errstate(all="ignore"):
-        return least_squares(
-            lambda x: np.nan_to_num(law.curve(x, seen) - y, nan=1e3, posinf=1e3, neginf=-1e3),
-            start,
-            bounds=(-30.0, 30.0),
-            max_nfev=most,
-            loss="linear" if scale is None else "soft_l1",
-            f_scale=1.0 if scale is None else scale,
-        )
+    return least_squares(
+        lambda x: np.nan_to_num(law.curve(x, seen) - y, nan=1e3, posinf=1e3, neginf=-1e3),
+        start,
+        bounds=(-30.0, 30.0),
+        max_nfev=most,
+        loss="linear" if scale is None else "soft_l1",
+        f_scale=1.0 if scale is None else scale,
+    )
 
 
 def _blocks(rng: np.random.Generator, noise: Array) -> Array:
