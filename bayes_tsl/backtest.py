@@ -64,6 +64,7 @@ class _Cell:
     past: LossTable = field(repr=False)
     later: pd.Series = field(repr=False)
     schedule: Schedule
+    target: float | None
     seed: int
 
     @property
@@ -77,6 +78,7 @@ def backtest(
     *,
     prefixes: Sequence[float],
     forecasters: Sequence[str] | Mapping[str, Forecaster] = ("tsl", "power-law"),
+    target: float | None = None,
     store: str | Path | None = None,
     workers: int = 1,
     client: Client | None = None,
@@ -90,6 +92,7 @@ def backtest(
         schedule: the plan of all runs, or of each by name; without one it is unknown.
         prefixes: shares of a run's last step at which to cut, between 0 and 1.
         forecasters: names of ``FORECASTERS``, or functions of your own by name.
+        target: a loss to reach, whose probability and time are scored too.
         store: folder that keeps finished cells; those found there are not computed again.
         workers: processes on this machine.
         client: a Dask cluster to use instead.
@@ -107,7 +110,9 @@ def backtest(
     for prefix in prefixes:
         require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")
     require(workers >= 1, "workers", "be 1 or more", workers)
-    cells = list(_cells(losses, _plans(losses, schedule), prefixes, _named(forecasters), seed))
+    if target is not None:
+        require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
+    cells = list(_cells(losses, _plans(losses, schedule), prefixes, _named(forecasters), target, seed))
     done = {i: frame for i, cell in enumerate(cells) if (frame := _stored(store, cell)) is not None}
     todo = [i for i in range(len(cells)) if i not in done]
     with tqdm(total=len(cells), initial=len(done), desc="backtest", unit="cell", disable=not progress) as bar:
@@ -155,6 +160,7 @@ def _cells(
     plans: Mapping[str, Schedule],
     prefixes: Sequence[float],
     forecasters: Mapping[str, Forecaster],
+    target: float | None,
     seed: int,
 ) -> Iterator[_Cell]:
     for run in losses.runs:
@@ -166,7 +172,7 @@ def _cells(
                 origin = float(past.steps[-1])
                 later = curve.after(origin).mean_losses()
                 for model, forecaster in forecasters.items():
-                    yield _Cell(run, test_set, model, prefix, origin, forecaster, past, later, plans[run], seed)
+                    yield _Cell(run, test_set, model, prefix, origin, forecaster, past, later, plans[run], target, seed)
 
 
 def _run(cell: _Cell) -> pd.DataFrame:
@@ -176,7 +182,7 @@ def _run(cell: _Cell) -> pd.DataFrame:
             warnings.simplefilter("ignore", Notice)
             steps = cell.later.index.to_numpy(float)
             ahead = cell.forecaster(cell.past, steps=steps, schedule=cell.schedule, seed=cell.seed)
-        scores = scoring.score(ahead, cell.later).assign(notes=" ".join(ahead.notices), reason="")
+        scores = scoring.score(ahead, cell.later, target=cell.target).assign(notes=" ".join(ahead.notices), reason="")
     except Exception as error:  # whatever a forecaster does, the other cells go on
         return _failed(cell, error)
     return scores.assign(**cell.label).reindex(columns=[*CELL, *scores.columns])
@@ -222,7 +228,8 @@ def _one_thread() -> None:
 def _path(store: str | Path, cell: _Cell) -> Path:
     """File of a cell, named after all that it depends on."""
     plan = cell.schedule
-    digest = hashlib.sha256(repr((version("bayes_tsl"), cell.label, cell.seed, plan.text, plan.peak, plan.end)).encode())
+    name = (version("bayes_tsl"), cell.label, cell.seed, cell.target, plan.text, plan.peak, plan.end)
+    digest = hashlib.sha256(repr(name).encode())
     for part in (plan.steps, plan.lrs, cell.later.index.to_numpy(float), cell.later.to_numpy(float)):
         digest.update(part.tobytes())
     digest.update(cell.past.frame.to_csv().encode())

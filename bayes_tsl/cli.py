@@ -110,6 +110,9 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
 @click.option("--models", default="tsl,power-law", show_default=True, help=f"Any of {', '.join(FORECASTERS)}.")
 @click.option("--run", help="Only this run.")
 @click.option("--test-set", help="Only this test set.")
+@click.option(
+    "--target", type=float, metavar="LOSS", help="Score how likely and how soon the loss was said to fall below this."
+)
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same scores.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
@@ -132,6 +135,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
             plans,
             prefixes=list(_numbers(options["prefixes"], "--prefixes", "0.2,0.5")),
             forecasters=[name.strip() for name in options["models"].split(",")],
+            target=options["target"],
             store=out / "cells",
             workers=options["workers"],
             seed=options["seed"],
@@ -149,6 +153,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
         "coverage_50",
         "coverage_90",
         "width_90",
+        *(["endpoint_brier"] if options["target"] is not None else []),
     ]
     click.echo(summary.reindex(columns=shown).to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
     for _, cell in scores[scores["reason"] != ""].iterrows():

@@ -81,13 +81,7 @@ class Forecast:
         get there within the forecast its step is infinite, so ``np.isinf(...).mean()`` is the probability of that.
         """
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
-        losses, steps = self.expected.to_numpy(), self.steps.astype(float)
-        below = losses <= target
-        at = below.argmax(axis=-1)
-        later, earlier = (np.take_along_axis(losses, i[..., None], -1)[..., 0] for i in (at, np.maximum(at - 1, 0)))
-        share = np.divide(earlier - target, earlier - later, out=np.ones_like(later), where=earlier > later)
-        crossing = steps[np.maximum(at - 1, 0)] * (1.0 - share) + steps[at] * share
-        reached = np.where(below.any(axis=-1), crossing, np.inf)
+        reached = first_below(self.expected.to_numpy(), self.steps, target)
         return self.expected.isel({STEP: 0}, drop=True).copy(data=reached).rename("time_to")
 
     def to_frame(self, *, prob: float = 0.9, kind: Kind = "observed") -> pd.DataFrame:
@@ -109,3 +103,13 @@ class Forecast:
     def _draws(self, kind: Kind) -> xr.DataArray:
         require_choice(kind, "kind", ("observed", "expected"))
         return self.observed if kind == "observed" else self.expected
+
+
+def first_below(losses: np.ndarray, steps: np.ndarray, target: float) -> np.ndarray:
+    """Step at which straight lines through losses (..., step) first fall to ``target``; infinite where they do not (...)."""
+    steps, below = np.asarray(steps, float), losses <= target
+    at = below.argmax(axis=-1)
+    later, earlier = (np.take_along_axis(losses, i[..., None], -1)[..., 0] for i in (at, np.maximum(at - 1, 0)))
+    share = np.divide(earlier - target, earlier - later, out=np.ones_like(later), where=earlier > later)
+    crossing = steps[np.maximum(at - 1, 0)] * (1.0 - share) + steps[at] * share
+    return np.where(below.any(axis=-1), crossing, np.inf)

@@ -129,7 +129,7 @@ def over_draws(function: Callable[..., Any], *values: Any) -> Any:
     A loop and not a batch: XLA's batched linear algebra on CPU can wait for itself for ever.
     """
     shape = jax.tree.leaves(values)[0].shape[:2]
-    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), values)
+    flat = jax.tree.map(lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), values)
     drawn = jax.jit(lambda flat: lax.map(lambda one: function(*one), flat))(flat)
     return jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), drawn)
 

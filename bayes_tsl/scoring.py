@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from bayes_tsl._checks import require
 from bayes_tsl._types import DRAWS, STEP
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasts import Forecast, first_below
 
 Array = NDArray[np.float64]
 
@@ -116,16 +116,18 @@ def r2(observed: ArrayLike, mean: ArrayLike) -> float:
     return 1.0 - mse(observed, mean) / spread if spread > 0 else float("nan")
 
 
-def score(ahead: Forecast, observed: pd.Series) -> pd.DataFrame:
+def score(ahead: Forecast, observed: pd.Series, *, target: float | None = None) -> pd.DataFrame:
     """Scores of a forecast at every step that was measured later.
 
     Args:
         ahead: the forecast; its *observed* draws are judged.
         observed: mean losses measured later (step).
+        target: a loss to reach; its probability and time are judged too.
 
     Returns:
         One row per step: step, observed, mean, median, lower, upper (of 90 %), crps, log_score, interval_score, pinball, pit,
-        and ``covered_50``, ``width_50`` and so on for each of ``PROBS``.
+        and ``covered_50``, ``width_50`` and so on for each of ``PROBS``. With a target ``prob_below``, ``brier``, and
+        ``time_score``, which is one for the whole forecast and counts what lies beyond the last step as that step.
 
     Raises:
         DataError: no step of the forecast was measured.
@@ -153,6 +155,14 @@ def score(ahead: Forecast, observed: pd.Series) -> pd.DataFrame:
     }
     for prob, (low, high) in ends.items():
         columns |= {f"covered_{prob * 100:.0f}": covered(truth, low, high), f"width_{prob * 100:.0f}": high - low}
+    if target is not None:
+        chance = ahead.prob_below(target).sel({STEP: shared}).to_numpy()
+        reached, times = first_below(truth, shared, target), ahead.time_to(target).to_numpy().ravel()
+        columns |= {
+            "prob_below": chance,
+            "brier": brier(truth < target, chance),
+            "time_score": float(time_to_score(reached, times, horizon=float(shared[-1]))),
+        }
     return pd.DataFrame(columns)
 
 
@@ -160,6 +170,7 @@ def summarise(scores: pd.DataFrame) -> pd.Series:
     """Averages over the steps of one scored forecast, and its error at the last step.
 
     ``coverage_*`` and ``width_*`` are of the intervals, ``endpoint_error`` is forecast less observed, ``r2`` larger is better.
+    With a target ``endpoint_brier`` is the Brier score at the last step, and ``time_score`` that of the time to target.
     """
     last = scores.iloc[-1]
     means = scores[["crps", "log_score", "interval_score", "pinball"]].mean()
@@ -170,4 +181,6 @@ def summarise(scores: pd.DataFrame) -> pd.Series:
         "mse": mse(scores["observed"], scores["mean"]),
         "r2": r2(scores["observed"], scores["mean"]),
     }
+    if "brier" in scores:
+        errors |= {"endpoint_brier": last["brier"], "time_score": last["time_score"]}
     return pd.concat([means, pd.Series(intervals | errors)]).astype(float)

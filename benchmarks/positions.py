@@ -1,44 +1,41 @@
-"""Cost against context length: the same simulated run with 256 and with 4,096 positions, fitted in turn.
+"""Is it worth evaluating every position? The per-position likelihood beside mean-only fits and the baselines.
 
-    python benchmarks/positions.py
+    python benchmarks/positions.py [--quick] [--workers N] [--out FOLDER]
 
-Prints the median wall time of three fits each, their ratio, and the peak memory of the process.
+small_lm: two runs, three test sets, cut at 30, 50 and 80 %; --quick takes one run's prose.
 """
 
 from __future__ import annotations
 
-import resource
-import time
-import warnings
-
-import numpy as np
+from common import by_kind, keep, options, tsl
 
 import bayes_tsl as bt
+from bayes_tsl.backtest import backtest
+from bayes_tsl.baselines import BASELINES
 
-REPEATS = 3
-PARAMETERS = {"gap_level": 0.4, "rate_level": -1.0, "floor_level": 3.5, "drift_scale": 0.03, "heat": 0.3, "noise_scale": 0.003}
+SCORES = ["endpoint_mae", "endpoint_bias", "crps", "log_score", "coverage_50", "coverage_90", "width_90"]
+SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
+
+
+def mean_only(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
+    """The same model, shown the mean over positions alone."""
+    means = bt.LossTable.from_frame(losses.mean_losses().rename("loss").rename_axis("step").reset_index())
+    return tsl(means, steps=steps, schedule=schedule, seed=seed)
 
 
 def main() -> None:
-    warnings.simplefilter("ignore", bt.Notice)
-    schedule = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
-    steps = np.arange(200, 1451, 50)
-    times: dict[int, list[float]] = {256: [], 4096: []}
-    runs = {
-        count: bt.simulate(steps=steps, schedule=schedule, origin=1450, positions=range(count), parameters=PARAMETERS).losses
-        for count in times
-    }
-    for _ in range(REPEATS):
-        for count, losses in runs.items():
-            start = time.perf_counter()
-            fit = bt.fit(losses, schedule=schedule, progress=False, throw=False)
-            bt.forecast(fit, steps=[2000, 2500])
-            times[count].append(time.perf_counter() - start)
-    medians = {count: float(np.median(values)) for count, values in times.items()}
-    for count, seconds in medians.items():
-        print(f"{count:5d} positions, {len(steps)} checkpoints: median {seconds:.1f} s of {REPEATS} fits with a forecast")
-    print(f"ratio {medians[4096] / medians[256]:.2f}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    asked = options(__doc__, "positions")
+    losses = bt.datasets.load("small_lm")
+    scores = backtest(
+        losses.select(run="mix50_cosine", test_set="prose") if asked.quick else losses,
+        SCHEDULE,
+        prefixes=(0.3, 0.5, 0.8),
+        forecasters={"tsl": tsl, "tsl, mean only": mean_only, **BASELINES},
+        store=asked.out / "cells",
+        workers=asked.workers,
+    )
+    table = by_kind(scores.assign(run=scores["test_set"]), {name: name for name in losses.test_sets}, SCORES)
+    keep(table.rename(columns={"runs": "test_set"}), asked.table)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,24 @@
 """Public runs cut at several prefixes, planned schedule known: the model beside every baseline.
 
-    python benchmarks/prefix.py [--quick] [--half] [--out FOLDER] [--workers N]
+    python benchmarks/prefix.py [--quick] [--workers N] [--out FOLDER]
 
-Every complete run of lr_scheduling and multipowerlaw. ``--half`` takes the half of them whose names hash lowest, ``--quick``
-four of those at two prefixes. Started again with the same --out it goes on where it stopped.
+Every complete run of lr_scheduling and multipowerlaw; --quick takes four runs and two prefixes. Runs come in the order of a
+hash of their names, and the first half of them may be used to choose a model: the table tells the halves apart. Started
+again with the same --out it goes on where it stopped.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from pathlib import Path
-
+import matplotlib as mpl
 import pandas as pd
-from curves import by_hash, lr_scheduling, multipowerlaw, plan, versions
+from common import by_hash, by_kind, keep, lr_scheduling, multipowerlaw, options, plan, tsl
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import backtest, summarise
+from bayes_tsl.backtest import backtest
 from bayes_tsl.baselines import BASELINES
 
 PREFIXES = (0.2, 0.35, 0.5, 0.65, 0.8)
 SCORES = ["endpoint_mae", "endpoint_bias", "crps", "coverage_50", "coverage_90", "width_90"]
-
-
-def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
-    """The default model on two short chains: a thousand draws are enough to score."""
-    fit = bt.fit(losses, schedule=schedule, seed=seed, chains=2, num_warmup=300, num_draws=500, progress=False, throw=False)
-    return bt.forecast(fit, steps=steps, seed=seed)
 
 
 def load() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.Series]:
@@ -41,11 +33,6 @@ def load() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.Series]:
     return bt.LossTable.from_frame(pd.concat(tables).drop(columns="split")), plans, pd.concat(kinds)
 
 
-def table_of(scores: pd.DataFrame, kinds: pd.Series) -> pd.DataFrame:
-    parts = [summarise(part).assign(runs=kind) for kind, part in scores.groupby(scores["run"].map(kinds))]
-    return pd.concat(parts)[["runs", "model", "prefix", "cells", "failed", *SCORES]].round(4)
-
-
 def unconverged(scores: pd.DataFrame) -> str:
     fits = scores[scores["model"] == "tsl"].drop_duplicates(["run", "test_set", "prefix"])
     few = fits["notes"].str.contains("effective sample size must")
@@ -53,28 +40,15 @@ def unconverged(scores: pd.DataFrame) -> str:
     return f"fits of tsl: {len(fits)}; with too few effective draws {few.sum()}, with another failed check {other.sum()}"
 
 
-def options(
-    doc: str | None, name: str, more: Callable[[argparse.ArgumentParser], object] = lambda _: None
-) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("out") / name)
-    parser.add_argument("--workers", type=int, default=2)
-    more(parser)
-    return parser.parse_args()
-
-
 def main() -> None:
-    asked = options(__doc__, "prefix", lambda parser: parser.add_argument("--half", action="store_true"))
+    asked = options(__doc__, "prefix")
     losses, plans, kinds = load()
     order = by_hash(losses.runs)
-    chosen = order[:4] if asked.quick else order[: len(order) // 2] if asked.half else order
     parts = []
-    for run in chosen:
-        one = losses.select(run=run)
+    for run in order[:4] if asked.quick else order:
         parts.append(
             backtest(
-                one,
+                losses.select(run=run),
                 plans,
                 prefixes=PREFIXES[::3] if asked.quick else PREFIXES,
                 forecasters={"tsl": tsl, **BASELINES},
@@ -83,13 +57,20 @@ def main() -> None:
                 progress=False,
             )
         )
-        print(f"{len(parts)} of {len(chosen)}: {run}", flush=True)
+        print(f"{len(parts)} of {len(order)}: {run}", flush=True)
     scores = pd.concat(parts)
-    table = table_of(scores, kinds)
-    table.to_csv(asked.out / "summary.csv", index=False)
-    print(table.to_string(index=False))
+    halves = pd.Series({run: "chosen on" if i < len(order) // 2 else "held out" for i, run in enumerate(order)})
+    tables = [by_kind(part, kinds, SCORES).assign(half=half) for half, part in scores.groupby(scores["run"].map(halves))]
+    keep(pd.concat(tables), asked.table)
     print(unconverged(scores))
-    print(versions())
+    draw(scores, asked.out)
+
+
+def draw(scores: pd.DataFrame, out) -> None:
+    mpl.use("agg")
+    bt.plot_errors(scores).figure.savefig(out / "prefix_errors.png", dpi=110)
+    shown = scores[scores["model"].isin(["tsl", "annealing-law", "multi-power-law", "power-law"])]
+    bt.plot_calibration(shown)[0].figure.savefig(out / "prefix_calibration.png", dpi=110)
 
 
 if __name__ == "__main__":

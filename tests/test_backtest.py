@@ -211,7 +211,7 @@ def test_pictures_of_a_backtest() -> None:
 def test_from_the_command_line(tmp_path: Path) -> None:
     runs("a", "b").frame[["run", "step", "loss"]].to_csv(tmp_path / "losses.csv", index=False)
     command = [sys.executable, "-m", "bayes_tsl", "backtest", tmp_path / "losses.csv", "--out", tmp_path / "out"]
-    spec = ["--schedule", "cosine:peak=1e-3,warmup=50,total=2000", "--models", "power-law,last-value"]
+    spec = ["--schedule", "cosine:peak=1e-3,warmup=50,total=2000", "--models", "power-law,last-value", "--target", "3.4"]
     done = subprocess.run([*command, *spec, "--prefixes", "0.15,0.5"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "failed: a, test, power-law at 0.15: losses must hold" in done.stderr
@@ -219,6 +219,8 @@ def test_from_the_command_line(tmp_path: Path) -> None:
     first = ["run", "model", "prefix", "origin", "step", "observed", "mean", "median", "lower", "upper", "crps", "log_score"]
     assert list(scores)[:12] == first
     assert set(scores["model"]) == {"power-law", "last-value"}
+    assert scores["prob_below"].dropna().between(0, 1).all()
+    assert "endpoint_brier" in done.stdout
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert summary["cells"].tolist() == [2, 2, 2, 2]
     for name in ("calibration.png", "errors.png"):

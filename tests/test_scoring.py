@@ -88,6 +88,16 @@ def test_a_forecast_is_scored_at_every_step_measured_later() -> None:
     assert summary["crps"] == frame["crps"].mean()
 
 
+def test_a_target_is_scored_by_its_probability_and_its_time() -> None:
+    draws = np.array([[3.0, 2.8, 2.6], [3.0, 2.9, 2.8], [3.0, 2.7, 2.4], [3.0, 3.0, 3.0]])
+    later = pd.Series([3.0, 2.8, 2.6], index=[10.0, 20.0, 30.0])
+    frame = scoring.score(forecast_of(draws, [10.0, 20.0, 30.0]), later, target=2.7)
+    assert frame["prob_below"].tolist() == [0.0, 0.0, 0.5]
+    assert frame["brier"].tolist() == [0.0, 0.0, 0.25]
+    assert frame["time_score"].tolist() == pytest.approx([float(scoring.crps(25.0, [25.0, 30.0, 20.0, 30.0]))] * 3)
+    assert scoring.summarise(frame)[["endpoint_brier", "time_score"]].tolist() == pytest.approx([0.25, frame["time_score"][0]])
+
+
 def test_a_forecast_of_other_steps_is_refused() -> None:
     message = (
         r"^forecast must have a step that was measured; got 10 with 1 later measurements\. "

@@ -1,0 +1,101 @@
+"""What the benchmarks share: public loss curves, options, and tables that say how they were made.
+
+Curves are read from the folder BAYES_TSL_DATA, by default ../shared/data beside the repository.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import zlib
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+import bayes_tsl as bt
+from bayes_tsl.backtest import summarise
+
+DATA = Path(os.environ.get("BAYES_TSL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+RESULTS = Path(__file__).parent / "results"
+PEAK_STEP = 2160  # of multipowerlaw, where its linear warm-up ends
+
+
+def by_hash(runs: Iterable[str]) -> list[str]:
+    """Runs in the order of a hash of their names: the first n are a choice that nobody made."""
+    return sorted(runs, key=lambda run: zlib.crc32(run.encode()))
+
+
+def lr_scheduling(*, resumed: bool = False, last: bool = False) -> tuple[pd.DataFrame, pd.Series]:
+    """Validation losses of the complete runs (or of the cooldown branches of others), and each run's kind of schedule.
+
+    The last row of a run is left out: it is another evaluation, .03 to .04 nats above the row before it in nine runs of
+    ten, and its learning rate reads zero. Of a repeated step the later row is kept.
+    """
+    runs = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
+    curves = pd.read_csv(DATA / "lr_scheduling" / "val_curves.csv.gz").drop(columns="position")
+    curves = curves.drop_duplicates(["run", "step"], keep="last")
+    if not last:
+        curves = curves[curves["step"] < curves.groupby("run")["step"].transform("max")]
+    chosen = runs.index[(runs["resumed"] == "yes") == resumed]
+    return curves[curves["run"].isin(chosen)], "lr_scheduling " + runs.loc[chosen, "scheduler"]
+
+
+def multipowerlaw() -> tuple[pd.DataFrame, pd.Series]:
+    """Losses of all runs after their warm-up, and each run's kind of schedule."""
+    curves = pd.read_csv(DATA / "multipowerlaw" / "loss_curves.csv.gz").drop(columns="position")
+    names = pd.Series(curves["run"].unique())
+    kinds = "multipowerlaw " + names.str.split("_").str[1].str.replace(r"wsdcon|wsdld", "wsd", regex=True)
+    return curves, kinds.set_axis(names)
+
+
+def plan(run: pd.DataFrame) -> bt.Schedule:
+    """Learning rate of a run from its rows; multipowerlaw starts where its warm-up ends."""
+    rows = run.dropna(subset="lr")[["step", "lr"]]
+    if "multipowerlaw" in run.attrs.get("kind", ""):
+        rows = pd.concat(
+            [pd.DataFrame({"step": [0, PEAK_STEP], "lr": [0.0, rows["lr"].max()]}), rows[rows["step"] > PEAK_STEP]]
+        )
+    return bt.schedules.from_frame(rows)
+
+
+def modded_nanogpt() -> pd.DataFrame:
+    """Validation losses of GPT-2-124M-class runs, and the length that each was planned for; no learning rate is known."""
+    curves = pd.read_csv(DATA / "modded_nanogpt" / "track_3_val.csv.gz")
+    return curves.loc[curves["step"] > 0, ["run", "step", "loss", "total_steps"]]
+
+
+def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
+    """The default model on two short chains: a thousand draws are enough to score."""
+    fit = bt.fit(losses, schedule=schedule, seed=seed, chains=2, num_warmup=300, num_draws=500, progress=False, throw=False)
+    return bt.forecast(fit, steps=steps, seed=seed)
+
+
+def options(doc: str | None, name: str) -> argparse.Namespace:
+    """The command line that every benchmark has; the folder of its cells and pictures is out/NAME, or out/quick/NAME."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a part of it, in a few minutes")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--out", type=Path, help="folder of finished cells and pictures")
+    asked = parser.parse_args()
+    asked.out = asked.out or Path("out") / ("quick" if asked.quick else "") / name
+    asked.table = (asked.out if asked.quick else RESULTS) / f"{name}.csv"
+    return asked
+
+
+def by_kind(scores: pd.DataFrame, kinds: pd.Series, columns: list[str]) -> pd.DataFrame:
+    """Mean scores for each kind of run, model and prefix."""
+    parts = [summarise(part).assign(runs=kind) for kind, part in scores.groupby(scores["run"].map(kinds))]
+    return pd.concat(parts)[["runs", "model", "prefix", "cells", "failed", *columns]]
+
+
+def keep(table: pd.DataFrame, path: Path) -> None:
+    """Print a table, and write it under the command and the versions that made it."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    on = ", ".join(f"{name} {version(name)}" for name in ("bayes_tsl", "numpyro", "jax", "scipy", "scoringrules"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"# python benchmarks/{command}\n# {on}\n{table.round(5).to_csv(index=False)}")
+    print(table.round(4).to_string(index=False))
+    print(f"wrote {path}")

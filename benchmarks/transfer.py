@@ -1,0 +1,207 @@
+"""From three runs to six other schedules: one law for all runs of a size.
+
+    python benchmarks/transfer.py [--quick]
+
+multipowerlaw, 25M and 100M (--quick: 25M, few draws): cosine_24000, constant_24000 and wsdcon_9 are fitted together, the other
+six are predicted whole. Beside the model, the multi-power law and the annealing law by least squares on the same three.
+All runs of a size share the model's laws, heat and drift; each departs from them by a smooth curve of its own in log progress
+and learning rate, so that an interval knows that no law is exact.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pandas as pd
+from common import keep, multipowerlaw, options, plan
+from numpy.typing import NDArray
+
+import bayes_tsl as bt
+from bayes_tsl import laws, scoring
+from bayes_tsl.baselines import _ANNEALING, _MULTI_POWER, _fit, _Law
+from bayes_tsl.design import Clock, make_path
+from bayes_tsl.model import HEAT_FAST
+from bayes_tsl.sampling import sample
+
+Array = NDArray[np.float64]
+FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")
+ANCHOR = 24000.0  # steps at which log progress is zero, and the unit of the heat's memory
+SPACING = 0.02  # log progress between two rows that are fitted: neighbours say the same
+
+
+class Runs(NamedTuple):
+    """Rows of several runs, one under the other.
+
+    Attributes:
+        path: time, seen through the schedule of each row's run (row).
+        run: number of the run (row).
+        loss: mean loss, in nats (row).
+    """
+
+    path: laws.Path
+    run: Array
+    loss: Array
+
+
+def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
+    """Runs on one axis of progress, rows thinned to a spacing in log progress or in heat."""
+    paths, numbers, losses = [], [], []
+    for number, rows in enumerate(curves.values()):
+        schedule = plan(rows)
+        step = rows["step"].to_numpy(float)
+        path = make_path(step, schedule, Clock(step[-1], ANCHOR))
+        path = path._replace(u=path.u + np.log(float(schedule.progress(step[-1])) / ANCHOR))
+        travelled = np.cumsum(np.abs(np.diff(path.u, prepend=path.u[0])) + np.abs(np.diff(path.relative_lr, prepend=1.0)))
+        at = np.unique(np.floor(travelled / spacing), return_index=True)[1] if spacing else np.arange(len(step))
+        paths.append(laws.Path(*(part[at] for part in path)))
+        numbers.append(np.full(len(at), number))
+        losses.append(rows["loss"].to_numpy(float)[at])
+    return Runs(laws.Path(*(np.concatenate(parts) for parts in zip(*paths))), np.concatenate(numbers), np.concatenate(losses))
+
+
+def mean(path: laws.Path, sites: dict) -> jax.Array:
+    law = laws.temporal_law(path.u, level=sites["level"], slope=sites["slope"], curvature=sites["curvature"])
+    hot = laws.heat_shape(path, power=sites["heat_power"], memory=sites["heat_memory"], fast=HEAT_FAST)
+    return law + sites["heat"] * hot
+
+
+def covariance(one: Runs, other: Runs, sites: dict) -> jax.Array:
+    """Departures from the laws: drift that all runs share, and a smooth part that each has for itself (row, row)."""
+    u, v = one.path.u, other.path.u
+    near, far = jnp.minimum(jnp.abs(u)[:, None], jnp.abs(v)), jnp.maximum(jnp.abs(u)[:, None], jnp.abs(v))
+    drift = jnp.where(u[:, None] * v > 0, near**2 * (3.0 * far - near) / 6.0, 0.0)
+    apart = (u[:, None] - v) ** 2 / 0.5**2 + (one.path.relative_lr[:, None] - other.path.relative_lr) ** 2 / 0.5**2
+    own = jnp.where(one.run[:, None] == other.run, jnp.exp(-0.5 * apart), 0.0)
+    return sites["drift_scale"] ** 2 * drift + sites["own_scale"] ** 2 * own
+
+
+def model(seen: Runs) -> None:
+    sites = {
+        "level": numpyro.sample("level", dist.Normal(float(seen.loss.min()), 0.5)),
+        "slope": numpyro.sample("slope", dist.Normal(-0.3, 0.4)),
+        "curvature": numpyro.sample("curvature", dist.LogNormal(np.log(0.4), 0.5)),
+        "heat": numpyro.sample("heat", dist.LogNormal(np.log(0.2), 0.4)),
+        "heat_power": numpyro.sample("heat_power", dist.LogNormal(np.log(0.7), 0.3)),
+        "heat_memory": numpyro.sample("heat_memory", dist.LogNormal(np.log(0.03), 0.8)),
+        "drift_scale": numpyro.sample("drift_scale", dist.LogNormal(np.log(0.02), 0.8)),
+        "own_scale": numpyro.sample("own_scale", dist.LogNormal(np.log(0.003), 0.8)),
+        "noise": numpyro.sample("noise", dist.LogNormal(np.log(0.003), 1.0)),
+    }
+    total = covariance(seen, seen, sites) + jnp.diag(sites["noise"] ** 2 * jnp.ones(len(seen.loss)))
+    numpyro.sample("loss", dist.MultivariateNormal(mean(seen.path, sites), total), obs=seen.loss)
+
+
+START = {"slope": -0.2, "curvature": 0.5, "heat": 0.2, "heat_power": 0.8, "heat_memory": 0.05}
+START |= {"drift_scale": 0.02, "own_scale": 0.003, "noise": 0.003}
+
+
+def predict(seen: Runs, ahead: Runs, draws: dict[str, Array], seed: int) -> Array:
+    """Draws of a new run's losses (row, draw): the law, what of its departures the fitted runs tell, and noise."""
+
+    @jax.jit
+    def one(sites: dict) -> tuple[jax.Array, jax.Array]:
+        noise = sites["noise"] ** 2
+        known = covariance(seen, seen, sites) + noise * jnp.eye(len(seen.loss))
+        cross = covariance(ahead, seen, sites)
+        solved = jnp.linalg.solve(known, cross.T).T
+        left = covariance(ahead, ahead, sites) - solved @ cross.T + noise * jnp.eye(len(ahead.loss))
+        expected = mean(ahead.path, sites) + solved @ (seen.loss - mean(seen.path, sites))
+        return expected, jnp.linalg.cholesky(left)
+
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for i in range(len(draws["level"])):
+        expected, root = one({name: values[i] for name, values in draws.items()})
+        drawn.append(np.asarray(expected) + np.asarray(root) @ rng.standard_normal(len(ahead.loss)))
+    return np.stack(drawn, axis=-1)
+
+
+def by_model(fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame], *, num_draws: int) -> dict[str, Array]:
+    seen = stack(fitted, SPACING)
+    with jax.enable_x64(True):
+        start = START | {"level": float(seen.loss.min()) - 0.2}
+        posterior = sample(
+            model,
+            seen,
+            start=start,
+            dense=list(start),
+            seed=0,
+            chains=2,
+            num_warmup=300,
+            num_draws=num_draws,
+            target_accept=0.9,
+            progress=False,
+        ).sites
+        few = {name: values.reshape(-1)[:: max(values.size // 300, 1)] for name, values in posterior.items()}
+        print({name: f"{values.mean():.4f} +- {values.std():.4f}" for name, values in few.items()})
+        ahead = {name: stack({name: rows}, 0.0) for name, rows in others.items()}
+        return {
+            name: predict(seen, one._replace(run=one.run + len(fitted)), few, seed=number)
+            for number, (name, one) in enumerate(ahead.items())
+        }
+
+
+def by_least_squares(law: _Law, fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame]) -> dict[str, Array]:
+    """A published law fitted to all runs at once, without uncertainty: one draw (row, 1)."""
+    curves = fitted | others
+    seen = {name: law.see(rows["step"].to_numpy(float), ANCHOR, plan(rows)) for name, rows in curves.items()}
+
+    def joined(x: Array, parts: list) -> Array:
+        return np.concatenate([law.curve(x, part) for part in parts])
+
+    together = _Law(law.name, law.see, joined, law.starts, law.needs_schedule)
+    best, _ = _fit(together, [seen[name] for name in fitted], np.concatenate([rows["loss"] for rows in fitted.values()]))
+    return {name: law.curve(best, seen[name])[:, None] for name in others}
+
+
+def judge(predicted: dict[str, Array], others: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    rows = []
+    for name, draws in predicted.items():
+        truth = others[name]["loss"].to_numpy()
+        middle = draws.mean(axis=1)
+        row = {
+            "run": name,
+            "mae": np.abs(middle - truth).mean(),
+            "r2": scoring.r2(truth, middle),
+            "end": middle[-1] - truth[-1],
+        }
+        if draws.shape[1] > 1:
+            ends = {prob: np.quantile(draws, [0.5 - prob / 2, 0.5 + prob / 2], axis=1) for prob in (0.5, 0.9)}
+            row |= {f"coverage_{p * 100:.0f}": scoring.covered(truth, *interval).mean() for p, interval in ends.items()}
+            row |= {"width_90": np.mean(ends[0.9][1] - ends[0.9][0]), "crps": scoring.crps(truth, draws).mean()}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    return pd.concat([table, table.drop(columns="run").mean().to_frame().T.assign(run="mean of six")])
+
+
+def main() -> None:
+    asked = options(__doc__, "transfer")
+    warnings.simplefilter("ignore", bt.Notice)
+    curves, _ = multipowerlaw()
+    tables = []
+    for size in ("25M",) if asked.quick else ("25M", "100M"):
+        of_size = {}
+        for run, rows in curves.groupby("run"):
+            if str(run).startswith(size):
+                rows.attrs["kind"] = "multipowerlaw"
+                of_size[str(run).removeprefix(f"{size}_")] = rows
+        fitted = {name: of_size[name] for name in FITTED}
+        others = {name: rows for name, rows in of_size.items() if name not in FITTED}
+        ways = {
+            "tsl": by_model(fitted, others, num_draws=100 if asked.quick else 500),
+            "annealing-law": by_least_squares(_ANNEALING, fitted, others),
+            "multi-power-law": by_least_squares(_MULTI_POWER, fitted, others),
+        }
+        tables += [judge(predicted, others).assign(size=size, model=name) for name, predicted in ways.items()]
+    table = pd.concat(tables)
+    keep(table[["size", "model", *table.columns.drop(["size", "model"])]], asked.table)
+
+
+if __name__ == "__main__":
+    main()
