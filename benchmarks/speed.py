@@ -4,8 +4,8 @@
 
 small_lm, half code, prose, the first half of the run. The textbook's model has the same laws and priors, a likelihood of every
 loss at every position, every coefficient and the drift sampled as they stand, a free effect for each position, and
-NumPyro's MCMC with its diagonal mass matrix. Both take 2 chains of 500 + 500 transitions; tsl runs its chains side by side, the textbook one after the other. The
-median of three fits each, taken in turn (--quick: one).
+NumPyro's MCMC with its diagonal mass matrix. Both take 2 chains of 500 + 500 transitions; tsl runs its chains side by side, the
+textbook one after the other. The median of three fits each, taken in turn (--quick: one).
 """
 
 from __future__ import annotations
