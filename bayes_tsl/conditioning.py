@@ -25,7 +25,7 @@ class Coefficients(NamedTuple):
     drift: Array
 
 
-def draw_coefficients(key: Array, sites: Sites, design: Design) -> Coefficients:
+def draw_coefficients(design: Design, sites: Sites, key: Array) -> Coefficients:
     """One draw of the coefficients, given one draw of the global parameters and weights."""
     law, spread = trend(design.path, sites), spread_of(design, sites)
     gap, rate, noise, drift, estimate = _draw_prior(key, design, spread)

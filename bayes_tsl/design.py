@@ -20,11 +20,13 @@ from bayes_tsl.laws import MEMORIES, ORDER, POWERS, Path
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.summaries import Summary, summarise_means, summarise_positions
 
-MAX_CHECKPOINTS = 64
+MAX_CHECKPOINTS = 48
 MIN_CHECKPOINTS = 4
 FEW_CHECKPOINTS = 8
 MIN_POSITIONS = 8
 SKIP_WARMUPS = 2.0
+PADDING = 16  # checkpoints: fits whose number of them is padded to the same multiple share what is compiled
+SILENT = 1e6  # variance of an estimate that says nothing  [nats^2]
 FLAT_CURVE = 0.75  # standard error of log gap or log rate, in the median checkpoint, above which there is no curve to speak of
 
 Array = NDArray[np.float64]
@@ -102,6 +104,27 @@ def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[st
     unknown = ("The learning-rate schedule is unknown and treated as constant: a decay ahead would end lower than this.",)
     notices = losses.notices + (() if schedule.known else unknown) + said
     return design, notices + (averaged if len(step) < len(curve) else ()) + said_of_positions
+
+
+def padded(design: Design) -> Design:
+    """What a model of the summaries sees of a design, in one of few shapes: no position, and checkpoints that say nothing.
+
+    Those are put last, at the origin, with estimates of variance ``SILENT``; the density of all else is as it was.
+    """
+    steps = len(design.step)
+    extra = -steps % PADDING
+    rows = np.concatenate([np.arange(steps), np.full(extra, steps - 1)])
+    silence = np.concatenate([np.zeros(steps), np.full(extra, SILENT)])[:, None, None] * np.eye(3)
+    summary, none = design.summary, np.zeros(0)
+    return design._replace(
+        step=design.step[rows],
+        count=design.count[rows],
+        path=Path(*(part[np.concatenate([np.arange(steps), np.full(extra + 1, steps)])] for part in design.path)),
+        summary=Summary(summary.coefficients[rows], summary.covariance[rows] + silence, none, none, summary.noise),
+        position=design.position[:1],
+        losses=np.zeros((len(rows), 0)),
+        mean_loss=design.mean_loss[rows],
+    )
 
 
 def make_clock(schedule: Schedule, origin: float) -> Clock:

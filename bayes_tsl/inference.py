@@ -25,13 +25,14 @@ from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
 from bayes_tsl.data import LossTable
-from bayes_tsl.design import Clock, Design, make_design
+from bayes_tsl.design import Clock, Design, make_design, padded
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
 from bayes_tsl.priors import Priors, default_priors
 from bayes_tsl.sampling import Draws, over_draws, sample
 from bayes_tsl.schedules import Schedule
+from bayes_tsl.summaries import effect_basis
 
 SCHEMA = "bayes_tsl fit 1"
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
@@ -178,15 +179,11 @@ def fit(
     schedule = schedule or schedules.unknown()
     priors = priors or default_priors(schedule)
     design, notices = make_design(losses, schedule)
+    draw = _draw_reduced if reduce_positions or not design.by_position else _draw_unreduced
     with jax.enable_x64(True):
-        names = parameters(design)
-        reduced = reduce_positions or not design.by_position
-        draws = sample(
-            model if reduced else unreduced_model,
+        draws, coefficients = draw(
             design,
             priors,
-            start=_start(design, priors, reduced=reduced),
-            dense=names,
             seed=seed,
             chains=chains,
             num_warmup=num_warmup,
@@ -194,7 +191,6 @@ def fit(
             target_accept=target_accept,
             progress=progress,
         )
-        coefficients = _coefficients(draws, design, seed) if reduced else _sampled_coefficients(draws, design)
     data = xr.DataTree.from_dict(
         {
             "posterior": _posterior(draws, coefficients, design),
@@ -213,25 +209,31 @@ def fit(
     return result
 
 
-def _start(design: Design, priors: Priors, *, reduced: bool) -> dict[str, Any]:
-    """Where the search for the mode begins: medians of the priors, no outlier, nothing off its law."""
-    start = {name: priors.typical(name, design.centre) for name in parameters(design)} | {"weight": np.ones(len(design.step))}
-    if reduced:
-        return start
-    departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "floor")}
-    return start | departures | {"effect_along": np.zeros(len(design.position) - 3)}
-
-
-def _sampled_coefficients(draws: Draws, design: Design) -> dict[str, np.ndarray]:
-    latent = over_draws(lambda sites: latent_coefficients(design, sites), draws.sites)
-    return {"gap": np.exp(latent.log_gap), "rate": np.exp(latent.log_rate), "floor": latent.floor}
-
-
-def _coefficients(draws: Draws, design: Design, seed: int) -> dict[str, np.ndarray]:
+def _draw_reduced(design: Design, priors: Priors, *, seed: int, **settings: Any) -> tuple[Draws, dict[str, np.ndarray]]:
+    """Globals and weights by NUTS, coefficients put back."""
+    seen, steps = padded(design), len(design.step)
+    draws = sample(model, seen, priors, start=_start(seen, priors), dense=parameters(seen), seed=seed, **settings)
     shape = next(iter(draws.stats.values())).shape
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), shape)
-    named = over_draws(lambda key, sites: draw_coefficients(key, sites, design), keys, draws.sites)._asdict()
-    return named if design.by_position else {name: named[name] for name in ("floor", "drift")}
+    named = over_draws(draw_coefficients, (seen,), draws.sites, keys)._asdict()
+    kept = {name: named[name][..., :steps] for name in (named if design.by_position else ("floor", "drift"))}
+    return draws._replace(sites=draws.sites | {"weight": draws.sites["weight"][..., :steps]}), kept
+
+
+def _draw_unreduced(design: Design, priors: Priors, *, seed: int, **settings: Any) -> tuple[Draws, dict[str, np.ndarray]]:
+    """Globals, weights, every coefficient and the position effects by NUTS."""
+    basis = effect_basis(design.centre, design.position)
+    departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "floor")}
+    start = _start(design, priors) | departures | {"effect_along": np.zeros(basis.shape[1])}
+    draws = sample(unreduced_model, design, priors, basis, start=start, dense=parameters(design), seed=seed, **settings)
+    latent = over_draws(latent_coefficients, (design,), draws.sites)
+    return draws, {"gap": np.exp(latent.log_gap), "rate": np.exp(latent.log_rate), "floor": latent.floor}
+
+
+def _start(design: Design, priors: Priors) -> dict[str, Any]:
+    """Where the search for the mode begins: medians of the priors, and no outlier."""
+    typical = {name: priors.typical(name, design.centre) for name in parameters(design)}
+    return typical | {"weight": np.ones(len(design.step))}
 
 
 def _dataset(variables: dict[str, Any], design: Design) -> xr.Dataset:

@@ -17,15 +17,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
+from jax.typing import ArrayLike
 
 from bayes_tsl import laws
 from bayes_tsl.design import Design
 from bayes_tsl.priors import Priors
-from bayes_tsl.summaries import effect_basis
 
 TAIL = 4.0  # degrees of freedom of the noise of a checkpoint
 EFFECT = 1.0  # prior scale of a position effect [nats]: wide
@@ -87,23 +86,29 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
     numpyro.sample("floor_estimate", dist.MultivariateNormal(expected, covariance), obs=None if seen is None else seen[:, 2])
 
 
-def unreduced_model(design: Design, priors: Priors) -> None:
+def unreduced_model(design: Design, priors: Priors, basis: ArrayLike) -> None:
     """The same model with a loss at every position and every coefficient sampled: slow, and what ``model`` is held against.
 
-    Position effects are free outside the span of the law, so that they and the coefficients say different things.
+    Args:
+        design: losses and the time axis.
+        priors: one distribution per global parameter.
+        basis: directions in which position effects are free, outside the span of the law (``summaries.effect_basis``), so
+            that they and the coefficients say different things (position, direction).
     """
     sites = _sample_globals(design, priors)
     with numpyro.plate("step", len(design.step)):
         for name in ("gap", "rate", "floor"):
             sites[f"{name}_departure"] = numpyro.sample(f"{name}_departure", dist.Normal(0.0, 1.0))
-    beyond = effect_basis(design.centre, design.position)
-    with numpyro.plate("direction", beyond.shape[1]):
-        effect = beyond @ numpyro.sample("effect_along", dist.Normal(0.0, EFFECT))
+    basis = jnp.asarray(basis)
+    with numpyro.plate("direction", basis.shape[1]):
+        effect = basis @ numpyro.sample("effect_along", dist.Normal(0.0, EFFECT))
     latent = latent_coefficients(design, sites)
     gap, rate, floor = (each[:, None] for each in (jnp.exp(latent.log_gap), jnp.exp(latent.log_rate), latent.floor))
     expected = laws.reciprocal_loss(design.position, gap=gap, rate=rate, floor=floor) + effect
-    present = np.isfinite(design.losses)
-    numpyro.sample("loss", dist.Normal(expected, design.summary.noise).mask(present), obs=np.where(present, design.losses, 0.0))
+    present = jnp.isfinite(design.losses)
+    numpyro.sample(
+        "loss", dist.Normal(expected, design.summary.noise).mask(present), obs=jnp.where(present, design.losses, 0.0)
+    )
 
 
 def latent_coefficients(design: Design, sites: Sites) -> Trend:

@@ -70,7 +70,7 @@ def forecast(
     sites = {str(name): values.to_numpy() for name, values in posterior.items() if values.ndim == 2}
     path = make_path(np.append(ahead, fit.origin), plan, fit.clock)
     with jax.enable_x64(True):
-        law = over_draws(lambda site: trend(path, site), sites)
+        law = over_draws(trend, (path,), sites)
     drift = sites["drift_scale"][..., None] * _draw_drift(rng, path.u[:-1], sites["drift_scale"].shape)
     expected = law._replace(floor=law.floor + drift)
     observed = _with_noise(rng, expected, sites)

@@ -11,6 +11,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
@@ -42,7 +44,18 @@ class Prior:
         """The NumPyro distribution; ``around`` shifts a normal."""
         if self.family == "normal":
             return dist.Normal(around + self.centre, self.spread)
-        return dist.LogNormal(np.log(self.centre), self.spread)
+        return dist.LogNormal(jnp.log(self.centre), self.spread)
+
+
+def _unflatten(family: Literal["normal", "lognormal"], numbers: tuple[float, float]) -> Prior:
+    """A prior whose numbers JAX may be tracing, which cannot be checked."""
+    prior = object.__new__(Prior)
+    for name, value in zip(("family", "centre", "spread"), (family, *numbers)):
+        object.__setattr__(prior, name, value)
+    return prior
+
+
+jax.tree_util.register_pytree_node(Prior, lambda prior: ((prior.centre, prior.spread), prior.family), _unflatten)
 
 
 def normal(mean: float, sd: float) -> Prior:
@@ -55,6 +68,7 @@ def lognormal(median: float, sd: float) -> Prior:
     return Prior("lognormal", median, sd)
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Priors:
     """Priors of the model's global parameters; replace one with ``Priors(heat=lognormal(0.3, 0.2))``.

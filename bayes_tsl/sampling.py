@@ -2,8 +2,9 @@
 
 Chains move in standard coordinates, ``mode + root x``, in which the curvature at the mode is the identity. Sizes matter here:
 NumPyro shrinks the mass matrix that it learns towards .001, and a level known to .0006 nats would be sampled in steps far too
-small. Global parameters share a dense mass matrix, the rest a diagonal one. Chains run in threads, each on one compiled
-transition, and stop at every block of transitions to show progress, so that an interrupt takes effect at once.
+small. Global parameters share a dense mass matrix, the rest a diagonal one. Everything compiled takes the model's arguments as
+arguments, so that a second fit of like shapes compiles nothing. Chains run in threads and stop at every block of transitions
+to show progress, so that an interrupt takes effect at once.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from numpyro import handlers
 from numpyro.distributions import biject_to
-from numpyro.infer import NUTS
-from numpyro.infer.util import ParamInfo, constrain_fn, potential_energy
+from numpyro.infer.hmc import hmc
+from numpyro.infer.util import ParamInfo, potential_energy
 from scipy.optimize import minimize
 from tqdm import tqdm
 
@@ -30,6 +31,9 @@ Model = Callable[..., None]
 Values = dict[str, Any]
 Array = NDArray[np.float64]
 
+_ONE_THREAD = {
+    "xla_cpu_multi_thread_eigen": False
+}  # small problems: chains run side by side, and waiting for a pool costs more
 _BLOCK = 25  # transitions between two looks at the clock
 _MODE_STEPS = 500
 _HALVINGS = 30
@@ -50,28 +54,47 @@ class Draws(NamedTuple):
     stats: dict[str, Array]
 
 
-class _Frame(NamedTuple):
-    """Standard coordinates: ``unravel(mode + root x)``, where ``x`` joins ``dense`` and ``diagonal``.
+class _Space(NamedTuple):
+    """The latent sites of a model, laid out as one vector on the real line; a key of what is compiled.
 
     Attributes:
-        mode: of the posterior in unconstrained space (parameter).
-        root: of the covariance there; its columns are those of the dense parameters, then the others (parameter, parameter).
-        dense: how many parameters share a dense mass matrix.
-        unravel: from a flat vector to a value per site.
+        model: a NumPyro model.
+        layout: name and shape of each site; those that share a dense mass matrix first.
+        dense: how many scalars these are.
     """
 
-    mode: Array
-    root: Array
+    model: Model
+    layout: tuple[tuple[str, tuple[int, ...]], ...]
     dense: int
-    unravel: Callable[[Any], Values]
 
-    def place(self, x: Values) -> Any:
-        """Flat vector of unconstrained values at standard coordinates ``x``."""
-        return self.mode + self.root @ jnp.concatenate([x["dense"], x["diagonal"]])
+    def unravel(self, flat: Any) -> Values:
+        """A value per site, of a vector (..., parameter)."""
+        ends = np.cumsum([int(np.prod(shape)) for _, shape in self.layout])
+        parts = jnp.split(flat, ends[:-1], axis=-1)
+        return {name: part.reshape(*part.shape[:-1], *shape) for (name, shape), part in zip(self.layout, parts)}
 
-    def split(self, x: Any) -> Values:
-        """Standard coordinates as the sampler holds them."""
-        return {"dense": x[: self.dense], "diagonal": x[self.dense :]}
+    def potential(self, flat: Any, args: tuple[Any, ...]) -> Any:
+        """Less the log density at a vector (parameter)."""
+        return potential_energy(self.model, args, {}, self.unravel(flat))
+
+
+class _Frame(NamedTuple):
+    """Standard coordinates ``x``: the vector ``mode + root x``.
+
+    Attributes:
+        mode: of the posterior (parameter).
+        root: of the covariance there, lower triangular (parameter, parameter).
+    """
+
+    mode: Any
+    root: Any
+
+
+class _Tuning(NamedTuple):
+    """Settings of the sampler's adaptation; a key of what is compiled."""
+
+    num_warmup: int
+    target_accept: float
 
 
 def sample(
@@ -89,8 +112,8 @@ def sample(
     """Draw from the posterior of ``model(*args)``.  Call inside ``jax.enable_x64(True)``.
 
     Args:
-        model: a NumPyro model.
-        args: its arguments.
+        model: a NumPyro model; a function of a module, so that it is known again.
+        args: its arguments, trees of arrays.
         start: a value for every latent site, away from the mode: the search from here learns the curvature on its way.
         dense: sites that share a dense mass matrix.
         seed: the same seed gives the same draws on the same machine.
@@ -100,53 +123,56 @@ def sample(
         target_accept: acceptance that the step size aims at; higher is slower and safer.
         progress: show a bar on stderr.
     """
-    flat, unravel = ravel_pytree(_unconstrain(model, args, start))
-
-    def potential(flat: Any) -> Any:
-        return potential_energy(model, args, {}, unravel(flat))
-
-    frame = _find_mode(potential, np.asarray(flat), unravel, dense)
-    kernel = NUTS(
-        potential_fn=lambda x: potential(frame.place(x)),
-        dense_mass=[("dense",)],  # pyright: ignore[reportArgumentType]  a list of blocks is documented
-        target_accept_prob=target_accept,
-    )
-    gradient = jax.jit(jax.value_and_grad(lambda x: potential(frame.place(x))))
+    names = [*dense, *sorted(set(start) - set(dense))]
+    transforms = _transforms(model, args, start)
+    layout = tuple((name, np.shape(start[name])) for name in names)
+    space = _Space(model, layout, sum(np.size(start[name]) for name in dense))
+    flat = np.concatenate([np.ravel(transforms[name].inv(jnp.asarray(start[name]))) for name in names]).astype(float)
+    frame = _find_mode(space, args, flat)
     rng = np.random.default_rng(seed)
-    points = [_scatter(rng, frame, gradient) for _ in range(chains)]
-    states = [
-        kernel.init(key, num_warmup, ParamInfo(x, *gradient(x)), (), {})
-        for key, x in zip(jax.random.split(jax.random.key(seed), chains), points)
-    ]
-    traces = _run(kernel, states, num_warmup, num_draws, progress)
-    standard, stats = jax.tree.map(lambda *parts: np.stack(parts), *traces)
-    return Draws(over_draws(lambda x: constrain_fn(model, args, {}, unravel(frame.place(x))), standard), stats)
+    points = [_scatter(rng, space, frame, args) for _ in range(chains)]
+    tuning = _Tuning(num_warmup, target_accept)
+    keys = jax.random.split(jax.random.key(seed), chains)
+    states = [_begin(space, tuning, frame, args, key, x) for key, x in zip(keys, points)]
+    traces = _run(partial(_block, space, tuning, frame, args), states, num_warmup + num_draws, progress)
+    moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, num_warmup:], *traces)
+    standard = np.concatenate([moved["dense"], moved["diagonal"]], axis=-1)
+    unconstrained = space.unravel(frame.mode + standard @ frame.root.T)
+    return Draws({name: np.asarray(transforms[name](value)) for name, value in unconstrained.items()}, stats)
 
 
-def over_draws(function: Callable[..., Any], *values: Any) -> Any:
-    """Call ``function`` with every draw, one after the other: arrays (chain, draw, ...) in and out.
+def over_draws(function: Callable[..., Any], fixed: tuple[Any, ...], *drawn: Any) -> Any:
+    """``function(*fixed, *one)`` for every draw, one after the other: arrays (chain, draw, ...) in and out.
 
     A loop and not a batch: XLA's batched linear algebra on CPU can wait for itself for ever.
     """
-    shape = jax.tree.leaves(values)[0].shape[:2]
-    flat = jax.tree.map(lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), values)
-    drawn = jax.jit(lambda flat: lax.map(lambda one: function(*one), flat))(flat)
-    return jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), drawn)
+    shape = jax.tree.leaves(drawn)[0].shape[:2]
+    flat = jax.tree.map(lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), drawn)
+    return jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), _loop(function, fixed, flat))
 
 
-def _unconstrain(model: Model, args: tuple[Any, ...], start: Values) -> Values:
-    """Starting values on the real line; supports are read off a trace that computes nothing."""
+@partial(jax.jit, static_argnums=0, compiler_options=_ONE_THREAD)
+def _loop(function: Callable[..., Any], fixed: tuple[Any, ...], drawn: Any) -> Any:
+    return lax.map(lambda one: function(*fixed, *one), drawn)
+
+
+def _transforms(model: Model, args: tuple[Any, ...], start: Values) -> dict[str, Any]:
+    """From the real line to the support of each site; supports are read off a trace that computes nothing."""
     with handlers.trace() as trace, handlers.substitute(data=start), handlers.seed(rng_seed=0):
         jax.eval_shape(lambda: model(*args))
-    return {name: biject_to(trace[name]["fn"].support).inv(jnp.asarray(value)) for name, value in start.items()}
+    return {name: biject_to(trace[name]["fn"].support) for name in start}
 
 
-def _find_mode(potential: Callable[[Any], Any], flat: Array, unravel: Callable[[Any], Values], dense: list[str]) -> _Frame:
+@partial(jax.jit, static_argnums=0, compiler_options=_ONE_THREAD)
+def _value_and_grad(space: _Space, flat: Any, args: tuple[Any, ...]) -> Any:
+    return jax.value_and_grad(space.potential)(flat, args)
+
+
+def _find_mode(space: _Space, args: tuple[Any, ...], flat: Array) -> _Frame:
     """Mode and curvature by BFGS; where that runs away, by a search within bounds."""
-    value_and_grad = jax.jit(jax.value_and_grad(potential))
 
     def objective(x: Array) -> tuple[Any, Array]:
-        value, slope = (np.asarray(part) for part in value_and_grad(x))
+        value, slope = (np.asarray(part) for part in _value_and_grad(space, x, args))
         return (value, slope) if np.isfinite(value) and np.isfinite(slope).all() else (_CLIFF, np.zeros_like(x))
 
     options = {"maxiter": _MODE_STEPS}
@@ -158,56 +184,79 @@ def _find_mode(potential: Callable[[Any], Any], flat: Array, unravel: Callable[[
         covariance = found.hess_inv.todense()
     scale, axes = np.linalg.eigh(np.nan_to_num(0.5 * (covariance + covariance.T)))
     if found.fun >= _CLIFF or scale[-1] <= 0:
-        return _frame(flat, np.eye(len(flat)), unravel, dense)
+        return _Frame(flat, np.eye(len(flat)))
     clipped = np.clip(scale, 1e-9 * min(scale[-1], _WIDEST), _WIDEST)
-    return _frame(found.x, (axes * clipped) @ axes.T, unravel, dense)
+    return _Frame(found.x, np.linalg.cholesky((axes * clipped) @ axes.T))
 
 
-def _frame(mode: Array, covariance: Array, unravel: Callable[[Any], Values], dense: list[str]) -> _Frame:
-    index = unravel(jnp.arange(len(mode), dtype=float))
-    order = np.concatenate([np.ravel(index[name]) for name in (*dense, *sorted(set(index) - set(dense)))]).astype(int)
-    root = np.zeros_like(covariance)
-    root[order] = np.linalg.cholesky(covariance[np.ix_(order, order)])
-    return _Frame(mode, root, sum(np.size(index[name]) for name in dense), unravel)
-
-
-def _scatter(rng: np.random.Generator, frame: _Frame, gradient: Callable[..., Any]) -> Values:
+def _scatter(rng: np.random.Generator, space: _Space, frame: _Frame, args: tuple[Any, ...]) -> Array:
     """A point as far from the mode as the posterior is wide, drawn in where the posterior is narrower than its curvature says.
 
     A normal in d dimensions is d/2 above its mode, give or take; beyond 2 d a chain may never come back.
     """
-    x = jnp.asarray(rng.standard_normal(len(frame.mode)))
-    ceiling = float(gradient(frame.split(0.0 * x))[0]) + 2.0 * len(frame.mode)
+    x = rng.standard_normal(len(frame.mode))
+    ceiling = float(_value_and_grad(space, frame.mode, args)[0]) + 2.0 * len(frame.mode)
     for _ in range(_HALVINGS):
-        value, slope = gradient(frame.split(x))
-        if value <= ceiling and all(np.isfinite(part).all() for part in jax.tree.leaves(slope)):
+        value, slope = _value_and_grad(space, frame.mode + frame.root @ x, args)
+        if value <= ceiling and np.isfinite(slope).all():
             break
         x = 0.5 * x
-    return frame.split(x)
+    return x
 
 
-def _run(kernel: NUTS, states: list[Any], num_warmup: int, num_draws: int, progress: bool) -> list[Any]:
-    """Run all chains; one (sites, stats) per chain, warm-up dropped."""
+def _sampler(space: _Space, frame: _Frame, args: tuple[Any, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """NumPyro's two halves of NUTS in standard coordinates: how it begins, and one transition."""
+
+    def potential(x: Values) -> Any:
+        return space.potential(frame.mode + frame.root @ jnp.concatenate([x["dense"], x["diagonal"]]), args)
+
+    return hmc(potential_fn=potential, algo="NUTS")
+
+
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=_ONE_THREAD)
+def _begin(space: _Space, tuning: _Tuning, frame: _Frame, args: tuple[Any, ...], key: Any, x: Any) -> Any:
+    begin, _ = _sampler(space, frame, args)
+    return begin({"dense": x[: space.dense], "diagonal": x[space.dense :]}, rng_key=key, **_adaptation(tuning))
+
+
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=_ONE_THREAD)
+def _block(space: _Space, tuning: _Tuning, frame: _Frame, args: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
+    begin, step = _sampler(space, frame, args)
+    begin(ParamInfo(state.z, state.potential_energy, state.z_grad), **_adaptation(tuning))  # tells step how to adapt
 
     def transition(state: Any, _: None) -> tuple[Any, Any]:
-        state = kernel.sample(state, (), {})
+        state = step(state)
         return state, (state.z, _statistics(state))
 
-    block = jax.jit(lambda state: lax.scan(transition, state, None, length=_BLOCK)).lower(states[0]).compile()
-    total = num_warmup + num_draws
+    return lax.scan(transition, state, None, length=_BLOCK)
+
+
+def _adaptation(tuning: _Tuning) -> dict[str, Any]:
+    return {
+        "num_warmup": tuning.num_warmup,
+        "target_accept_prob": tuning.target_accept,
+        "dense_mass": [("dense",)],
+        "trajectory_length": None,
+    }
+
+
+def _run(block: Callable[[Any], tuple[Any, Any]], states: list[Any], total: int, progress: bool) -> list[Any]:
+    """Run all chains for ``total`` transitions; one (sites, stats) per chain."""
     with tqdm(total=total * len(states), desc="sampling", unit="draw", disable=not progress) as bar:
 
-        def chain(state: Any) -> Any:
-            blocks = []
+        def chain(state: Any, blocks: list[Any]) -> Any:
             with jax.enable_x64(True):  # a setting of each thread
-                for done in range(0, total, _BLOCK):
+                while len(blocks) * _BLOCK < total:
                     state, drawn = block(state)
+                    bar.update(min(_BLOCK, total - len(blocks) * _BLOCK))
                     blocks.append(jax.tree.map(np.asarray, drawn))
-                    bar.update(min(_BLOCK, total - done))
-            return jax.tree.map(lambda *parts: np.concatenate(parts)[num_warmup:total], *blocks)
+            return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *blocks)
 
+        first, drawn = block(states[0])  # compiled here, before threads would each compile it
+        bar.update(min(_BLOCK, total))
         with ThreadPoolExecutor(min(len(states), os.cpu_count() or 1)) as pool:
-            return list(pool.map(chain, states))
+            begun = [[jax.tree.map(np.asarray, drawn)], *([] for _ in states[1:])]
+            return list(pool.map(chain, [first, *states[1:]], begun))
 
 
 def _statistics(state: Any) -> Values:

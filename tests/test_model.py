@@ -12,7 +12,7 @@ from scipy import stats
 
 import bayes_tsl as bt
 from bayes_tsl.conditioning import draw_coefficients
-from bayes_tsl.design import Design, make_design
+from bayes_tsl.design import PADDING, Design, make_design, padded
 from bayes_tsl.model import JITTER, model, parameters, spread_of, trend
 from bayes_tsl.priors import Prior, Priors, lognormal, normal
 from tests.conftest import ORIGIN, TRUTH
@@ -84,11 +84,28 @@ def test_gradient_is_that_of_finite_differences(design: Design, sites: dict[str,
             assert float(slope[name]) == pytest.approx(float(up - down) / (2 * width), rel=2e-4, abs=1e-3), name
 
 
+def test_padding_adds_a_constant_to_the_density(design: Design, sites: dict[str, np.ndarray]) -> None:
+    longer, steps = padded(design), len(design.step)
+    assert len(longer.step) % PADDING == 0
+    assert len(longer.step) > steps
+    assert longer.by_position
+
+    def density(seen: Design, values: dict[str, np.ndarray]) -> float:
+        weight = np.concatenate([values["weight"], np.ones(len(seen.step) - steps)])
+        return float(log_density(model, (seen, Priors()), {}, values | {"weight": weight})[0])
+
+    with jax.enable_x64(True):
+        other = sites | {"floor_slope": np.asarray(-0.2), "drift_scale": np.asarray(0.1), "gap_noise": np.asarray(0.05)}
+        apart = [density(seen, other) - density(seen, sites) for seen in (design, longer)]
+    assert abs(apart[0]) > 1.0
+    assert apart[1] == pytest.approx(apart[0], abs=1e-4)
+
+
 def test_coefficients_put_back_have_the_conditional_mean_and_spread(design: Design, sites: dict[str, np.ndarray]) -> None:
     draws = 4000
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), draws)
-        drawn = jax.vmap(lambda key: draw_coefficients(key, sites, design))(keys)
+        drawn = jax.vmap(lambda key: draw_coefficients(design, sites, key))(keys)
         law, spread = trend(design.path, sites), spread_of(design, sites)
     mean = np.stack([law.log_gap, law.log_rate, law.floor], axis=1).ravel()
     prior = full_covariance(design, sites)

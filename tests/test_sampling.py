@@ -35,6 +35,25 @@ def pit_far_away() -> None:
     numpyro.factor("pit", jax.numpy.where(x > 30.0, x**4, 0.0))
 
 
+def around(place: np.ndarray) -> None:
+    numpyro.sample("x", dist.Normal(place, 1.0).to_event(1))
+
+
+def test_a_second_posterior_of_the_same_shape_compiles_nothing() -> None:
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, _, **more: compiled.append(name))
+    try:
+        for place in (np.zeros(3), np.full(3, 5.0), np.full(4, 5.0)):
+            before = compiled.count("/jax/core/compile/backend_compile_duration")
+            with jax.enable_x64(True):
+                draws = sample(around, place, start={"x": 0.0 * place}, dense=["x"], **SETTINGS)
+            assert np.abs(draws.sites["x"].mean(axis=(0, 1)) - place).max() < 0.3
+            new = compiled.count("/jax/core/compile/backend_compile_duration") - before
+            assert (new == 0) == (place.tolist() == [5.0, 5.0, 5.0]), f"{new} compilations for {place}"
+    finally:
+        jax.monitoring.clear_event_listeners()
+
+
 def test_chains_stay_where_the_priors_are() -> None:
     with jax.enable_x64(True):
         draws = sample(pit_far_away, start={"x": 11.9, "y": 0.0}, dense=["x"], **SETTINGS)
