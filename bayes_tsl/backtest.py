@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
-import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 CELL = ["run", "test_set", "model", "prefix", "origin"]
 _RETRIES = 3  # of a cell whose worker died
-_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 
 
 def tsl(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -202,7 +200,7 @@ def _compute(cells: list[_Cell], workers: int, client: Client | None) -> Iterato
         yield from _collect(as_arrived(futures), futures, cells)
     elif workers > 1 and len(cells) > 1:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(workers, len(cells)), mp_context=context, initializer=_one_thread)
+        pool = ProcessPoolExecutor(min(workers, len(cells)), mp_context=context)
         try:
             futures = {pool.submit(_run, cell): i for i, cell in enumerate(cells)}
             yield from _collect(as_completed(futures), futures, cells)
@@ -218,11 +216,6 @@ def _collect(arrived: Any, index: Mapping[Any, int], cells: list[_Cell]) -> Iter
         error = future.exception()
         cell = cells[index[future]]
         yield index[future], _failed(cell, error) if error else future.result(), error is None
-
-
-def _one_thread() -> None:
-    """Before JAX starts in a worker: many small problems side by side want a thread each."""
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_ONE_THREAD}".strip()
 
 
 def _path(store: str | Path, cell: _Cell) -> Path:
