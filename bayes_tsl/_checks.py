@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from bayes_tsl.errors import DataError
+
+MAX_SEED = 2**63 - 1
 
 
 def require(ok: object, name: str, rule: str, got: Any, *, where: str = "", cure: str = "") -> None:
@@ -20,6 +23,7 @@ def require(ok: object, name: str, rule: str, got: Any, *, where: str = "", cure
 
 def show(value: Any) -> str:
     """A value as a user would type it; collections are cut to five."""
+    value = _plain(value)
     if isinstance(value, str | bytes):
         return repr(value)
     if isinstance(value, Iterable):
@@ -34,11 +38,55 @@ def show(value: Any) -> str:
 def require_number(value: Any, name: str, *, low: float = -np.inf, high: float = np.inf, cure: str = "") -> None:
     """Raise ``DataError`` unless ``value`` is a number strictly between ``low`` and ``high``."""
     rule = f"be a number above {low:g}" if np.isinf(high) else f"lie between {low:g} and {high:g}"
-    number = isinstance(value, int | float | np.integer | np.floating)
+    value = _plain(value)
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     require(number and low < value < high, name, rule, value, cure=cure)
+
+
+def require_seed(value: Any) -> None:
+    """Raise ``DataError`` unless ``value`` can start a random generator: those of NumPy and of JAX both take it."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    good = whole and 0 <= value <= MAX_SEED
+    require(good, "seed", f"be a whole number from 0 to {MAX_SEED}", value, cure="Any such number will do, e.g. 0.")
+
+
+def require_type(value: Any, name: str, kind: type, *, cure: str) -> None:
+    """Raise ``DataError`` unless ``value`` is a ``kind``."""
+    require(isinstance(value, kind), name, f"be a {kind.__name__}", type(value).__name__, cure=cure)
+
+
+def require_frame(value: Any, name: str, columns: Iterable[str]) -> None:
+    """Raise ``DataError`` unless ``value`` is a pandas DataFrame that has none of ``columns`` twice."""
+    cure = "Make one with pandas.DataFrame(...)."
+    require(isinstance(value, pd.DataFrame), name, "be a pandas DataFrame", type(value).__name__, cure=cure)
+    require_once(value.columns, name, columns)
+
+
+def require_once(given: Iterable[str], name: str, columns: Iterable[str]) -> None:
+    """Raise ``DataError`` where one of ``columns`` is given more than once."""
+    given = list(given)
+    repeated = [column for column in columns if given.count(column) > 1]
+    require(not repeated, name, "have each column once", repeated, where="more than once", cure="Rename or remove one.")
 
 
 def require_choice(value: Any, name: str, choices: Iterable[str], *, cure: str = "") -> None:
     """Raise ``DataError`` unless ``value`` is one of ``choices``, which are listed."""
     choices = list(choices)
     require(value in choices, name, f"be one of {show(choices)}", value, cure=cure)
+
+
+def numbers(frame: pd.DataFrame, name: str) -> pd.Series:
+    """A column as floats, NaN where a cell is no number; truth values, dates and complex numbers are none."""
+    column = pd.Series(frame[name])
+    if column.dtype.kind in "bcmM":
+        return pd.Series(np.nan, index=column.index)
+    if column.dtype == object:
+        column = column.mask(
+            column.map(lambda cell: isinstance(cell, bool | np.bool_ | complex | np.complexfloating)).astype(bool)
+        )
+    return pd.Series(pd.to_numeric(column, errors="coerce"), index=column.index, dtype=float)
+
+
+def _plain(value: Any) -> Any:
+    """The number in an array without axes; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value

@@ -6,11 +6,12 @@ positions. Whatever is wrong with a log is found here, once, and nothing below l
 
 from __future__ import annotations
 
+import csv
+import gzip
 import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._checks import require, require_choice, show
+from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_once, require_type, show
 from bayes_tsl.errors import DataError, Notice
 
 COLUMNS = ("run", "test_set", "step", "position", "loss", "tokens", "lr", "loss_se")
 KEY = ["run", "test_set", "step", "position"]
+NAMES = ["run", "test_set"]
+ENDINGS = (".csv", ".csv.gz", ".parquet")
 Rows = NDArray[np.bool_]
-_read_csv = partial(pd.read_csv, index_col=False)
-_READERS = {".csv": _read_csv, ".csv.gz": _read_csv, ".parquet": pd.read_parquet}
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class LossTable:
         >>> LossTable.from_frame(pd.DataFrame({"step": [100, 200], "loss": [5.1, 4.7]})).runs
         ['run']
         """
-        require(isinstance(frame, pd.DataFrame), source, "be a pandas DataFrame", type(frame).__name__)
+        require_frame(frame, source, COLUMNS)
         missing = [name for name in ("step", "loss") if name not in frame.columns]
         require(not missing, source, "have columns step and loss", frame.columns, cure=f"Add {show(missing)}.")
         require(len(frame) > 0, source, "have at least one row", [], cure="Check that the log was written.")
@@ -145,6 +146,11 @@ class LossTable:
         return LossTable(self.frame.iloc[np.flatnonzero(keep)].reset_index(drop=True), self.notices)
 
 
+def require_losses(value: object) -> None:
+    """Raise ``DataError`` unless ``value`` is a loss table."""
+    require_type(value, "losses", LossTable, cure="Make one with LossTable.from_frame(frame), or read_losses(path).")
+
+
 def read_losses(path: str | Path) -> LossTable:
     """Read a loss table from a csv, csv.gz or parquet file (columns as in ``LossTable.from_frame``).
 
@@ -155,40 +161,54 @@ def read_losses(path: str | Path) -> LossTable:
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read any csv, csv.gz or parquet file; rows of a csv are numbered as its lines are."""
+    """Read any csv, csv.gz or parquet file; rows of a csv are numbered as its lines are, and names stay as written."""
     path = Path(path)
-    suffix = next((known for known in _READERS if path.name.endswith(known)), path.suffix)
-    require_choice(suffix, "file ending", _READERS, cure=f"Convert {path.name} to one of these.")
+    suffix = next((known for known in ENDINGS if path.name.lower().endswith(known)), path.suffix)
+    require_choice(suffix, "file ending", ENDINGS, cure=f"Convert {path.name} to one of these.")
     require(path.is_file(), "file", "exist", str(path), cure="Check the path.")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the first line, which lose cells
-            frame = _READERS[suffix](path)
+            return pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path, zipped=suffix == ".csv.gz")
     except pd.errors.EmptyDataError:
         raise DataError(f"{path.name} must hold a table; got an empty file. Check that the log was written.") from None
-    except (ValueError, OSError, EOFError, zlib.error, pd.errors.ParserWarning) as error:
+    except DataError:
+        raise
+    except (ValueError, OSError, EOFError, zlib.error, csv.Error, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise DataError(f"{path.name} must be a {suffix[1:]} table; got {reason}. Export it again.") from None
-    if suffix != ".parquet":
-        frame.index = pd.RangeIndex(2, len(frame) + 2, name="line")
-    return frame
+
+
+def _read_csv(path: Path, *, zipped: bool) -> pd.DataFrame:
+    """Table of a csv file, by line; a run called 001 or NA is called that, not 1 or nothing."""
+    frame = pd.read_csv(path, index_col=False)
+    with (gzip.open if zipped else open)(path, "rt", encoding="utf-8-sig", newline="") as text:
+        rows = csv.reader(text)
+        header = next(row for row in rows if row)
+        lines = [rows.line_num for row in rows if len(row) > 1 or any(cell.strip() for cell in row)]
+    require_once(header, path.name, COLUMNS)
+    if named := [name for name in NAMES if name in frame]:
+        names = pd.read_csv(path, usecols=named, dtype=str, keep_default_na=False)
+        frame = frame.assign(**{name: names[name] for name in named})
+    lines = lines if len(lines) == len(frame) else range(2, len(frame) + 2)
+    return frame.set_index(pd.Index(lines, dtype=int, name="line"))
 
 
 def _column(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
-    if name in ("run", "test_set"):
+    if name in NAMES:
         default = "run" if name == "run" else "test"
         return pd.Series(frame.get(name, default), index=frame.index, dtype="str")
     if name not in frame:
         return pd.Series(np.nan, index=frame.index)
-    numbers = pd.Series(pd.to_numeric(frame[name], errors="coerce"), index=frame.index, dtype=float)
-    words = numbers.isna() & frame[name].notna()
+    values = numbers(frame, name)
+    words = values.isna() & frame[name].notna()
     _require_rows(~words.to_numpy(bool), frame, frame, name, "be a number", source)
-    return numbers
+    return values
 
 
 def _faults(table: pd.DataFrame) -> list[tuple[str, str, Rows]]:
     """What a row can break: column, rule, rows that break it."""
-    blank = {name: (table[name].isna() | table[name].isin(["", "nan"])).to_numpy(bool) for name in ("run", "test_set")}
+    blank = {name: (table[name].isna() | (table[name].str.strip() == "")).to_numpy(bool) for name in NAMES}
     step, position, loss, *others = (table[name].to_numpy(float) for name in COLUMNS[2:])
     whole = np.isfinite(position) & (position >= 0) & (position == np.floor(position))
     return [
@@ -220,15 +240,15 @@ def _merge_duplicates(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, t
     repeated = table.duplicated(KEY, keep=False)
     if not repeated.any():
         return table, ()
-    losses = table[repeated].groupby(KEY, dropna=False)["loss"].agg(["min", "max"]).reset_index()
-    unequal = losses[losses["min"] != losses["max"]]
-    if len(unequal):
-        first = unequal.iloc[0]
-        cure = "Keep the right one (after a resumed run, the last)."
-        raise DataError(
-            f"loss must be given once per run, test_set, step and position; got {show(first[['min', 'max']])} "
-            f"at {_place(first[KEY].to_dict())} of {source}. {cure}"
-        )
+    for name in COLUMNS[len(KEY) :]:
+        values = table[repeated].groupby(KEY, dropna=False)[name].agg(["min", "max"]).reset_index()
+        unequal = values[values["min"] < values["max"]]
+        if len(unequal):
+            first = unequal.iloc[0]
+            rule = "be given once per run, test_set, step and position"
+            cure = "Keep the right one (after a resumed run, the last)."
+            where = f"at {_place(first[KEY].to_dict())} of {source}"
+            require(False, name, rule, first[["min", "max"]], where=where, cure=cure)
     kept = table.drop_duplicates(KEY, ignore_index=True)
     return kept, (f"{len(table) - len(kept)} repeated rows of {source} gave the same loss and are merged.",)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from inspect import signature
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
-from bayes_tsl._checks import require, require_choice, require_number, show
+from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_number, require_type, show
 from bayes_tsl.errors import DataError
 
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
@@ -136,7 +137,7 @@ def wsd(
     """
     _check_shape(peak, warmup, total, final)
     require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of all steps spent decaying.")
-    require_choice(shape, "shape", ("linear", "exponential"))
+    require_choice(shape, "shape", ("linear", "exponential"), cure="Choose one of these.")
     start = total * (1.0 - decay)
     start = warmup if np.isclose(start, warmup, rtol=1e-9, atol=0.0) else start  # 400 * (1 - 0.9) is below 40
     require(start >= warmup, "decay", f"begin after the warm-up {show(warmup)}", start, cure="Shorten one of them.")
@@ -153,6 +154,12 @@ def unknown() -> Schedule:
     return Schedule("unknown, treated as constant", np.array([0.0, 1.0]), np.ones(2), 1.0, np.inf, known=False)
 
 
+def require_schedule(value: object) -> None:
+    """Raise ``DataError`` unless ``value`` is a schedule, or None where nobody knows it."""
+    cure = "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table)."
+    require_type(unknown() if value is None else value, "schedule", Schedule, cure=cure)
+
+
 def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
     """Schedule from a table with columns ``step`` and ``lr``: rows are joined by straight lines.
 
@@ -162,13 +169,16 @@ def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
     Raises:
         DataError: columns are missing, a cell is no finite number, steps repeat, or no learning rate is positive.
     """
-    require(isinstance(frame, pd.DataFrame), source, "be a pandas DataFrame", type(frame).__name__)
+    require_frame(frame, source, ("step", "lr"))
     missing = [name for name in ("step", "lr") if name not in frame.columns]
     require(not missing, source, "have columns step and lr", frame.columns, cure=f"Add {show(missing)}.")
-    table = pd.DataFrame({name: pd.to_numeric(frame[name], errors="coerce") for name in ("step", "lr")})
-    bad = ~np.isfinite(table).all(axis=1) | (table < 0).any(axis=1)
-    rows = frame.loc[bad, ["step", "lr"]].astype(str).agg(", ".join, axis=1)
-    require(not bad.any(), source, "hold finite numbers, none negative", rows, where="in step, lr", cure="Correct it.")
+    table = pd.DataFrame({name: numbers(frame, name) for name in ("step", "lr")})
+    cells = table.to_numpy(float)
+    bad = np.asarray(~(np.isfinite(cells) & (cells >= 0)).all(axis=1))
+    got = [f"{step}, {lr}" for step, lr in zip(frame["step"][bad], frame["lr"][bad])]
+    where = f"in step, lr ({frame.index.name or 'row'} {show(frame.index[bad])})"
+    cure = "Drop the row or correct it."
+    require(not bad.any(), source, "hold finite numbers, none negative", got, where=where, cure=cure)
     table = table.drop_duplicates().sort_values(by="step")
     require(len(table) > 1, source, "have at least two rows", len(table), cure="Give the first and the last step.")
     repeated = table.loc[table["step"].duplicated(), "step"]
@@ -214,15 +224,17 @@ def parse(spec: str) -> Schedule:
         return makers[name](**arguments)
     except TypeError as error:
         reason = str(error).replace(f"{name}() ", "").replace("keyword-only ", "")
-        raise DataError(f"schedule must give the arguments of {name}; got {spec!r}: {reason}.") from None
+        cure = f"Give {', '.join(signature(makers[name]).parameters)}, as key=value with commas between."
+        raise DataError(f"schedule must give the arguments of {name}; got {spec!r}: {reason}. {cure}") from None
 
 
 def _check_shape(peak: float, warmup: float, total: float, final: float | None) -> None:
     require_number(peak, "peak", low=0.0, cure="It is the highest learning rate.")
-    require(0 <= warmup < np.inf, "warmup", "be a number of steps, 0 or more", warmup)
+    require(0 <= warmup < np.inf, "warmup", "be a number of steps, 0 or more", warmup, cure="0 is none.")
     require(total > warmup, "total", f"exceed the warm-up {show(warmup)}", total, cure="It is the last step.")
     require(final is None or total < np.inf, "total", "be finite for a decay", total, cure="It is the last step.")
-    require(final is None or 0 <= final <= peak, "final", f"lie between 0 and the peak {show(peak)}", final)
+    cure = "It is the learning rate at the last step."
+    require(final is None or 0 <= final <= peak, "final", f"lie between 0 and the peak {show(peak)}", final, cure=cure)
 
 
 def _planned(name: str, asked: Mapping[str, float | str], steps: ArrayLike, lrs: ArrayLike) -> Schedule:

@@ -287,6 +287,27 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "of losses. Keep the right one (after a resumed run, the last).",
     ),
     "no loss": ({"step": [1], "nll": [2.0]}, "losses must have columns step and loss; got 'step', 'nll'. Add 'loss'."),
+    "another lr": (
+        {"step": [7, 7], "loss": [3.5, 3.5], "lr": [1e-3, 2e-3]},
+        "lr must be given once per run, test_set, step and position; got 0.001, 0.002 at run='run', test_set='test', step=7 "
+        "of losses. Keep the right one (after a resumed run, the last).",
+    ),
+    "truth": (
+        {"step": [1, 2], "loss": [True, False]},
+        f"loss must be a number; got True at step=1 (row 0 of losses). {CORRECT}",
+    ),
+    "truth among numbers": (
+        {"step": [1, 2], "loss": [3.0, True]},
+        f"loss must be a number; got True at step=2 (row 1 of losses). {CORRECT}",
+    ),
+    "complex": (
+        {"step": [1, 2], "loss": [2.5j, 1.0]},
+        f"loss must be a number; got 2.5j at step=1 (row 0 of losses). {CORRECT}",
+    ),
+    "date": (
+        {"step": pd.to_datetime(["2020-01-01"]), "loss": [1.0]},
+        f"step must be a number; got 2020-01-01 00:00:00 (row 0 of losses). {CORRECT}",
+    ),
     "no columns": ({}, "losses must have columns step and loss; got none. Add 'step', 'loss'."),
     "no rows": ({"step": [], "loss": []}, "losses must have at least one row; got none. Check that the log was written."),
 }
@@ -300,7 +321,7 @@ def test_what_is_wrong_is_said(name: str) -> None:
 
 
 def test_a_frame_is_asked_for() -> None:
-    with refusal("log must be a pandas DataFrame; got 'dict'."):
+    with refusal("log must be a pandas DataFrame; got 'dict'. Make one with pandas.DataFrame(...)."):
         bt.LossTable.from_frame({"step": [1], "loss": [2.0]}, source="log")
 
 
@@ -330,6 +351,19 @@ def test_a_notice_names_the_file(tmp_path: Path) -> None:
         bt.read_losses(tmp_path / "losses.csv")
 
 
+def test_a_column_given_twice_is_refused() -> None:
+    with refusal("losses must have each column once; got 'loss' more than once. Rename or remove one."):
+        bt.LossTable.from_frame(pd.DataFrame([[1, 3.0, 2.0]], columns=["step", "loss", "loss"]))
+
+
+def test_names_in_a_csv_stay_as_written(tmp_path: Path) -> None:
+    (tmp_path / "LOSSES.CSV").write_text("run,test_set,step,loss\n001,NA,100,5.0\nNA,null,100,4.5\nnan,1.0,100,4.25\n")
+    losses = bt.read_losses(tmp_path / "LOSSES.CSV")
+    assert losses.runs == ["001", "NA", "nan"]
+    assert losses.test_sets == ["1.0", "NA", "null"]
+    assert losses.select(run="001").curve().to_numpy().tolist() == [[5.0]]
+
+
 UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     "bad loss": (
         "log.csv",
@@ -340,6 +374,21 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
         "log.csv.gz",
         gzip.compress(b"step,loss\n100,5.0\n200,4.5\n300,oops\n"),
         f"loss must be a number; got 'oops' at step=300 (line 4 of log.csv.gz). {CORRECT}",
+    ),
+    "blank lines": (
+        "log.csv",
+        b'\nrun,step,loss\n\n  \n"a\nb",100,5.0\n\na,200,nan\n',
+        f"loss must be finite; got nan at run='a', test_set='test', step=200 (line 8 of log.csv). {CORRECT}",
+    ),
+    "blank name": (
+        "log.csv",
+        b"run,step,loss\na,100,5.0\n,200,4.0\n",
+        f"run must be named; got '' at test_set='test', step=200 (line 3 of log.csv). {CORRECT}",
+    ),
+    "column twice": (
+        "log.csv",
+        b"step,loss,loss\n100,5.0,4.0\n",
+        "log.csv must have each column once; got 'loss' more than once. Rename or remove one.",
     ),
     "header alone": (
         "log.csv",

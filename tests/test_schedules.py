@@ -210,7 +210,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "warmup": (
         lambda: schedules.linear(peak=1e-3, warmup=-1, total=10),
-        "warmup must be a number of steps, 0 or more; got -1.",
+        "warmup must be a number of steps, 0 or more; got -1. 0 is none.",
     ),
     "total": (
         lambda: schedules.cosine(peak=1e-3, warmup=100, total=100),
@@ -222,7 +222,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "final": (
         lambda: schedules.linear(peak=1e-3, total=100, final=2e-3),
-        "final must lie between 0 and the peak 0.001; got 0.002.",
+        "final must lie between 0 and the peak 0.001; got 0.002. It is the learning rate at the last step.",
     ),
     "decay": (
         lambda: schedules.wsd(peak=1e-3, total=100, decay=1.0),
@@ -234,7 +234,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "shape": (
         lambda: schedules.wsd(peak=1e-3, total=100, shape="round"),
-        "shape must be one of 'linear', 'exponential'; got 'round'.",
+        "shape must be one of 'linear', 'exponential'; got 'round'. Choose one of these.",
     ),
     "exponential to zero": (
         lambda: schedules.wsd(peak=1e-3, total=100, shape="exponential"),
@@ -242,7 +242,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no frame": (
         lambda: schedules.from_frame([1, 2], source="plan"),
-        "plan must be a pandas DataFrame; got 'list'.",
+        "plan must be a pandas DataFrame; got 'list'. Make one with pandas.DataFrame(...).",
     ),
     "no lr": (
         lambda: schedules.from_frame(pd.DataFrame({"step": [1], "rate": [2]}), source="plan.csv"),
@@ -250,7 +250,22 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "bad cells": (
         lambda: schedules.from_frame(pd.DataFrame({"step": [0, 5, 9], "lr": ["a", 1, -1]})),
-        "schedule must hold finite numbers, none negative; got '0, a', '9, -1' in step, lr. Correct it.",
+        "schedule must hold finite numbers, none negative; got '0, a', '9, -1' in step, lr (row 0, 2). "
+        "Drop the row or correct it.",
+    ),
+    "blank cells": (
+        lambda: schedules.from_frame(pd.DataFrame({"step": [0, 5, 9], "lr": [np.nan, 1, None]}), source="plan.csv"),
+        "plan.csv must hold finite numbers, none negative; got '0, nan', '9, nan' in step, lr (row 0, 2). "
+        "Drop the row or correct it.",
+    ),
+    "truth": (
+        lambda: schedules.from_frame(pd.DataFrame({"step": [0, 5], "lr": [True, True]})),
+        "schedule must hold finite numbers, none negative; got '0, True', '5, True' in step, lr (row 0, 1). "
+        "Drop the row or correct it.",
+    ),
+    "lr twice": (
+        lambda: schedules.from_frame(pd.DataFrame([[0, 1.0, 1.0], [5, 1.0, 1.0]], columns=["step", "lr", "lr"])),
+        "schedule must have each column once; got 'lr' more than once. Rename or remove one.",
     ),
     "one row": (
         lambda: schedules.from_frame(pd.DataFrame({"step": [3], "lr": [1.0]})),
@@ -287,12 +302,13 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "parse without total": (
         lambda: schedules.parse("linear:peak=1e-3"),
-        "schedule must give the arguments of linear; got 'linear:peak=1e-3': missing 1 required argument: 'total'.",
+        "schedule must give the arguments of linear; got 'linear:peak=1e-3': missing 1 required argument: 'total'. "
+        "Give peak, total, warmup, final, as key=value with commas between.",
     ),
     "parse a word too many": (
         lambda: schedules.parse("constant:peak=1e-3,speed=3"),
         "schedule must give the arguments of constant; got 'constant:peak=1e-3,speed=3': "
-        "got an unexpected keyword argument 'speed'.",
+        "got an unexpected keyword argument 'speed'. Give peak, warmup, total, as key=value with commas between.",
     ),
     "parse no number": (
         lambda: schedules.parse("constant:peak=fast"),
@@ -300,7 +316,8 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "parse no name": (
         lambda: schedules.parse("constant:=3"),
-        "schedule must give the arguments of constant; got 'constant:=3': got an unexpected keyword argument ''.",
+        "schedule must give the arguments of constant; got 'constant:=3': got an unexpected keyword argument ''. "
+        "Give peak, warmup, total, as key=value with commas between.",
     ),
     "parse no value": (
         lambda: schedules.parse("constant:peak"),
