@@ -21,9 +21,9 @@ from scipy.optimize import OptimizeResult, least_squares
 from scipy.signal import lfilter
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require
+from bayes_tsl._checks import require, require_seed
 from bayes_tsl._types import CHAIN, DRAW, STEP
-from bayes_tsl.data import LossTable
+from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.design import after_warmup, later_steps
 from bayes_tsl.errors import ConvergenceError
 from bayes_tsl.forecasts import Forecast
@@ -59,14 +59,14 @@ class _Law:
 
 def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
     """The loss stays where it is, as a Gaussian random walk in log step whose scale is that of the past changes."""
-    past, ahead, _ = _prepare(losses, steps, schedule, least=2)
+    past, ahead, _, notices = _prepare(losses, steps, schedule, least=2, seed=seed)
     log_step = np.log(past.index.to_numpy(float))
     scale = np.sqrt(np.mean(np.diff(past.to_numpy()) ** 2 / np.diff(log_step)))
     widths = np.sqrt(np.diff(np.log(ahead), prepend=log_step[-1]))
     rng = np.random.default_rng(seed)
     moves = scale * widths * rng.standard_normal((_RESAMPLES * _NOISES, len(ahead)))
     draws = float(past.iloc[-1]) + np.cumsum(moves, axis=1)
-    return _forecast(losses, past, ahead, draws, draws)
+    return _forecast(losses, past, ahead, draws, draws, notices)
 
 
 def power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -184,21 +184,25 @@ _MULTI_POWER = _Law(
 
 
 def _prepare(
-    losses: LossTable, steps: ArrayLike, schedule: Schedule | None, *, least: int
-) -> tuple[pd.Series, Array, Schedule]:
-    """Mean losses that can be fitted, steps ahead and a schedule that reaches them."""
+    losses: LossTable, steps: ArrayLike, schedule: Schedule | None, *, least: int, seed: int
+) -> tuple[pd.Series, Array, Schedule, tuple[str, ...]]:
+    """Mean losses that can be fitted, steps ahead, a schedule that reaches them, and what has to be said of these."""
+    require_losses(losses)
+    schedules.require_schedule(schedule)
+    require_seed(seed)
     schedule = schedule or schedules.unknown()
-    past = after_warmup(losses, schedule)[0].mean_losses()
+    kept, said = after_warmup(losses, schedule)
+    past = kept.mean_losses()
     require(len(past) >= least, "losses", f"hold {least} usable checkpoints", len(past), cure="Fit later in the run.")
     ahead = later_steps(steps, float(past.index[-1]))
     schedule.require_reaches(float(ahead[-1]))
-    return past, ahead, schedule
+    return past, ahead, schedule, (*losses.notices, *(() if schedule.known else (schedules.UNKNOWN,)), *said)
 
 
 @np.errstate(all="ignore")  # a law tried far out may overflow; what is kept is checked
 def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedule | None, seed: int) -> Forecast:
     size = len(law.starts(np.zeros(1))[0])
-    past, ahead, plan = _prepare(losses, steps, schedule, least=size + 2)
+    past, ahead, plan, notices = _prepare(losses, steps, schedule, least=size + 2, seed=seed)
     cure = "Pass schedule=, or choose a law that is blind to it."
     require(plan.known or not law.needs_schedule, "schedule", f"be known for the {law.name}", plan.text, cure=cure)
     step, y = past.index.to_numpy(float), past.to_numpy(float)
@@ -215,7 +219,8 @@ def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedul
     if not np.isfinite(curves).all():
         raise ConvergenceError(f"the {law.name} must be finite ahead; got an overflow. Fit later in the run.")
     expected = np.repeat(np.stack(curves), _NOISES, axis=0)
-    return _forecast(losses, past, ahead, expected, expected + noise[rng.integers(0, len(noise), expected.shape)])
+    observed = expected + noise[rng.integers(0, len(noise), expected.shape)]
+    return _forecast(losses, past, ahead, expected, observed, notices)
 
 
 def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:
@@ -252,7 +257,9 @@ def _blocks(rng: np.random.Generator, noise: Array) -> Array:
     return noise[(first[:, None] + np.arange(length)).ravel()[:size]]
 
 
-def _forecast(losses: LossTable, past: pd.Series, ahead: Array, expected: Array, observed: Array) -> Forecast:
+def _forecast(
+    losses: LossTable, past: pd.Series, ahead: Array, expected: Array, observed: Array, notices: tuple[str, ...]
+) -> Forecast:
     coords, dims = {CHAIN: [0], DRAW: np.arange(len(expected)), STEP: ahead}, (CHAIN, DRAW, STEP)
     return Forecast(
         run=losses.runs[0],
@@ -261,5 +268,5 @@ def _forecast(losses: LossTable, past: pd.Series, ahead: Array, expected: Array,
         expected=xr.DataArray(expected[None], coords, dims, name="expected"),
         observed=xr.DataArray(observed[None], coords, dims, name="observed"),
         history=xr.DataArray(past.to_numpy(float), {STEP: past.index.to_numpy(float)}, (STEP,), name="mean_loss"),
-        notices=losses.notices,
+        notices=notices,
     )

@@ -139,7 +139,7 @@ def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
     times = _nodes(MEMORIES) * clock.memory_unit
     interpolant = np.linalg.inv(np.vander(chebpts1(ORDER), increasing=True))
     lag = schedule.lag(step, powers=_nodes(POWERS), times=times)
-    return Path(u, schedule.lr(step) / schedule.peak, interpolant @ lag @ interpolant.T)
+    return Path(u, interpolant @ lag @ interpolant.T)
 
 
 def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:

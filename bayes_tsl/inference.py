@@ -20,11 +20,11 @@ import numpy as np
 import xarray as xr
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require
+from bayes_tsl._checks import require, require_seed
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
-from bayes_tsl.data import LossTable
+from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.design import Clock, Design, make_design, padded
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
@@ -51,7 +51,8 @@ class Fit:
     data: xr.DataTree
 
     def __repr__(self) -> str:
-        return f"Fit(run={self.run!r}, test_set={self.test_set!r}, origin={self.origin:g}, {self.diagnostics.verdict})"
+        of = f"run={self.run!r}, test_set={self.test_set!r}, origin={self.origin:.10g}, schedule={self.schedule.text!r}"
+        return f"Fit({of}, {self.diagnostics.verdict})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fit) and self.data.identical(other.data)
@@ -158,7 +159,7 @@ def fit(
     Args:
         losses: one run, one test set, up to the origin; ``losses.before(step)`` cuts a table.
         schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
-        priors: by default ``default_priors(schedule)``, which suit anything from tiny to large models.
+        priors: by default ``priors.default_priors``: wide for a short run, those of a population of public runs for a long one.
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
         num_warmup: adaptation, per chain.
@@ -173,12 +174,15 @@ def fit(
         DataError: losses or schedule cannot be used.
         ConvergenceError: carrying ``.diagnostics``, unless ``throw`` is False.
     """
+    require_losses(losses)
+    schedules.require_schedule(schedule)
+    require_seed(seed)
     require(chains >= 2, "chains", "be 2 or more", chains, cure="R-hat compares chains; 4 are usual.")
     require(min(num_warmup, num_draws) >= 10, "num_warmup and num_draws", "be 10 or more", [num_warmup, num_draws])
     require(0 < target_accept < 1, "target_accept", "lie between 0 and 1", target_accept)
     schedule = schedule or schedules.unknown()
-    priors = priors or default_priors(schedule)
     design, notices = make_design(losses, schedule)
+    priors = priors or default_priors(schedule, origin=design.clock.origin)
     draw = _draw_reduced if reduce_positions or not design.by_position else _draw_unreduced
     with jax.enable_x64(True):
         draws, coefficients = draw(

@@ -9,9 +9,10 @@ Over training, each coefficient follows one temporal law in log progress ``u = l
     c(u) = level + slope * phi(u, curvature),    phi(u, k) = (1 - exp(-k u)) / k
 
 which is logarithmic in ``S`` as ``k -> 0``, hyperbolic at ``k = 1`` and a power law for any ``k``. The learning
-rate heats the floor by ``heat * [fast r^p + (1 - fast) lag(r^p)]`` where ``r = lr / peak``, and what no
-parametric law foresees is drift, an integrated Wiener process in ``u``. Both vanish at the origin (``u = 0``), so
-that level and slope are the coefficient and its velocity there, and the future is independent of the past given them.
+rate heats the floor by ``heat * [fast lag(r^p) + (1 - fast) lag'(r^p)]``, where ``r = lr / peak`` and the lags are a
+quick and a slow relaxation, and what no parametric law foresees is drift, an integrated Wiener process in ``u``. Both
+vanish at the origin (``u = 0``), so that level and slope are the coefficient and its velocity there, and the future is
+independent of the past given them.
 """
 
 from __future__ import annotations
@@ -33,12 +34,10 @@ class Path(NamedTuple):
 
     Attributes:
         u: log progress since the origin (step).
-        relative_lr: learning rate over its peak (step).
         lag: the lagged relative learning rate, as a polynomial in log memory and log power (step, memory, power).
     """
 
     u: np.ndarray
-    relative_lr: np.ndarray
     lag: np.ndarray
 
 
@@ -76,17 +75,17 @@ def temporal_law(u: ArrayLike, *, level: ArrayLike, slope: ArrayLike, curvature:
     return jnp.asarray(level) + jnp.asarray(slope) * relaxation(u, curvature)
 
 
-def heat_shape(path: Path, *, power: ArrayLike, memory: ArrayLike, fast: ArrayLike) -> Array:
-    """How hot each step is (step), between 0 (annealed) and 1 (at peak): ``fast r^p + (1 - fast) lag(r^p)``.
+def heat_shape(path: Path, *, power: ArrayLike, delay: ArrayLike, memory: ArrayLike, fast: ArrayLike) -> Array:
+    """How hot each step is (step), 0 annealed and 1 at peak: ``fast lag(r^p; delay) + (1 - fast) lag(r^p; memory)``.
 
-    The lag is a first-order relaxation in lr-weighted steps whose time is ``memory`` times the schedule's whole
-    progress. It is read off a polynomial in ``log power`` and ``log memory``, within 0.0004 of it and 0.0001 on
-    average; beyond ``POWERS`` and ``MEMORIES`` the value at the edge is used.
+    Each lag is a first-order relaxation in lr-weighted steps whose time is a share of the schedule's whole progress. Its
+    unit matters where the learning rate goes to zero: there hardly any progress is left to cool down in. Both are read off a
+    polynomial in ``log power`` and ``log memory``, within 0.0004 and 0.0001 on average; beyond ``POWERS`` and ``MEMORIES``
+    the value at the edge is used.
     """
     fast = jnp.asarray(fast)
-    now = jnp.exp(power * jnp.log(jnp.maximum(path.relative_lr, 1e-12)))
-    lagged = jnp.asarray(path.lag) @ monomials(power, POWERS) @ monomials(memory, MEMORIES)
-    return fast * now + (1.0 - fast) * lagged
+    over_time = jnp.asarray(path.lag) @ monomials(power, POWERS)
+    return fast * (over_time @ monomials(delay, MEMORIES)) + (1.0 - fast) * (over_time @ monomials(memory, MEMORIES))
 
 
 def monomials(value: ArrayLike, bounds: tuple[float, float]) -> Array:

@@ -145,12 +145,13 @@ def trend(path: laws.Path, sites: Sites) -> Trend:
         for name in ("gap", "rate", "floor")
         if f"{name}_level" in sites
     }
-    hot = laws.heat_shape(path, power=sites["heat_power"], memory=sites["heat_memory"], fast=HEAT_FAST)
+    times = {"delay": sites["heat_delay"], "memory": sites["heat_memory"]}
+    hot = laws.heat_shape(path, power=sites["heat_power"], fast=HEAT_FAST, **times)
     zero = jnp.zeros_like(u)
     return Trend(law.get("gap", zero - jnp.inf), law.get("rate", zero), law["floor"] + sites["heat"] * (hot[:-1] - hot[-1]))
 
 
-HEAT_FAST = 0.8  # share of the heat that follows the learning rate at once; published step drops want .7 to .95
+HEAT_FAST = 0.8  # share of the heat that follows the learning rate quickly; published step drops want .7 to .95
 
 
 def spread_of(design: Design, sites: Sites) -> Spread:

@@ -1,15 +1,18 @@
 """Prior distributions: one field per sample site, written as a family and two numbers, so that they save as text.
 
-Levels are placed around the coefficients seen at the origin (``Design.centre``); all else is absolute. The defaults are
+Levels are placed around the coefficients seen at the origin (``Design.centre``); all else is absolute. ``Priors()`` is
 wide on purpose: curvature and heat differ by factors between a tiny model on small batches and a 360M model on large
-ones, and a prior that is tight around one is wrong about the other.
+ones, and a prior that is tight around one is wrong about the other. ``default_priors`` narrows it where a run is long enough
+to be one of a known kind.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +22,8 @@ import numpyro.distributions as dist
 from bayes_tsl._checks import require_choice, require_number
 from bayes_tsl.schedules import Schedule
 
-HEAT_AT = 1e-3  # peak learning rate at which the heat's prior has its median below
-HEAT_MEDIAN = 0.26  # nats
-HEAT_POWER = 0.29  # of the peak learning rate
+HEAT_AT = 1e-3  # peak learning rate at which the heat's prior has its stated median
+LENGTHS = (2500.0, 7000.0)  # steps of the longest run that is short, and of the shortest that is long
 ABSOLUTE = (1e-5, 3e-2)  # peak learning rates that an AdamW run can have; others are in a unit of their own
 
 LEVELS = {"gap_level": 0, "rate_level": 1, "floor_level": 2}
@@ -85,6 +87,7 @@ class Priors:
         floor_curvature: exponent of the power law in progress that the floor follows; 0 is logarithmic.
         heat: floor at peak learning rate above floor at zero learning rate.  [nats]
         heat_power: exponent of the learning rate in the heat.
+        heat_delay: time that the quick part of the heat takes to follow, as a share of the schedule's progress.
         heat_memory: time of the lagged part of the heat, as a share of the schedule's progress.
         drift_scale: departure from the laws per unit of log progress to the power 1.5.  [nats]
         noise_scale: noise of one checkpoint's mean loss.  [nats]
@@ -103,6 +106,7 @@ class Priors:
     floor_curvature: Prior = lognormal(0.3, 0.8)
     heat: Prior = lognormal(0.3, 0.4)
     heat_power: Prior = lognormal(0.7, 0.3)
+    heat_delay: Prior = lognormal(0.003, 0.7)
     heat_memory: Prior = lognormal(0.03, 0.8)
     drift_scale: Prior = lognormal(0.05, 0.8)
     noise_scale: Prior = lognormal(0.003, 1.0)
@@ -128,12 +132,30 @@ class Priors:
         return getattr(self, name).distribution(around)
 
 
-def default_priors(schedule: Schedule) -> Priors:
-    """``Priors()``, with the heat placed where 66 AdamW runs of 33M to 360M parameters had it at this peak learning rate.
+def default_priors(schedule: Schedule, *, origin: float) -> Priors:
+    """Priors for a run of this length and peak learning rate: wide for a short one, those of a population for a long one.
 
-    Its median is ``0.26 (peak / 1e-3)^0.29`` nats; that of ``Priors()`` where the peak is unknown or no AdamW learning rate.
+    Over ``LENGTHS`` they pass from ``Priors()`` to what public AdamW runs of 25M to 360M parameters have in common
+    (``population.json``, which says where from): a curvature near one half, little drift, and a heat that grows with the peak
+    learning rate. The length is that of the schedule in optimizer steps, or ``origin`` where that has no end. Where the
+    schedule is unknown, or its peak no learning rate of AdamW, they are ``Priors()``.
     """
     if not (schedule.known and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1]):
         return Priors()
-    median = HEAT_MEDIAN * (schedule.peak / HEAT_AT) ** HEAT_POWER
-    return Priors(heat=lognormal(median, Priors.heat.spread))
+    length = schedule.end if np.isfinite(schedule.end) else origin
+    share = float(np.clip(np.log(length / LENGTHS[0]) / np.log(LENGTHS[1] / LENGTHS[0]), 0.0, 1.0))
+    known = population()
+    hotter = (schedule.peak / HEAT_AT) ** known["heat_per_log_peak"]
+    blended = {}
+    for name, prior in known["lognormal"].items():
+        scale = hotter if name == "heat" else 1.0
+        wide = getattr(Priors, name)
+        centre = (wide.centre * scale) ** (1.0 - share) * (prior["centre"] * scale) ** share
+        blended[name] = lognormal(centre, (1.0 - share) * wide.spread + share * prior["spread"])
+    return Priors(**blended)
+
+
+@cache
+def population() -> dict[str, Any]:
+    """What the population of public runs was found to share, and where that comes from (``benchmarks/population.py``)."""
+    return json.loads(files("bayes_tsl").joinpath("population.json").read_text())

@@ -16,6 +16,7 @@ import bayes_tsl as bt
 from bayes_tsl.backtest import backtest
 
 PREFIXES = (0.2, 0.5, 0.8)
+LEAST = 10  # rows of a run; shorter ones are left out
 
 
 def sources() -> list[tuple[pd.DataFrame, pd.Series, int]]:
@@ -43,11 +44,12 @@ def main() -> None:
     tables = []
     for curves, kinds, warmup in sources():
         for kind, runs in kinds.groupby(kinds).groups.items():
-            chosen = by_hash(runs)[: 4 if asked.quick else None]
+            rows = curves.groupby("run").size()
+            chosen = [run for run in by_hash(runs) if rows[run] >= LEAST][: 4 if asked.quick else None]
             losses = [bt.LossTable.from_frame(curves.loc[curves["run"] == run, ["run", "step", "loss"]]) for run in chosen]
             scores = pd.concat([judge(one, warmup) for one in losses])
             tables.append(by_kind(scores, kinds, ["endpoint_mae", "endpoint_bias"]))
-            print(f"{kind}: {len(chosen)} runs", flush=True)
+            print(f"{kind}: {len(chosen)} runs of {len(runs)}", flush=True)
     keep(pd.concat(tables).drop(columns="model"), asked.table)
 
 

@@ -43,6 +43,28 @@ def lr_scheduling(*, resumed: bool = False, last: bool = False) -> tuple[pd.Data
     return curves[curves["run"].isin(chosen)], "lr_scheduling " + runs.loc[chosen, "scheduler"]
 
 
+def decayed() -> tuple[pd.DataFrame, pd.Series]:
+    """Cooldown branches, each under the constant-rate run that it left: what a run with a planned decay looks like.
+
+    Branches whose parent is not in the data are left out.
+    """
+    runs = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
+    twin = ["base_lr", "n_layer", "n_embd", "tokens_per_step", "corpus"]
+    runs["corpus"] = runs["dataset"].str.split("_").str[0]
+    stems = runs[(runs["resumed"] != "yes") & (runs["scheduler"] == "wsd") & (runs["wsd_fract_decay"] == 0)]
+    whole, _ = lr_scheduling()
+    joined = []
+    for name, branch in lr_scheduling(resumed=True)[0].groupby("run"):
+        first = branch["step"].min()
+        parents = stems.index[(stems[twin] == runs.loc[name, twin]).all(axis=1)]
+        before = whole[whole["run"].isin(parents[:1])]
+        if first > 0 and (before.empty or before["step"].max() < first):
+            continue
+        joined.append(pd.concat([before[before["step"] < first], branch]).assign(run=name))
+    curves = pd.concat(joined)
+    return curves, pd.Series("lr_scheduling wsd, decayed", index=curves["run"].unique())
+
+
 def multipowerlaw() -> tuple[pd.DataFrame, pd.Series]:
     """Losses of all runs after their warm-up, and each run's kind of schedule."""
     curves = pd.read_csv(DATA / "multipowerlaw" / "loss_curves.csv.gz").drop(columns="position")
@@ -51,10 +73,19 @@ def multipowerlaw() -> tuple[pd.DataFrame, pd.Series]:
     return curves, kinds.set_axis(names)
 
 
-def plan(run: pd.DataFrame) -> bt.Schedule:
-    """Learning rate of a run from its rows; multipowerlaw starts where its warm-up ends."""
+def public_runs() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.Series]:
+    """Every public run that is seen from its start to its end: losses, plans and kinds by name."""
+    sources = [lr_scheduling(), decayed(), multipowerlaw()]
+    kinds = pd.concat([kind for _, kind in sources])
+    curves = pd.concat([curve for curve, _ in sources]).drop(columns="split")
+    plans = {str(run): plan(rows, from_peak=kinds[run].startswith("multipowerlaw")) for run, rows in curves.groupby("run")}
+    return bt.LossTable.from_frame(curves), plans, kinds[list(plans)]
+
+
+def plan(run: pd.DataFrame, *, from_peak: bool = False) -> bt.Schedule:
+    """Learning rate of a run from its rows; those of multipowerlaw start at the peak, where its warm-up ends."""
     rows = run.dropna(subset="lr")[["step", "lr"]]
-    if "multipowerlaw" in run.attrs.get("kind", ""):
+    if from_peak:
         rows = pd.concat(
             [pd.DataFrame({"step": [0, PEAK_STEP], "lr": [0.0, rows["lr"].max()]}), rows[rows["step"] > PEAK_STEP]]
         )

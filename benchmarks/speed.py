@@ -87,7 +87,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     losses = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose").until(1250)
     design, _ = make_design(losses, SCHEDULE)
-    priors = default_priors(SCHEDULE)
+    priors = default_priors(SCHEDULE, origin=1250)
     names = parameters(design)
     rows = []
     for seed in range(1 if asked.quick else 3):

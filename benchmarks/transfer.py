@@ -40,34 +40,41 @@ class Runs(NamedTuple):
 
     Attributes:
         path: time, seen through the schedule of each row's run (row).
+        relative_lr: learning rate over its peak (row).
         run: number of the run (row).
         loss: mean loss, in nats (row).
     """
 
     path: laws.Path
+    relative_lr: Array
     run: Array
     loss: Array
 
 
 def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
     """Runs on one axis of progress, rows thinned to a spacing in log progress or in heat."""
-    paths, numbers, losses = [], [], []
+    paths, rates, numbers, losses = [], [], [], []
     for number, rows in enumerate(curves.values()):
-        schedule = plan(rows)
+        schedule = plan(rows, from_peak=True)
         step = rows["step"].to_numpy(float)
         path = make_path(step, schedule, Clock(step[-1], ANCHOR))
         path = path._replace(u=path.u + np.log(float(schedule.progress(step[-1])) / ANCHOR))
-        travelled = np.cumsum(np.abs(np.diff(path.u, prepend=path.u[0])) + np.abs(np.diff(path.relative_lr, prepend=1.0)))
+        relative_lr = schedule.lr(step) / schedule.peak
+        travelled = np.cumsum(np.abs(np.diff(path.u, prepend=path.u[0])) + np.abs(np.diff(relative_lr, prepend=1.0)))
         at = np.unique(np.floor(travelled / spacing), return_index=True)[1] if spacing else np.arange(len(step))
         paths.append(laws.Path(*(part[at] for part in path)))
+        rates.append(relative_lr[at])
         numbers.append(np.full(len(at), number))
         losses.append(rows["loss"].to_numpy(float)[at])
-    return Runs(laws.Path(*(np.concatenate(parts) for parts in zip(*paths))), np.concatenate(numbers), np.concatenate(losses))
+    path = laws.Path(*(np.concatenate(parts) for parts in zip(*paths)))
+    return Runs(path, *(np.concatenate(parts) for parts in (rates, numbers, losses)))
 
 
 def mean(path: laws.Path, sites: dict) -> jax.Array:
     law = laws.temporal_law(path.u, level=sites["level"], slope=sites["slope"], curvature=sites["curvature"])
-    hot = laws.heat_shape(path, power=sites["heat_power"], memory=sites["heat_memory"], fast=HEAT_FAST)
+    hot = laws.heat_shape(
+        path, power=sites["heat_power"], delay=sites["heat_delay"], memory=sites["heat_memory"], fast=HEAT_FAST
+    )
     return law + sites["heat"] * hot
 
 
@@ -76,7 +83,7 @@ def covariance(one: Runs, other: Runs, sites: dict) -> jax.Array:
     u, v = one.path.u, other.path.u
     near, far = jnp.minimum(jnp.abs(u)[:, None], jnp.abs(v)), jnp.maximum(jnp.abs(u)[:, None], jnp.abs(v))
     drift = jnp.where(u[:, None] * v > 0, near**2 * (3.0 * far - near) / 6.0, 0.0)
-    apart = (u[:, None] - v) ** 2 / 0.5**2 + (one.path.relative_lr[:, None] - other.path.relative_lr) ** 2 / 0.5**2
+    apart = (u[:, None] - v) ** 2 / 0.5**2 + (one.relative_lr[:, None] - other.relative_lr) ** 2 / 0.5**2
     own = jnp.where(one.run[:, None] == other.run, jnp.exp(-0.5 * apart), 0.0)
     return sites["drift_scale"] ** 2 * drift + sites["own_scale"] ** 2 * own
 
@@ -88,6 +95,7 @@ def model(seen: Runs) -> None:
         "curvature": numpyro.sample("curvature", dist.LogNormal(np.log(0.4), 0.5)),
         "heat": numpyro.sample("heat", dist.LogNormal(np.log(0.2), 0.4)),
         "heat_power": numpyro.sample("heat_power", dist.LogNormal(np.log(0.7), 0.3)),
+        "heat_delay": numpyro.sample("heat_delay", dist.LogNormal(np.log(0.003), 0.8)),
         "heat_memory": numpyro.sample("heat_memory", dist.LogNormal(np.log(0.03), 0.8)),
         "drift_scale": numpyro.sample("drift_scale", dist.LogNormal(np.log(0.02), 0.8)),
         "own_scale": numpyro.sample("own_scale", dist.LogNormal(np.log(0.003), 0.8)),
@@ -97,7 +105,7 @@ def model(seen: Runs) -> None:
     numpyro.sample("loss", dist.MultivariateNormal(mean(seen.path, sites), total), obs=seen.loss)
 
 
-START = {"slope": -0.2, "curvature": 0.5, "heat": 0.2, "heat_power": 0.8, "heat_memory": 0.05}
+START = {"slope": -0.2, "curvature": 0.5, "heat": 0.2, "heat_power": 0.8, "heat_delay": 0.003, "heat_memory": 0.05}
 START |= {"drift_scale": 0.02, "own_scale": 0.003, "noise": 0.003}
 
 
@@ -150,7 +158,7 @@ def by_model(fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame], *
 def by_least_squares(law: _Law, fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame]) -> dict[str, Array]:
     """A published law fitted to all runs at once, without uncertainty: one draw (row, 1)."""
     curves = fitted | others
-    seen = {name: law.see(rows["step"].to_numpy(float), ANCHOR, plan(rows)) for name, rows in curves.items()}
+    seen = {name: law.see(rows["step"].to_numpy(float), ANCHOR, plan(rows, from_peak=True)) for name, rows in curves.items()}
 
     def joined(x: Array, parts: list) -> Array:
         return np.concatenate([law.curve(x, part) for part in parts])
@@ -189,7 +197,6 @@ def main() -> None:
         of_size = {}
         for run, rows in curves.groupby("run"):
             if str(run).startswith(size):
-                rows.attrs["kind"] = "multipowerlaw"
                 of_size[str(run).removeprefix(f"{size}_")] = rows
         fitted = {name: of_size[name] for name in FITTED}
         others = {name: rows for name, rows in of_size.items() if name not in FITTED}

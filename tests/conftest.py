@@ -23,6 +23,7 @@ TRUTH = {
     "floor_curvature": 0.3,
     "heat": 0.25,
     "heat_power": 0.7,
+    "heat_delay": 0.003,
     "heat_memory": 0.03,
     "drift_scale": 0.02,
     "noise_scale": 0.004,

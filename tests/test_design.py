@@ -161,7 +161,6 @@ def test_time_is_measured_from_the_origin() -> None:
     assert design.clock == make_clock(SCHEDULE, 1250.0) == (1250.0, SCHEDULE.progress(2500.0))
     np.testing.assert_allclose(design.path.u, np.log(progress / SCHEDULE.progress(1250.0)), atol=1e-12)
     assert design.path.u[-1] == design.path.u[-2] == 0.0
-    np.testing.assert_allclose(design.path.relative_lr, SCHEDULE.lr(np.append(design.step, 1250.0)) / 2e-3)
 
 
 def test_memory_of_an_endless_schedule_is_measured_by_the_past() -> None:

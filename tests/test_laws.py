@@ -40,6 +40,11 @@ def path_of(schedule: bt.Schedule, steps: np.ndarray, *, origin: float = 1500.0)
 
 COSINE = path_of(SCHEDULES["cosine"], np.array([60.0, 400.0, 1500.0, 2400.0]))
 
+
+def heat(path: laws.Path, power: float, delay: float, memory: float, fast: float) -> jax.Array:
+    return laws.heat_shape(path, power=power, delay=delay, memory=memory, fast=fast)
+
+
 # name: a law of some scalars, and where to differentiate it
 GRADIENTS: dict[str, tuple[Callable[..., jax.Array], tuple[float, ...]]] = {
     "reciprocal_shape": (lambda rate: laws.reciprocal_shape(jnp.arange(5), rate), (0.3,)),
@@ -51,8 +56,8 @@ GRADIENTS: dict[str, tuple[Callable[..., jax.Array], tuple[float, ...]]] = {
     "relaxation, before the origin": (lambda u, k: laws.relaxation(u, k), (-2.0, 0.7)),
     "relaxation, accelerating": (lambda u, k: laws.relaxation(u, k), (1.3, -0.4)),
     "temporal_law": (lambda u, a, b, k: laws.temporal_law(u, level=a, slope=b, curvature=k), (0.8, 3.0, -0.3, 0.5)),
-    "heat_shape": (lambda p, m, f: laws.heat_shape(COSINE, power=p, memory=m, fast=f), (0.7, 0.02, 0.4)),
-    "heat_shape, mid scale": (lambda p, m, f: laws.heat_shape(COSINE, power=p, memory=m, fast=f), (0.4**0.5, 1e-3**0.5, 0.4)),
+    "heat_shape": (lambda *x: heat(COSINE, *x), (0.7, 0.03, 0.02, 0.4)),
+    "heat_shape, mid scale": (lambda *x: heat(COSINE, *x), (0.4**0.5, 1e-3**0.5, 1e-3**0.5, 0.4)),
 }
 
 
@@ -127,29 +132,30 @@ def test_heat_shape_is_the_lag_that_it_interpolates(name: str) -> None:
     steps = np.array([30.0, 75.0, 300.0, 1500.0, 2001.0, 2100.0, 2450.0])
     powers, memories = np.array([0.2, 0.37, 0.7, 1.3, 2.0]), np.array([1e-3, 4e-3, 0.03, 0.3, 1.0])
     unit = schedule.progress(min(schedule.end, 1e9)) if np.isfinite(schedule.end) else schedule.progress(origin)
-    now = (schedule.lr(steps)[:, None, None] / schedule.peak) ** powers
-    expected = 0.3 * now + 0.7 * schedule.lag(steps, powers=powers, times=memories * unit)
+    lag = schedule.lag(steps, powers=powers, times=memories * unit)
+    expected = 0.3 * lag[:, 1:2] + 0.7 * lag
     path = path_of(schedule, steps, origin=origin)
-    heat = [[laws.heat_shape(path, power=p, memory=m, fast=0.3) for p in powers] for m in memories]
-    error = np.moveaxis(np.array(heat), 2, 0) - expected
-    assert np.abs(error).max() < 0.7 * 0.001, f"largest error {np.abs(error).max():.5f}"
-    assert np.sqrt(np.mean(error**2)) < 0.7 * 0.0002, f"root mean square error {np.sqrt(np.mean(error**2)):.5f}"
+    found = [[heat(path, p, 4e-3, m, 0.3) for p in powers] for m in memories]
+    error = np.moveaxis(np.array(found), 2, 0) - expected
+    assert np.abs(error).max() < 0.001, f"largest error {np.abs(error).max():.5f}"
+    assert np.sqrt(np.mean(error**2)) < 0.0002, f"root mean square error {np.sqrt(np.mean(error**2)):.5f}"
 
 
 def test_heat_shape_is_one_at_constant_learning_rate() -> None:
     path = path_of(SCHEDULES["constant"], np.array([1.0, 100.0, 5000.0]))
-    np.testing.assert_allclose(laws.heat_shape(path, power=0.7, memory=0.1, fast=0.2), 1.0, atol=1e-9)
+    np.testing.assert_allclose(heat(path, 0.7, 0.01, 0.1, 0.2), 1.0, atol=1e-9)
 
 
-def test_heat_shape_without_memory_is_the_power_of_the_learning_rate() -> None:
-    heat = laws.heat_shape(COSINE, power=0.7, memory=0.1, fast=1.0)
-    np.testing.assert_allclose(heat, COSINE.relative_lr**0.7)
+def test_heat_lags_more_the_longer_its_memory() -> None:
+    falling = [np.asarray(heat(COSINE, 0.7, time, time, 0.5))[2:] for time in (1e-3, 1e-2, 1e-1)]
+    assert (np.diff(falling, axis=0) > 0).all()
+    now = np.asarray(SCHEDULES["cosine"].lr([1500.0, 2400.0]) / 2e-3) ** 0.7
+    np.testing.assert_allclose(falling[0], now, atol=5e-3)
 
 
 @pytest.mark.parametrize(("power", "memory", "edge"), [(0.05, 0.1, (0.2, 0.1)), (3.0, 0.1, (2.0, 0.1)), (0.7, 9.0, (0.7, 1.0))])
 def test_lag_beyond_its_bounds_is_that_at_the_edge(power: float, memory: float, edge: tuple[float, float]) -> None:
-    beyond = laws.heat_shape(COSINE, power=power, memory=memory, fast=0.0)
-    np.testing.assert_array_equal(beyond, laws.heat_shape(COSINE, power=edge[0], memory=edge[1], fast=0.0))
+    np.testing.assert_array_equal(heat(COSINE, power, 0.01, memory, 0.0), heat(COSINE, edge[0], 0.01, edge[1], 0.0))
 
 
 def test_monomials_are_powers_of_the_scaled_logarithm() -> None:

@@ -14,7 +14,7 @@ import bayes_tsl as bt
 from bayes_tsl.conditioning import draw_coefficients
 from bayes_tsl.design import PADDING, Design, make_design, padded
 from bayes_tsl.model import JITTER, model, parameters, spread_of, trend
-from bayes_tsl.priors import Prior, Priors, lognormal, normal
+from bayes_tsl.priors import LENGTHS, Prior, Priors, default_priors, lognormal, normal, population
 from tests.conftest import ORIGIN, TRUTH
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
@@ -127,6 +127,29 @@ def test_priors_save_as_text() -> None:
     priors = Priors(heat=lognormal(0.2, 0.3))
     assert Priors.from_json(priors.to_json()) == priors
     assert normal(1.0, 2.0).distribution(3.0).mean == 4.0
+
+
+def test_default_priors_are_wide_for_short_runs_and_the_population_for_long_ones() -> None:
+    def default(total: float, peak: float = 1e-3, origin: float = 100.0) -> Priors:
+        return default_priors(bt.schedules.constant(peak=peak, total=total), origin=origin)
+
+    known = {name: lognormal(prior["centre"], prior["spread"]) for name, prior in population()["lognormal"].items()}
+    assert default(LENGTHS[0]) == Priors()
+    for name, prior in known.items():
+        found = getattr(default(50_000), name)
+        assert (found.centre, found.spread) == pytest.approx((prior.centre, prior.spread)), name
+    between = default(np.sqrt(LENGTHS[0] * LENGTHS[1])).floor_curvature
+    assert between.centre == pytest.approx(np.sqrt(Priors.floor_curvature.centre * known["floor_curvature"].centre))
+    assert default(50_000, peak=2e-3).heat.centre > default(50_000).heat.centre
+    assert default(np.inf, origin=50_000) == default(50_000), "a plan without end is as long as what was seen"
+    assert default(50_000, peak=1.0) == Priors(), "no learning rate of AdamW"
+    assert default_priors(bt.schedules.unknown(), origin=50_000) == Priors()
+
+
+def test_population_says_where_it_comes_from() -> None:
+    assert set(population()["lognormal"]) <= set(Priors.__dataclass_fields__)
+    assert population()["command"] == "python benchmarks/population.py"
+    assert {"source", "made", "versions"} <= set(population())
 
 
 @pytest.mark.parametrize(
