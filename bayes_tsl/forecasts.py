@@ -32,6 +32,7 @@ class Forecast:
         observed: draws of what a checkpoint's evaluation will read (chain, draw, step).
         history: mean losses that the forecaster has seen (step).
         notices: what the user should know, in words.
+        converged: False where the chains of its fit did not agree.
         coefficients: draws of gap, rate and floor (chain, draw, step); empty for a forecaster that has none.
         positions: draws of the observed loss at the positions asked for (chain, draw, step, position); else None.
     """
@@ -45,17 +46,28 @@ class Forecast:
     notices: tuple[str, ...] = ()
     coefficients: xr.Dataset = field(default_factory=xr.Dataset, repr=False)
     positions: xr.DataArray | None = field(default=None, repr=False)
+    converged: bool = True
 
     @property
     def steps(self) -> np.ndarray:
         """Steps forecast, increasing (step)."""
         return self.observed[STEP].to_numpy()
 
+    def draws(self, kind: Kind = "observed") -> xr.DataArray:
+        """Draws of one kind (chain, draw, step), in nats per token.
+
+        Raises:
+            DataError: ``kind`` is neither observed nor expected.
+        """
+        cure = "Ask for the next measurements, or for the curve that they scatter around."
+        require_choice(kind, "kind", ("observed", "expected"), cure=cure)
+        return self.observed if kind == "observed" else self.expected
+
     def quantile(self, q: float | Sequence[float], *, kind: Kind = "observed") -> xr.DataArray:
         """Quantiles of the loss ([quantile,] step), in nats per token."""
         for level in np.atleast_1d(q):
-            require_number(level, "quantile", low=0.0, high=1.0)
-        return self._draws(kind).quantile(q, dim=DRAWS)
+            require_number(level, "quantile", low=0.0, high=1.0, cure="0.5 is the median.")
+        return self.draws(kind).quantile(q, dim=DRAWS)
 
     def interval(self, *, prob: float = 0.9, kind: Kind = "observed") -> xr.Dataset:
         """Central credible interval that holds ``prob`` of the draws: variables ``lower`` and ``upper`` (step).
@@ -65,14 +77,13 @@ class Forecast:
         """
         require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
         tail = 0.5 * (1.0 - prob)
-        draws = self._draws(kind)
+        draws = self.draws(kind)
         bounds = {name: draws.quantile(q, dim=DRAWS, keep_attrs=False) for name, q in (("lower", tail), ("upper", 1 - tail))}
         return xr.Dataset({name: bound.drop_vars("quantile") for name, bound in bounds.items()}, attrs={"prob": prob})
 
     def prob_below(self, target: float, *, kind: Kind = "observed") -> xr.DataArray:
         """Probability that the loss lies below ``target`` (step)."""
-        require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
-        return (self._draws(kind) < target).mean(DRAWS).rename("prob_below")
+        return (self.draws(kind) < _loss(target)).mean(DRAWS).rename("prob_below")
 
     def time_to(self, target: float) -> xr.DataArray:
         """Draws of the step at which the expected loss first falls to ``target`` (chain, draw).
@@ -80,13 +91,12 @@ class Forecast:
         Straight lines join the forecast steps; a draw that starts below is given the first of them. Where a draw does not
         get there within the forecast its step is infinite, so ``np.isinf(...).mean()`` is the probability of that.
         """
-        require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
-        reached = first_below(self.expected.to_numpy(), self.steps, target)
+        reached = first_below(self.expected.to_numpy(), self.steps, _loss(target))
         return self.expected.isel({STEP: 0}, drop=True).copy(data=reached).rename("time_to")
 
     def to_frame(self, *, prob: float = 0.9, kind: Kind = "observed") -> pd.DataFrame:
         """One row per step: run, step, mean, median, lower, upper, prob, sd."""
-        draws, interval = self._draws(kind), self.interval(prob=prob, kind=kind)
+        draws, interval = self.draws(kind), self.interval(prob=prob, kind=kind)
         return pd.DataFrame(
             {
                 "run": self.run,
@@ -100,9 +110,10 @@ class Forecast:
             }
         )
 
-    def _draws(self, kind: Kind) -> xr.DataArray:
-        require_choice(kind, "kind", ("observed", "expected"))
-        return self.observed if kind == "observed" else self.expected
+
+def _loss(target: float) -> float:
+    require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
+    return float(target)
 
 
 def first_below(losses: np.ndarray, steps: np.ndarray, target: float) -> np.ndarray:

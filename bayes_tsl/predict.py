@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, show
+from bayes_tsl._checks import require, require_seed, show
 from bayes_tsl._types import CHAIN, DRAW, POSITION, STEP
 from bayes_tsl.design import later_steps, make_path
 from bayes_tsl.forecasts import Forecast
@@ -60,6 +60,8 @@ def forecast(
     Raises:
         DataError: a step that is not later, a schedule that ends too early, or a position that was not fitted.
     """
+    schedules.require_schedule(schedule)
+    require_seed(seed)
     ahead = later_steps(steps, fit.origin)
     plan = fit.schedule if schedule is None else schedules.splice(fit.schedule, schedule, at=fit.origin)
     plan.require_reaches(float(ahead[-1]))
@@ -87,6 +89,7 @@ def forecast(
         observed=xr.DataArray(measured, coords, dims, name="observed"),
         history=fit.data["observed_data"].to_dataset()["mean_loss"],
         notices=fit.notices + fit.diagnostics.problems,
+        converged=fit.converged,
         coefficients=xr.Dataset({name: (dims, coefficients[name]) for name in names}, coords),
         positions=xr.DataArray(
             _position_losses(rng, observed, chosen), {**coords, POSITION: chosen.at}, (*dims, POSITION), name="observed"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import bayes_tsl as bt
 from bayes_tsl import baselines, schedules
+from bayes_tsl.design import make_design
 
+SEED = "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0."
+NO_TABLE = "losses must be a LossTable; got 'DataFrame'. Make one with LossTable.from_frame(frame), or read_losses(path)."
+NO_SCHEDULE = (
+    "schedule must be a Schedule; got 'str'. "
+    "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table)."
+)
 STEPS = np.arange(200.0, 4001.0, 100.0)
 ORIGIN = 2000.0
 WSD = schedules.wsd(peak=1e-3, warmup=100, total=4000, final=1e-4, decay=0.7)
@@ -89,6 +98,26 @@ def test_last_value_grows_uncertain_with_the_horizon() -> None:
     ahead = baselines.last_value(table(CURVES["power-law"]).until(ORIGIN), steps=[2100, 3000, 4000])
     assert float(ahead.expected.mean()) == pytest.approx(CURVES["power-law"][STEPS == ORIGIN][0], abs=0.02)
     assert (np.diff(ahead.expected.std(("chain", "draw"))) > 0).all()
+
+
+def test_an_unknown_schedule_and_what_is_left_out_are_said() -> None:
+    losses = table(CURVES["power-law"]).until(ORIGIN)
+    left_out = "1 of 19 checkpoints are left out: before step 300, twice the warm-up."
+    said = baselines.power_law(losses, steps=[3000]).notices
+    assert said == (schedules.UNKNOWN,) == make_design(losses, schedules.unknown())[1]
+    late = schedules.constant(peak=1.0, warmup=150)
+    assert baselines.last_value(losses, steps=[3000], schedule=late).notices == (left_out,)
+
+
+@pytest.mark.parametrize("law", [baselines.last_value, baselines.power_law])
+def test_wrong_kinds_of_input_are_refused(law: baselines.Forecaster) -> None:
+    losses = table(CURVES["power-law"]).until(ORIGIN)
+    with pytest.raises(bt.DataError, match=f"^{re.escape(SEED)}$"):
+        law(losses, steps=[3000], seed=-1)
+    with pytest.raises(bt.DataError, match=f"^{re.escape(NO_TABLE)}$"):
+        law(losses.frame, steps=[3000])  # type: ignore[arg-type]
+    with pytest.raises(bt.DataError, match=f"^{re.escape(NO_SCHEDULE)}$"):
+        law(losses, steps=[3000], schedule="cosine:peak=1,total=9")  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_fitted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,6 +152,8 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
     assert not fit.schedule.known
     assert not fit.converged
     assert "NOT CONVERGED" in repr(fit)
+    assert "origin=4000, schedule='unknown, treated as constant'" in repr(fit)
+    assert not bt.forecast(fit, steps=[5000]).converged
     spoken = [str(warning.message) for warning in caught]
     assert spoken == list(bt.forecast(fit, steps=[5000]).notices)
     assert spoken[0].startswith("The learning-rate schedule is unknown and treated as constant")
@@ -164,11 +166,29 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
         ({"chains": 1}, "chains must be 2 or more; got 1. R-hat compares chains; 4 are usual."),
         ({"num_draws": 5}, "num_warmup and num_draws must be 10 or more; got 500, 5."),
         ({"target_accept": 1.0}, "target_accept must lie between 0 and 1; got 1."),
+        *(
+            (
+                {"seed": seed},
+                f"seed must be a whole number from 0 to 9223372036854775807; got {seed}. Any such number will do, e.g. 0.",
+            )
+            for seed in (-1, 2**63, 0.5, True)
+        ),
+        (
+            {"schedule": "constant:peak=1"},
+            "schedule must be a Schedule; got 'str'. "
+            "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table).",
+        ),
     ],
 )
-def test_wrong_settings_are_refused(arguments: dict[str, float], message: str, simulation: bt.Simulation) -> None:
+def test_wrong_settings_are_refused(arguments: dict[str, object], message: str, simulation: bt.Simulation) -> None:
     with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
         bt.fit(simulation.losses, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_loss_table_is_asked_for() -> None:
+    message = "losses must be a LossTable; got 'dict'. Make one with LossTable.from_frame(frame), or read_losses(path)."
+    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
+        bt.fit({"step": [1], "loss": [2.0]})  # type: ignore[arg-type]
 
 
 def test_unreduced_positions_agree(schedule: bt.Schedule) -> None:

@@ -49,6 +49,12 @@ def test_probability_below(plain: bt.Forecast) -> None:
     np.testing.assert_allclose(plain.prob_below(2.4), stats.norm.cdf(2.4, [3.0, 2.5, 2.0], 0.2), atol=1e-3)
 
 
+@pytest.mark.parametrize("target", [np.array(2.4), xr.DataArray(2.4), np.float32(2.4)])
+def test_a_target_may_be_an_array_without_axes(plain: bt.Forecast, target: float) -> None:
+    xr.testing.assert_allclose(plain.prob_below(target), plain.prob_below(2.4), atol=1e-3)
+    assert float(plain.time_to(target).median()) == pytest.approx(float(plain.time_to(2.4).median()), rel=1e-6)
+
+
 def test_time_to_target_joins_steps_by_straight_lines(plain: bt.Forecast) -> None:
     times = plain.time_to(2.25)
     assert times.dims == ("chain", "draw")
@@ -132,6 +138,15 @@ def test_another_future_schedule_changes_the_end(fit: bt.Fit) -> None:
             "positions must be among those fitted; got 64. It was fitted to 0, 1, 2, 3, 4 and 59 more.",
         ),
         (
+            {"steps": [5000], "seed": -1},
+            "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0.",
+        ),
+        (
+            {"steps": [5000], "schedule": "constant:peak=1"},
+            "schedule must be a Schedule; got 'str'. "
+            "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table).",
+        ),
+        (
             {"steps": [5000], "schedule": bt.schedules.unknown()},
             "future schedule must be known; got 'unknown'. Pass schedule= to fit, and again to forecast.",
         ),
@@ -146,10 +161,19 @@ def test_what_cannot_be_forecast_is_refused(fit: bt.Fit, arguments: dict[str, ob
     ("ask", "message"),
     [
         (lambda ahead: ahead.interval(prob=90), "prob must lie between 0 and 1; got 90. 0.9 is a 90 % interval."),
-        (lambda ahead: ahead.quantile(1.5), "quantile must lie between 0 and 1; got 1.5."),
+        (lambda ahead: ahead.quantile(1.5), "quantile must lie between 0 and 1; got 1.5. 0.5 is the median."),
         (lambda ahead: ahead.prob_below(-1), "target must be a number above 0; got -1. It is a loss in nats per token."),
         (lambda ahead: ahead.time_to("low"), "target must be a number above 0; got 'low'. It is a loss in nats per token."),
-        (lambda ahead: ahead.to_frame(kind="both"), "kind must be one of 'observed', 'expected'; got 'both'."),
+        (lambda ahead: ahead.prob_below(True), "target must be a number above 0; got True. It is a loss in nats per token."),
+        (
+            lambda ahead: ahead.prob_below(xr.DataArray(-1.0)),
+            "target must be a number above 0; got -1. It is a loss in nats per token.",
+        ),
+        (
+            lambda ahead: ahead.to_frame(kind="both"),
+            "kind must be one of 'observed', 'expected'; got 'both'. "
+            "Ask for the next measurements, or for the curve that they scatter around.",
+        ),
     ],
 )
 def test_a_wrong_question_is_refused(plain: bt.Forecast, ask, message: str) -> None:
