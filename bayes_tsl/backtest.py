@@ -24,10 +24,10 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from bayes_tsl import schedules, scoring
-from bayes_tsl._checks import require, require_choice, require_number
+from bayes_tsl._checks import require, require_choice, require_number, require_seed
 from bayes_tsl._files import whole_file
 from bayes_tsl.baselines import BASELINES, Forecaster
-from bayes_tsl.data import LossTable
+from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.errors import Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
@@ -104,10 +104,12 @@ def backtest(
     Raises:
         DataError: a prefix outside (0, 1) or without a checkpoint, a model that does not exist, a run without a schedule.
     """
-    require(len(prefixes) > 0, "prefixes", "name at least one prefix", "none")
+    require_losses(losses)
+    require_seed(seed)
+    require(len(prefixes) > 0, "prefixes", "name at least one prefix", "none", cure="Give e.g. [0.2, 0.5, 0.8].")
     for prefix in prefixes:
         require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")
-    require(workers >= 1, "workers", "be 1 or more", workers)
+    require(workers >= 1, "workers", "be 1 or more", workers, cure="1 is this process alone.")
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
     cells = list(_cells(losses, _plans(losses, schedule), prefixes, _named(forecasters), target, seed))
@@ -146,10 +148,13 @@ def _named(forecasters: Sequence[str] | Mapping[str, Forecaster]) -> Mapping[str
 
 
 def _plans(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | None) -> Mapping[str, Schedule]:
-    if schedule is None or isinstance(schedule, Schedule):
+    if not isinstance(schedule, Mapping):
+        schedules.require_schedule(schedule)
         return dict.fromkeys(losses.runs, schedule or schedules.unknown())
     missing = [run for run in losses.runs if run not in schedule]
     require(not missing, "schedules", "name every run", missing, where="without one", cure="Use schedules.unknown() if it is.")
+    for plan in schedule.values():
+        schedules.require_schedule(plan)
     return schedule
 
 

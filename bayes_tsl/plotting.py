@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import require
+from bayes_tsl._checks import require, show
 from bayes_tsl._types import DRAWS, STEP
 from bayes_tsl.forecasts import Forecast, Kind
 from bayes_tsl.inference import Fit
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 PROBS = {0.9: 0.2, 0.5: 0.4}  # mass of a band, and its opacity
 _PIT_BINS = 10
 _PAST, _AHEAD, _TRUTH = "#3b3b3b", "#1f6fb4", "#d1495b"
+_NOTE, _NOTE_SIZE = "#8a8a8a", 7.0
 _LABELS = {"gap": "gap [nats]", "rate": "rate [1/position]", "floor": "floor [nats]"}
 
 
 def plot_forecast(
     ahead: Forecast, *, observed: Any = None, target: float | None = None, kind: Kind = "observed", ax: Axes | None = None
 ) -> Axes:
-    """Observed past, median ahead with 50 and 90 % bands, and the origin.
+    """Observed past, median ahead with 50 and 90 % bands, and the origin; what the forecast has to say is written below.
 
     Args:
         ahead: the forecast.
@@ -34,18 +36,24 @@ def plot_forecast(
         target: loss to mark with a line.
         kind: whose bands to draw, those of the next measurements or of the expected curve.
         ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: ``kind`` is neither observed nor expected.
     """
+    draws = ahead.draws(kind)
     ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
     history = ahead.history
     ax.plot(history[STEP], history, "o", ms=3.5, color=_PAST, label="observed")
-    draws = ahead.observed if kind == "observed" else ahead.expected
     _bands(ax, draws, start=(ahead.origin, float(history[-1])))
     if observed is not None:
         ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, mfc="white", color=_TRUTH, label="observed later")
     if target is not None:
-        ax.axhline(target, lw=1.0, ls="--", color=_PAST, label=f"target {target:g}")
+        ax.axhline(target, lw=1.0, ls="--", color=_PAST, label=f"target {show(float(target))}")
     _mark_origin(ax, ahead.origin)
     ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
+    if not ahead.converged:
+        ax.set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
+    _write_below(ax, ahead.notices)
     ax.legend(frameon=False)
     return ax
 
@@ -59,12 +67,16 @@ def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[A
         ax: one axes per coefficient (gap, rate, floor; floor alone without positions); a new figure by default.
 
     Raises:
-        DataError: ``ax`` has another number of axes.
+        DataError: ``ax`` has another number of axes, or ``ahead`` is of a forecaster without coefficients.
     """
     past = fit.coefficients()
     names = list(past.data_vars)
+    listed = ", ".join(map(str, names))
     axes = _axes(len(names), (4.2 * len(names), 3.6)) if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
-    require(len(axes) == len(names), "ax", f"hold {len(names)} axes, for {', '.join(map(str, names))}", len(axes))
+    require(len(axes) == len(names), "ax", f"hold {len(names)} axes, for {listed}", len(axes), cure="Or leave it out.")
+    has = names if ahead is None else list(ahead.coefficients)
+    cure = "Make it with forecast(fit, ...)."
+    require(set(names) <= set(has), "ahead", f"forecast the coefficients {listed}", has, cure=cure)
     for name, panel in zip(names, axes):
         estimate = _estimate(fit, str(name))
         panel.plot(estimate[STEP], estimate, "o", ms=3.5, color=_PAST, label="estimate")
@@ -103,6 +115,15 @@ def _mark_origin(ax: Axes, origin: float) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def _write_below(ax: Axes, notices: Sequence[str]) -> None:
+    """Notices in small grey print under the label of the x axis, no wider than the axes."""
+    points = ax.get_window_extent().width / ax.figure.dpi * 72.0
+    lines = [line for notice in notices for line in textwrap.wrap(notice, max(int(points / (0.5 * _NOTE_SIZE)), 30))]
+    if lines:
+        place = {"xycoords": "axes fraction", "xytext": (0, -34), "textcoords": "offset points", "va": "top"}
+        ax.annotate("\n".join(lines), (0.0, 0.0), fontsize=_NOTE_SIZE, color=_NOTE, **place)
+
+
 def _axes(count: int, size: tuple[float, float]) -> list[Axes]:
     import matplotlib.pyplot as plt
 
@@ -121,7 +142,7 @@ def plot_calibration(scores: pd.DataFrame, *, ax: Sequence[Axes] | None = None) 
     """
     good = _scored(scores)
     axes = _axes(2, (9.0, 3.8)) if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
-    require(len(axes) == 2, "ax", "hold 2 axes, for PIT and coverage", len(axes))
+    require(len(axes) == 2, "ax", "hold 2 axes, for PIT and coverage", len(axes), cure="Or leave it out.")
     levels = np.linspace(0.0, 1.0, _PIT_BINS + 1)
     axes[1].plot([0, 1], [0, 1], lw=0.8, ls=":", color=_PAST)
     for model, part in good.groupby("model", sort=True):
@@ -155,7 +176,8 @@ def plot_errors(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
 def _scored(scores: pd.DataFrame) -> pd.DataFrame:
     good = scores[scores["reason"] == ""]
-    require(len(good) > 0, "scores", "hold a forecast that did not fail", 0, where=f"of {len(scores)} rows")
+    cure = "The column reason says what went wrong."
+    require(len(good) > 0, "scores", "hold a forecast that did not fail", 0, where=f"of {len(scores)} rows", cure=cure)
     return pd.DataFrame(good)
 
 

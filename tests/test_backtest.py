@@ -170,9 +170,21 @@ def test_a_cluster_loses_no_cell_when_a_worker_is_killed(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"prefixes": []}, "prefixes must name at least one prefix; got 'none'."),
+        ({"prefixes": []}, "prefixes must name at least one prefix; got 'none'. Give e.g. [0.2, 0.5, 0.8]."),
         ({"prefixes": [0.5, 1.0]}, "prefixes must lie between 0 and 1; got 1. 0.5 is the first half of a run."),
-        ({"workers": 0}, "workers must be 1 or more; got 0."),
+        ({"workers": 0}, "workers must be 1 or more; got 0. 1 is this process alone."),
+        (
+            {"seed": -1},
+            "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0.",
+        ),
+        *(
+            (
+                {"schedule": plan},
+                "schedule must be a Schedule; got 'str'. "
+                "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table).",
+            )
+            for plan in ("constant:peak=1", {"a": "constant:peak=1"})
+        ),
         (
             {"forecasters": ["oracle"]},
             "model must be one of 'tsl', 'last-value', 'power-law', 'reciprocal', 'logarithmic' and 2 more; got 'oracle'. "
@@ -189,6 +201,12 @@ def test_what_makes_no_sense_is_refused(settings: dict[str, object], message: st
         backtest(runs("a"), **{**QUICK, **settings})  # type: ignore[arg-type]
 
 
+def test_a_loss_table_is_asked_for() -> None:
+    message = "losses must be a LossTable; got 'DataFrame'. Make one with LossTable.from_frame(frame), or read_losses(path)."
+    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
+        backtest(runs("a").frame, SCHEDULE, **QUICK)  # type: ignore[arg-type]
+
+
 def test_pictures_of_a_backtest() -> None:
     from matplotlib.figure import Figure
 
@@ -202,9 +220,10 @@ def test_pictures_of_a_backtest() -> None:
     ax = bt.plot_errors(scores, ax=panels[0])
     assert ax is panels[0]
     np.testing.assert_allclose(ax.lines[-1].get_xdata(), [0.3, 0.6])
-    with pytest.raises(bt.DataError, match=r"^ax must hold 2 axes, for PIT and coverage; got 1\.$"):
+    with pytest.raises(bt.DataError, match=r"^ax must hold 2 axes, for PIT and coverage; got 1\. Or leave it out\.$"):
         bt.plot_calibration(scores, ax=panels[:1])
-    with pytest.raises(bt.DataError, match=r"^scores must hold a forecast that did not fail; got 0 of \d+ rows\.$"):
+    message = r"^scores must hold a forecast that did not fail; got 0 of \d+ rows\. The column reason says what went wrong\.$"
+    with pytest.raises(bt.DataError, match=message):
         bt.plot_errors(scores.assign(reason="bad"))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
 import bayes_tsl as bt
@@ -29,6 +32,33 @@ def test_forecast_plot_uses_ax_and_shows_all_parts(ahead: bt.Forecast, simulatio
     assert len(ax.collections) == 2
 
 
+def test_a_forecast_plot_says_what_the_forecast_says(ahead: bt.Forecast) -> None:
+    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
+    said = (bt.schedules.UNKNOWN, " ".join(["chains must agree"] * 20))
+    ax = bt.plot_forecast(replace(ahead, notices=said, converged=False), ax=figure.subplots())
+    assert ax.get_title(loc="right") == "NOT CONVERGED"
+    note = ax.texts[-1]
+    assert note.get_text().replace("\n", " ") == " ".join(said)
+    figure.draw_without_rendering()
+    box = note.get_window_extent()
+    assert box.y1 < ax.xaxis.label.get_window_extent().y0, "the note covers the label"
+    assert box.y0 >= 0, "the note is cut off"
+    assert box.x1 <= figure.bbox.x1, "the note is cut off"
+    assert bt.plot_forecast(ahead, ax=Figure().subplots()).get_title(loc="right") == ""
+
+
+def test_what_cannot_be_drawn_is_refused(fit: bt.Fit, ahead: bt.Forecast) -> None:
+    message = (
+        r"^kind must be one of 'observed', 'expected'; got 'foo'\. "
+        r"Ask for the next measurements, or for the curve that they scatter around\.$"
+    )
+    with pytest.raises(bt.DataError, match=message):
+        bt.plot_forecast(ahead, kind="foo")  # type: ignore[arg-type]
+    message = r"^ahead must forecast the coefficients gap, rate, floor; got none\. Make it with forecast\(fit, \.\.\.\)\.$"
+    with pytest.raises(bt.DataError, match=message):
+        bt.plot_coefficients(fit, replace(ahead, coefficients=xr.Dataset()), ax=Figure().subplots(1, 3))
+
+
 def test_coefficient_plot_has_one_panel_each(fit: bt.Fit, ahead: bt.Forecast) -> None:
     panels = Figure().subplots(1, 3)
     drawn = bt.plot_coefficients(fit, ahead, ax=panels)
@@ -46,5 +76,5 @@ def test_a_figure_is_made_where_none_is_given(ahead: bt.Forecast, mean_fit: bt.F
 
 
 def test_the_wrong_number_of_axes_is_refused(fit: bt.Fit) -> None:
-    with pytest.raises(bt.DataError, match=r"^ax must hold 3 axes, for gap, rate, floor; got 1\.$"):
+    with pytest.raises(bt.DataError, match=r"^ax must hold 3 axes, for gap, rate, floor; got 1\. Or leave it out\.$"):
         bt.plot_coefficients(fit, ax=[Figure().subplots()])
