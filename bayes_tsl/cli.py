@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_number
+from bayes_tsl._checks import require, require_number, require_seed, show
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import DRAWS
 from bayes_tsl.backtest import FORECASTERS, backtest, summarise
-from bayes_tsl.data import LossTable, read_losses, read_table
+from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.errors import DataError, Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit, fit
@@ -58,7 +59,9 @@ def cli() -> None:
 @click.option("--schedule", help="CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES.")
 @click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES.")
 @click.option("--steps", metavar="A,B,C", help="Steps to forecast.")
-@click.option("--to", type=float, metavar="STEP", help="Forecast up to this step, as often as LOSSES has checkpoints.")
+@click.option(
+    "--to", type=float, metavar="STEP", help="Forecast up to this step, at the later checkpoints of LOSSES, then as often."
+)
 @click.option("--run", help="Which run, if LOSSES has several.")
 @click.option("--test-set", help="Which test set, if LOSSES has several.")
 @click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls below this.")
@@ -82,13 +85,13 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
     if options["target"] is not None:
         require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
+    _check_start(out, options["seed"])
     with _notices_aloud():
         table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
         schedule = _schedule(options["schedule"], table, options["run"])
         past = table if options["until"] is None else table.until(options["until"])
-        steps = _steps(options["steps"], options["to"], past)
+        steps = _steps(options["steps"], options["to"], past, table)
         schedule.require_reaches(steps[-1])
-        out.mkdir(parents=True, exist_ok=True)
         posterior = fit(past, schedule=schedule, seed=options["seed"], throw=False)
         ahead = forecast(posterior, steps=steps, seed=options["seed"])
     later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
@@ -96,7 +99,11 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     _write(out, posterior, ahead, frame, later, options["target"])
     shown = frame[["step", "mean", "lower", "upper"]].merge(later, on="step", how="left")
     click.echo(_format(shown))
-    click.echo(f"{posterior.diagnostics.verdict}")
+    click.echo(posterior.diagnostics.verdict)
+    for notice in posterior.notices:
+        click.echo(f"note: {notice}")
+    if options["target"] is not None:
+        click.echo(_of_target(ahead, options["target"]))
     click.echo(f"wrote {', '.join(str(out / name) for name in ('forecast.csv', 'summary.json', 'fit.nc', 'forecast.png'))}")
     return DONE if posterior.converged else NOT_CONVERGED
 
@@ -127,6 +134,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
       bayes-tsl backtest losses.csv --prefixes 0.3,0.5,0.7 --models tsl,power-law --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
+    _check_start(out, options["seed"])
     with _notices_aloud():
         table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
         plans = {run: _schedule(options["schedule"], table.select(run=run), run) for run in table.runs}
@@ -140,6 +148,9 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
             workers=options["workers"],
             seed=options["seed"],
         )
+    reasons = scores.loc[scores["reason"] != "", "reason"]
+    cure = "Give later prefixes or other models."
+    require(len(reasons) < len(scores), "a forecast", "succeed", reasons.unique(), where="from every one", cure=cure)
     summary = summarise(scores)
     _write_backtest(out, scores, summary)
     shown = [
@@ -156,12 +167,24 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
         *(["endpoint_brier"] if options["target"] is not None else []),
     ]
     click.echo(summary.reindex(columns=shown).to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
+    if unknown := [run for run, plan in plans.items() if not plan.known]:
+        click.echo(f"note: {schedules.UNKNOWN} (of {show(unknown)})")
     for _, cell in scores[scores["reason"] != ""].iterrows():
         click.echo(
             f"failed: {cell['run']}, {cell['test_set']}, {cell['model']} at {cell['prefix']:g}: {cell['reason']}", err=True
         )
     click.echo(f"wrote {out / 'scores.csv'}, {out / 'summary.csv'}")
     return DONE
+
+
+def _check_start(out: Path, seed: int) -> None:
+    """Whatever would make the work that follows be in vain."""
+    require_seed(seed)
+    place = next(path for path in (out, *out.absolute().parents) if path.exists())
+    cure = "Choose another folder."
+    require(place.is_dir(), "--out", "be a folder", str(place), where="which is a file", cure=cure)
+    writable = os.access(place, os.W_OK | os.X_OK)
+    require(writable, "--out", "be a folder that can be written to", str(place), where="which cannot", cure=cure)
 
 
 def _write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> None:
@@ -207,29 +230,36 @@ def _schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
         return schedules.unknown()
     if text == "column":
         return schedules.from_frame(table.frame.dropna(subset="lr"), source="column lr")
-    if not text.endswith((".csv", ".csv.gz", ".parquet")):
+    if not text.lower().endswith(ENDINGS):
         return schedules.parse(text)
     frame = read_table(text)
     if "run" in frame:
         name = run or table.runs[0]
         rows = frame[frame["run"].astype(str) == name]
-        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", sorted(set(frame["run"].astype(str))))
+        known, cure = sorted(set(frame["run"].astype(str))), "Add them, or leave out the column run."
+        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", known, cure=cure)
         return schedules.from_frame(pd.DataFrame(rows), source=Path(text).name)
     return schedules.from_frame(frame, source=Path(text).name)
 
 
-def _steps(steps: str | None, to: float | None, past: LossTable) -> np.ndarray:
-    """Steps to forecast, increasing."""
-    require((steps is None) != (to is None), "one of --steps and --to", "be given", "neither" if steps is None else "both")
+def _steps(steps: str | None, to: float | None, past: LossTable, table: LossTable) -> np.ndarray:
+    """Steps to forecast, increasing: those asked for; or the later checkpoints, from the last on as often, and ``to``."""
+    given, cure = "neither" if steps is None else "both", "Give e.g. --to 2000."
+    require((steps is None) != (to is None), "one of --steps and --to", "be given", given, cure=cure)
     origin = float(past.steps[-1])
     asked = _numbers(steps, "--steps", "1500,2000") if steps is not None else np.array([to], float)
     name = "--to" if steps is None else "--steps"
-    require(asked[0] > origin, name, f"lie after the origin {origin:g}", asked[asked <= origin], cure="Lower --until.")
+    finite = np.isfinite(asked)
+    require(finite.all(), name, "be finite", asked[~finite], cure="Give the last step of the run.")
+    require(asked[0] > origin, name, f"lie after the origin {show(origin)}", asked[asked <= origin], cure="Lower --until.")
     if to is None:
         return asked
+    known = table.steps[(table.steps > origin) & (table.steps <= to)]
+    last = float(known[-1]) if known.size else origin
     spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
-    count = min(max(round((to - origin) / spacing), 1), _MOST_STEPS)
-    return np.linspace(origin, to, count + 1)[1:]
+    more = last + spacing * max(np.ceil((to - last) / spacing / _MOST_STEPS), 1.0) * np.arange(1, _MOST_STEPS + 1)
+    wanted = np.concatenate([known[known < to], more[more < to - 1e-6 * spacing], [to]])
+    return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
 
 
 def _numbers(text: str, name: str, example: str) -> np.ndarray:
@@ -242,10 +272,12 @@ def _numbers(text: str, name: str, example: str) -> np.ndarray:
 def _write(out: Path, posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None) -> None:
     from matplotlib.figure import Figure
 
+    out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / "forecast.csv") as path:
         frame.to_csv(path, index=False)
     with whole_file(out / "summary.json") as path:
-        path.write_text(json.dumps(_summary(posterior, ahead, frame, later, target), indent=2) + "\n")
+        summary = _writable(_summary(posterior, ahead, frame, later, target))
+        path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
     posterior.save(out / "fit.nc")
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     shown = later[later.index <= ahead.steps[-1]]
@@ -285,15 +317,26 @@ def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Ser
             "loss": target,
             "prob_below_at_last": float(chances[-1]),
             "prob_not_reached": float(np.isinf(times).mean()),
-            "median_step_where_reached": _number(reached.median(DRAWS).item()),
+            "median_step_where_reached": reached.median(DRAWS).item(),
         }
     return summary
 
 
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None
+def _of_target(ahead: Forecast, target: float) -> str:
+    """What was asked of a target, in one line."""
+    chance, last = float(ahead.prob_below(target)[-1]), show(float(ahead.steps[-1]))
+    median = float(np.median(ahead.time_to(target)))
+    when = f"at step {show(round(median, 1))}" if np.isfinite(median) else "not within the forecast"
+    return f"target {show(target)}: chance of {chance:.0%} to measure less at step {last}; reached (median) {when}"
+
+
+def _writable(value: Any) -> Any:
+    """The same with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _writable(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _format(table: pd.DataFrame) -> str:
     losses = {name: "{:.4f}".format for name in table.columns if name != "step"}
-    return table.to_string(index=False, formatters={"step": "{:g}".format, **losses}, na_rep="-")
+    return table.to_string(index=False, formatters={"step": "{:.10g}".format, **losses}, na_rep="-")

@@ -12,9 +12,10 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayes_tsl as bt
-from bayes_tsl.cli import _steps, main
+from bayes_tsl.cli import _format, _of_target, _steps, _writable, main
 from tests.conftest import ORIGIN
 
 SPEC = "cosine:peak=2e-3,warmup=150,total=8000,final=2e-4"
@@ -50,6 +51,8 @@ def test_a_forecast_from_a_file(losses: Path, simulation: bt.Simulation, tmp_pat
     observed = simulation.losses.mean_losses().loc[[5000, 6000, 8000]]
     np.testing.assert_allclose([float(line.split()[-1]) for line in table[1:]], observed, atol=6e-5)
     assert verdict.startswith("converged: R-hat at most 1.0")
+    target = r"target 3\.4: chance of \d+% to measure less at step 8000; reached \(median\) (at step [\d.]+|not within .*)"
+    assert re.fullmatch(target, done.stdout.splitlines()[5])
     assert "sampling: 100%" in done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert summary["converged"] is True
@@ -88,7 +91,18 @@ BAD = [
     (GOOD, ["--to", "300"], "--to must lie after the origin 500; got 300. Lower --until."),
     (GOOD, ["--steps", "300"], "--steps must lie after the origin 500; got 300. Lower --until."),
     (GOOD, ["--steps", "a,b"], "--steps must be numbers with commas between; got 'a,b'. Write e.g. 1500,2000."),
-    (GOOD, [], "one of --steps and --to must be given; got 'neither'."),
+    (GOOD, [], "one of --steps and --to must be given; got 'neither'. Give e.g. --to 2000."),
+    (GOOD, ["--to", "inf"], "--to must be finite; got inf. Give the last step of the run."),
+    (GOOD, ["--to", "nan"], "--to must be finite; got nan. Give the last step of the run."),
+    (GOOD, ["--steps", "600,inf,nan"], "--steps must be finite; got inf, nan. Give the last step of the run."),
+    *(
+        (
+            GOOD,
+            [*TAIL, "--seed", seed],
+            f"seed must be a whole number from 0 to 9223372036854775807; got {seed}. Any such number will do, e.g. 0.",
+        )
+        for seed in ("-1", "9223372036854775808")
+    ),
     (
         GOOD,
         [*TAIL, "--until", "50"],
@@ -121,7 +135,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert re.match(f"^error: {re.escape(message)}", lines[0]), lines[0]
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["losses.csv"]
 
 
 def test_a_process_with_bad_input_shows_no_traceback(tmp_path: Path) -> None:
@@ -135,5 +149,105 @@ def test_a_process_with_bad_input_shows_no_traceback(tmp_path: Path) -> None:
 
 def test_steps_go_on_as_often_as_checkpoints(simulation: bt.Simulation) -> None:
     past = simulation.losses.until(ORIGIN)
-    np.testing.assert_allclose(_steps(None, 5000, past), [4200, 4400, 4600, 4800, 5000])
-    assert len(_steps(None, 1e6, past)) == 50
+    np.testing.assert_allclose(_steps(None, 5000, past, past), [4200, 4400, 4600, 4800, 5000])
+    np.testing.assert_allclose(_steps(None, 4450, past, past), [4200, 4400, 4450])
+    for far in (1e6, 1e300):
+        steps = _steps(None, far, past, past)
+        assert len(steps) == 50
+        assert steps[-1] == far
+        assert (np.diff(steps) > 0).all()
+
+
+def test_steps_are_the_later_checkpoints_where_there_are_any() -> None:
+    table = bt.LossTable.from_frame(pd.DataFrame({"step": [100, 200, 300, 410, 550, 700], "loss": 3.0}))
+    past = table.until(300)
+    np.testing.assert_array_equal(_steps(None, 600, past, table), [410, 550, 600])
+    np.testing.assert_array_equal(_steps(None, 550, past, table), [410, 550])
+    np.testing.assert_array_equal(_steps(None, 950, past, table), [410, 550, 700, 800, 900, 950])
+    many = bt.LossTable.from_frame(pd.DataFrame({"step": range(1, 1001), "loss": 3.0}))
+    assert set(_steps(None, 900, many.until(300), many)) <= set(range(301, 901))
+    assert len(_steps(None, 900, many.until(300), many)) == 50
+
+
+def stopped(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return int(str(stop.value.code))
+
+
+@pytest.mark.parametrize("command", [["forecast", *TAIL], ["backtest"]])
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("file", "--out must be a folder; got '{0}/file' which is a file. Choose another folder."),
+        ("file/deep", "--out must be a folder; got '{0}/file' which is a file. Choose another folder."),
+        ("locked/deep", "--out must be a folder that can be written to; got '{0}/locked' which cannot. Choose another folder."),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_said_at_once(
+    command: list[str],
+    out: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr("bayes_tsl.cli.os.access", lambda path, _: Path(path).name != "locked")  # tests may run as root
+    assert stopped(command[0], "missing.csv", *command[1:], "--out", tmp_path / out) == 2
+    assert capsys.readouterr().err == f"error: {message.format(tmp_path)}\n"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "locked"]
+
+
+def test_a_schedule_file_with_faults_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pd.DataFrame(GOOD).assign(run="001").to_csv(tmp_path / "losses.csv", index=False)
+    arguments = ["forecast", tmp_path / "losses.csv", "--to", 900, "--out", tmp_path / "out", "--schedule"]
+    (tmp_path / "plan.CSV").write_text("run,step,lr\n001,0,1\n\n001,500,\n001,900,1\n")
+    assert stopped(*arguments, tmp_path / "plan.CSV") == 2
+    (tmp_path / "other.csv").write_text("run,step,lr\n1,0,1\nNA,900,1\n")
+    assert stopped(*arguments, tmp_path / "other.csv") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: plan.CSV must hold finite numbers, none negative; got '500, nan' in step, lr (line 4). "
+        "Drop the row or correct it.",
+        "error: other.csv must have rows of run '001'; got '1', 'NA'. Add them, or leave out the column run.",
+    ]
+
+
+def test_what_is_unknown_is_said_with_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = np.arange(100, 2001, 100)
+    pd.DataFrame({"step": steps, "loss": 3 + 10 / steps**0.5}).to_csv(tmp_path / "losses.csv", index=False)
+    arguments = ["backtest", tmp_path / "losses.csv", "--models", "last-value", "--out", tmp_path / "out", "--prefixes"]
+    assert stopped(*arguments, "0.1,0.5") == 0
+    said = capsys.readouterr()
+    assert f"note: {bt.schedules.UNKNOWN} (of 'run')" in said.out.splitlines()
+    assert "failed: run, test, last-value at 0.1: losses must hold 4 usable checkpoints" in said.err
+    assert stopped(*arguments[:-2], tmp_path / "none", "--prefixes", "0.1") == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert re.fullmatch(
+        r"error: a forecast must succeed; got 'losses must hold 4 usable checkpoints; got 2 .*' from every one\. "
+        r"Give later prefixes or other models\.",
+        said.err.splitlines()[-1],
+    )
+
+
+def test_a_summary_is_json_whatever_its_numbers() -> None:
+    assert _writable({"a": np.inf, "b": {"c": float("nan"), "d": 1.5}, "e": ["x"]}) == {
+        "a": None,
+        "b": {"c": None, "d": 1.5},
+        "e": ["x"],
+    }
+
+
+def test_steps_and_targets_are_shown_whole() -> None:
+    assert "2834567" in _format(pd.DataFrame({"step": [2834567.0], "mean": [3.0]}))
+    draws = xr.DataArray([[[3.0, 2.0], [3.0, 2.6]]], {"step": [1e6, 2834567.0]}, ("chain", "draw", "step"))
+    history = xr.DataArray([4.0], {"step": [5.0]}, "step")
+    ahead = bt.Forecast(run="a", test_set="b", origin=5.0, expected=draws, observed=draws, history=history)
+    assert _of_target(ahead, 2.5) == (
+        "target 2.5: chance of 50% to measure less at step 2834567; reached (median) not within the forecast"
+    )
+    assert _of_target(ahead, 2.8) == (
+        "target 2.8: chance of 100% to measure less at step 2834567; reached (median) at step 1642098.5"
+    )
