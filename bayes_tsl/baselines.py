@@ -225,7 +225,7 @@ def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedul
 
 def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:
     """Robust least squares from every start, at the scale of plain least squares' residuals: parameters and that scale."""
-    plain = [_least_squares(law, seen, y, start, None, most=1000) for start in law.starts(y)]
+    plain = [_least_squares(law, seen, y, start, None, most=200) for start in law.starts(y)]
     best = min(plain, key=lambda found: found.cost)
     scale = max(1.4826 * float(np.median(np.abs(best.fun))), 1e-6)
     robust = [_least_squares(law, seen, y, found.x, scale, most=1000) for found in sorted(plain, key=lambda f: f.cost)[:3]]

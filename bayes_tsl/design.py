@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from bayes_tsl._checks import require, show
 from bayes_tsl.data import LossTable
 from bayes_tsl.laws import MEMORIES, ORDER, POWERS, Path
-from bayes_tsl.schedules import Schedule
+from bayes_tsl.schedules import UNKNOWN, Schedule
 from bayes_tsl.summaries import Summary, summarise_means, summarise_positions
 
 MAX_CHECKPOINTS = 48
@@ -101,8 +101,7 @@ def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[st
         mean_loss=mean_loss,
     )
     averaged = (f"{len(curve)} checkpoints are averaged to {len(step)}, evenly in log progress.",)
-    unknown = ("The learning-rate schedule is unknown and treated as constant: a decay ahead would end lower than this.",)
-    notices = losses.notices + (() if schedule.known else unknown) + said
+    notices = losses.notices + (() if schedule.known else (UNKNOWN,)) + said
     return design, notices + (averaged if len(step) < len(curve) else ()) + said_of_positions
 
 
@@ -166,8 +165,8 @@ def later_steps(steps: ArrayLike, origin: float) -> Array:
         DataError: there is none, or one is infinite or not later than the origin.
     """
     ahead = np.unique(np.asarray(steps, float))
-    require(ahead.size > 0, "steps", "name at least one step", "none")
-    require(np.isfinite(ahead).all(), "steps", "be finite", ahead)
+    require(ahead.size > 0, "steps", "name at least one step", "none", cure="Give e.g. steps=[2000, 2500].")
+    require(np.isfinite(ahead).all(), "steps", "be finite", ahead, cure="Give steps that the run will reach.")
     cure = "Use Fit.coefficients() for the past."
     require(ahead[0] > origin, "steps", f"lie after the origin {show(origin)}", ahead[ahead <= origin], cure=cure)
     return ahead

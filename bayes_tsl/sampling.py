@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 from typing import Any, NamedTuple
 
 import jax
@@ -243,11 +244,12 @@ def _adaptation(tuning: _Tuning) -> dict[str, Any]:
 
 def _run(block: Callable[[Any], tuple[Any, Any]], states: list[Any], total: int, progress: bool) -> list[Any]:
     """Run all chains for ``total`` transitions; one (sites, stats) per chain."""
+    stop = Event()
     with tqdm(total=total * len(states), desc="sampling", unit="draw", disable=not progress) as bar:
 
         def chain(state: Any, blocks: list[Any]) -> Any:
             with jax.enable_x64(True):  # a setting of each thread
-                while len(blocks) * _BLOCK < total:
+                while len(blocks) * _BLOCK < total and not stop.is_set():
                     state, drawn = block(state)
                     bar.update(min(_BLOCK, total - len(blocks) * _BLOCK))
                     blocks.append(jax.tree.map(np.asarray, drawn))
@@ -257,7 +259,10 @@ def _run(block: Callable[[Any], tuple[Any, Any]], states: list[Any], total: int,
         bar.update(min(_BLOCK, total))
         with ThreadPoolExecutor(min(len(states), os.cpu_count() or 1)) as pool:
             begun = [[jax.tree.map(np.asarray, drawn)], *([] for _ in states[1:])]
-            return list(pool.map(chain, [first, *states[1:]], begun))
+            try:
+                return list(pool.map(chain, [first, *states[1:]], begun))
+            finally:
+                stop.set()  # on an interrupt, chains end with their block
 
 
 def _statistics(state: Any) -> Values:

@@ -20,7 +20,7 @@ from scipy.signal import lfilter
 from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_number, require_type, show
 from bayes_tsl.errors import DataError
 
-UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead would end lower than this."
+UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
 _LAG_CELLS = 4096
 _JUMP = 1e-6  # steps that a jump of the learning rate takes

@@ -104,12 +104,14 @@ def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
     return bt.forecast(fit, steps=steps, seed=seed)
 
 
-def options(doc: str | None, name: str) -> argparse.Namespace:
+def options(doc: str | None, name: str, **flags: str) -> argparse.Namespace:
     """The command line that every benchmark has; the folder of its cells and pictures is out/NAME, or out/quick/NAME."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a part of it, in a few minutes")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, help="folder of finished cells and pictures")
+    for flag, meaning in flags.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=meaning)
     asked = parser.parse_args()
     asked.out = asked.out or Path("out") / ("quick" if asked.quick else "") / name
     asked.table = (asked.out if asked.quick else RESULTS) / f"{name}.csv"

@@ -227,7 +227,7 @@ def test_notices_of_the_table_come_first_and_an_unknown_schedule_is_said() -> No
     _, said = make_design(losses, bt.schedules.unknown())
     assert said == (
         "1 repeated rows of losses gave the same loss and are merged.",
-        "The learning-rate schedule is unknown and treated as constant: a decay ahead would end lower than this.",
+        "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen.",
     )
 
 
