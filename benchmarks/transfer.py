@@ -90,7 +90,7 @@ def covariance(one: Runs, other: Runs, sites: dict) -> jax.Array:
 
 def model(seen: Runs) -> None:
     sites = {
-        "level": numpyro.sample("level", dist.Normal(float(seen.loss.min()), 0.5)),
+        "level": numpyro.sample("level", dist.Normal(jnp.min(seen.loss), 0.5)),
         "slope": numpyro.sample("slope", dist.Normal(-0.3, 0.4)),
         "curvature": numpyro.sample("curvature", dist.LogNormal(np.log(0.4), 0.5)),
         "heat": numpyro.sample("heat", dist.LogNormal(np.log(0.2), 0.4)),
