@@ -2,21 +2,20 @@
 
     python benchmarks/blind.py [--quick]
 
-Every run of multipowerlaw, lr_scheduling and modded_nanogpt (--quick: four of each kind), cut at 20, 50 and 80 % of its rows.
-Of lr_scheduling the cooldown branches of other runs are shown too, and each run with its last row, which the other
-benchmarks leave out.
+Every run of ten rows or more of multipowerlaw, lr_scheduling and modded_nanogpt (--quick: four of each kind), cut at 20, 50
+and 80 % of its rows. Of lr_scheduling the cooldown branches of other runs are shown too, and each run with its last row, which
+the other benchmarks leave out.
 """
 
 from __future__ import annotations
 
 import pandas as pd
-from common import by_hash, by_kind, keep, lr_scheduling, modded_nanogpt, multipowerlaw, options
+from common import LEAST, by_hash, by_kind, keep, lr_scheduling, modded_nanogpt, multipowerlaw, options
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import backtest
 
 PREFIXES = (0.2, 0.5, 0.8)
-LEAST = 10  # rows of a run; shorter ones are left out
 
 
 def sources() -> list[tuple[pd.DataFrame, pd.Series, int]]:

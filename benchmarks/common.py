@@ -20,6 +20,7 @@ from bayes_tsl.backtest import summarise
 
 DATA = Path(os.environ.get("BAYES_TSL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results"
+LEAST = 10  # rows of a run worth cutting
 PEAK_STEP = 2160  # of multipowerlaw, where its linear warm-up ends
 
 
@@ -93,9 +94,10 @@ def plan(run: pd.DataFrame, *, from_peak: bool = False) -> bt.Schedule:
 
 
 def modded_nanogpt() -> pd.DataFrame:
-    """Validation losses of GPT-2-124M-class runs, and the length that each was planned for; no learning rate is known."""
+    """Validation losses of GPT-2-124M-class runs of ``LEAST`` rows or more, and their planned length; no lr is known."""
     curves = pd.read_csv(DATA / "modded_nanogpt" / "track_3_val.csv.gz")
-    return curves.loc[curves["step"] > 0, ["run", "step", "loss", "total_steps"]]
+    curves = curves.loc[curves["step"] > 0, ["run", "step", "loss", "total_steps"]]
+    return curves[curves.groupby("run")["step"].transform("size") >= LEAST]
 
 
 def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:

@@ -126,8 +126,8 @@ def test_another_future_schedule_changes_the_end(fit: bt.Fit) -> None:
     ("arguments", "message"),
     [
         ({"steps": [3000]}, "steps must lie after the origin 4000; got 3000. Use Fit.coefficients() for the past."),
-        ({"steps": []}, "steps must name at least one step; got 'none'."),
-        ({"steps": [np.inf]}, "steps must be finite; got inf."),
+        ({"steps": []}, "steps must name at least one step; got 'none'. Give e.g. steps=[2000, 2500]."),
+        ({"steps": [np.inf]}, "steps must be finite; got inf. Give steps that the run will reach."),
         (
             {"steps": [9000]},
             "schedule must reach the last forecast step 9000; got 8000. "
