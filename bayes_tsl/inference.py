@@ -34,7 +34,7 @@ from bayes_tsl.sampling import Draws, over_draws, sample
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.summaries import effect_basis
 
-SCHEMA = "bayes_tsl fit 1"
+SCHEMA = "bayes_tsl fit 2"  # 2: the heat has a delay
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
 _COEFFICIENTS = ("log_gap", "log_rate", "floor")
 
