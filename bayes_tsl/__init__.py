@@ -9,7 +9,8 @@ from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit, fit, load_fit
-from bayes_tsl.plotting import plot_calibration, plot_coefficients, plot_errors, plot_forecast
+from bayes_tsl.plans import WhatIf, what_if
+from bayes_tsl.plotting import plot_calibration, plot_coefficients, plot_errors, plot_forecast, plot_what_if
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
 from bayes_tsl.schedules import Schedule
@@ -28,6 +29,7 @@ __all__ = [
     "Priors",
     "Schedule",
     "Simulation",
+    "WhatIf",
     "backtest",
     "baselines",
     "datasets",
@@ -39,9 +41,11 @@ __all__ = [
     "plot_coefficients",
     "plot_errors",
     "plot_forecast",
+    "plot_what_if",
     "priors",
     "read_losses",
     "schedules",
     "scoring",
     "simulate",
+    "what_if",
 ]

@@ -14,6 +14,7 @@ from bayes_tsl._checks import require, show
 from bayes_tsl._types import DRAWS, STEP
 from bayes_tsl.forecasts import Forecast, Kind
 from bayes_tsl.inference import Fit
+from bayes_tsl.plans import WhatIf
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,6 +87,49 @@ def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[A
         _mark_origin(panel, fit.origin)
         panel.set(xlabel="step", title=_LABELS[str(name)])
     return axes
+
+
+def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """Several plans for one run: the expected loss with its interval, and below it the learning rate of each.
+
+    Args:
+        plans: what ``what_if`` returned.
+        prob: mass of the bands.
+        ax: two axes, for loss and learning rate; a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes.
+    """
+    axes = _stacked() if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
+    require(len(axes) == 2, "ax", "hold 2 axes, for loss and learning rate", len(axes), cure="Or leave it out.")
+    upper, lower = axes
+    first = next(iter(plans.forecasts.values()))
+    upper.plot(first.history[STEP], first.history, "o", ms=3.5, color=_PAST, label="observed")
+    for name, ahead in plans.forecasts.items():
+        x = np.append(ahead.origin, ahead.steps)
+        interval = ahead.interval(prob=prob, kind="expected")
+        bounds = [np.append(first.history[-1], interval[bound]) for bound in ("lower", "upper")]
+        (line,) = upper.plot(x, np.append(first.history[-1], ahead.quantile(0.5, kind="expected")), lw=1.8, label=name)
+        upper.fill_between(x, *bounds, color=line.get_color(), alpha=0.2, lw=0)
+        schedule, last = plans.schedules[name], ahead.steps[-1]
+        knots = np.unique(np.clip(np.append(schedule.steps, last), None, last))
+        lower.plot(knots, schedule.lr(knots), lw=1.4, color=line.get_color())
+    for panel in axes:
+        _mark_origin(panel, first.origin)
+    upper.set(ylabel="mean test loss [nats/token]", title=f"{first.run}, {first.test_set}")
+    if not first.converged:
+        upper.set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
+    lower.set(xlabel="step", ylabel="learning rate", ylim=(0.0, None))
+    _write_below(lower, first.notices)
+    upper.legend(frameon=False)
+    return axes
+
+
+def _stacked() -> list[Axes]:
+    import matplotlib.pyplot as plt
+
+    figure = plt.subplots(2, 1, figsize=(7.0, 5.6), sharex=True, height_ratios=[3, 1], layout="constrained")
+    return list(figure[1])
 
 
 def _estimate(fit: Fit, name: str) -> xr.DataArray:

@@ -8,7 +8,7 @@ Given level and slope at the origin, drift ahead is independent of drift behind,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -63,30 +63,59 @@ def forecast(
     schedules.require_schedule(schedule)
     require_seed(seed)
     ahead = later_steps(steps, fit.origin)
-    plan = fit.schedule if schedule is None else schedules.splice(fit.schedule, schedule, at=fit.origin)
+    plan = plan_ahead(fit, schedule)
     plan.require_reaches(float(ahead[-1]))
+    return forecast_paths(fit, {"": ahead}, {"": plan}, positions=positions, seed=seed)[""]
+
+
+def plan_ahead(fit: Fit, schedule: Schedule | None) -> Schedule:
+    """The fitted schedule, or that until the origin and then another."""
+    return fit.schedule if schedule is None else schedules.splice(fit.schedule, schedule, at=fit.origin)
+
+
+def forecast_paths(
+    fit: Fit, steps: Mapping[str, Array], plans: Mapping[str, Schedule], *, positions: Sequence[float] = (), seed: int
+) -> dict[str, Forecast]:
+    """One forecast per plan, paired: all share the posterior draws, the drift in progress, and the noise of a measurement."""
     known = _known_positions(fit)
     chosen = _choose(known, positions)
-    rng = np.random.default_rng(seed)
     posterior = fit.data["posterior"].to_dataset()
     sites = {str(name): values.to_numpy() for name, values in posterior.items() if values.ndim == 2}
-    path = make_path(np.append(ahead, fit.origin), plan, fit.clock)
-    with jax.enable_x64(True):
-        law = over_draws(trend, (path,), sites)
-    drift = sites["drift_scale"][..., None] * _draw_drift(rng, path.u[:-1], sites["drift_scale"].shape)
-    expected = law._replace(floor=law.floor + drift)
+    paths = {name: make_path(np.append(steps[name], fit.origin), plan, fit.clock) for name, plan in plans.items()}
+    everywhere = np.unique(np.concatenate([path.u[:-1] for path in paths.values()]))
+    walk = _draw_drift(np.random.default_rng((seed, 0)), everywhere, sites["drift_scale"].shape)
+    made = {}
+    for name, path in paths.items():
+        with jax.enable_x64(True):
+            law = over_draws(trend, (path,), sites)
+        drift = sites["drift_scale"][..., None] * walk[..., np.searchsorted(everywhere, path.u[:-1])]
+        expected = law._replace(floor=law.floor + drift)
+        made[name] = _measured(np.random.default_rng((seed, 1)), fit, steps[name], expected, sites, known, chosen)
+    return made
+
+
+def _measured(
+    rng: np.random.Generator,
+    fit: Fit,
+    ahead: Array,
+    expected: Trend,
+    sites: dict[str, Array],
+    known: _Positions,
+    chosen: _Positions,
+) -> Forecast:
+    """The forecast of a curve: what measuring it would add, and everything under its name."""
     observed = _with_noise(rng, expected, sites)
-    coords = {CHAIN: posterior[CHAIN], DRAW: posterior[DRAW], STEP: ahead}
-    dims = (CHAIN, DRAW, STEP)
-    measured = _mean_loss(observed, known) + known.noise / np.sqrt(max(len(known.at), 1)) * rng.standard_normal(drift.shape)
+    own = known.noise / np.sqrt(max(len(known.at), 1)) * rng.standard_normal(expected.floor.shape)
     coefficients = {"gap": np.exp(expected.log_gap), "rate": np.exp(expected.log_rate), "floor": expected.floor}
     names = coefficients if len(known.at) else ["floor"]
+    dims = (CHAIN, DRAW, STEP)
+    coords = {CHAIN: np.arange(own.shape[0]), DRAW: np.arange(own.shape[1]), STEP: ahead}
     return Forecast(
         run=fit.run,
         test_set=fit.test_set,
         origin=fit.origin,
         expected=xr.DataArray(_mean_loss(expected, known), coords, dims, name="expected"),
-        observed=xr.DataArray(measured, coords, dims, name="observed"),
+        observed=xr.DataArray(_mean_loss(observed, known) + own, coords, dims, name="observed"),
         history=fit.data["observed_data"].to_dataset()["mean_loss"],
         notices=fit.notices + fit.diagnostics.problems,
         converged=fit.converged,

@@ -210,6 +210,28 @@ def splice(past: Schedule, future: Schedule, *, at: float) -> Schedule:
     return Schedule(text, steps, lrs, past.peak, future.end)
 
 
+def decayed(plan: Schedule, *, start: float, total: float, final: float = 0.0) -> Schedule:
+    """``plan`` up to the step ``start``, then a straight line to ``final`` at ``total``: what if it decays from there?
+
+    >>> decayed(constant(peak=1e-3), start=1000, total=1500).lr([500, 1250, 1500])
+    array([0.001 , 0.0005, 0.    ])
+
+    Raises:
+        DataError: ``plan`` is unknown or ends before ``start``, or the numbers are no decay.
+    """
+    require_type(plan, "plan", Schedule, cure="Make one with schedules.cosine(...).")
+    require(plan.known, "plan", "be known", "unknown", cure="Give the learning rate of the run so far.")
+    require_number(start, "start", low=0.0, cure="It is the step at which the decay begins.")
+    require(start < total < np.inf, "total", f"exceed the start {show(start)}", total, cure="It is the last step.")
+    require(0 <= final <= plan.peak, "final", f"lie between 0 and the peak {show(plan.peak)}", final, cure="0 is usual.")
+    require(start <= plan.end, "start", f"lie before the end of the plan {show(plan.end)}", start, cure="Start earlier.")
+    before = plan.steps < start
+    steps = np.concatenate([plan.steps[before], [start, total]])
+    lrs = np.concatenate([plan.lrs[before], plan.lr([start]), [final]])
+    text = f"{plan.text} until {show(start)}, then to {show(final)} at {show(total)}"
+    return Schedule(text, steps, lrs, plan.peak, float(total))
+
+
 def parse(spec: str) -> Schedule:
     """Schedule from a text such as ``cosine:peak=2e-3,warmup=100,total=2500,final=2e-4``.
 

@@ -26,7 +26,8 @@ LAYERS = (
     ("conditioning", "sampling"),
     ("inference", "simulate"),
     ("predict", "baselines"),
-    ("plotting", "backtest"),
+    ("plans", "backtest"),
+    ("plotting",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,101 @@
+"""What if the learning rate did something else from here? Several plans for one run, compared draw by draw.
+
+All plans share the posterior draws, the drift in progress and the noise of a measurement, so what they have in common does not
+blur the difference between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from bayes_tsl import schedules
+from bayes_tsl._checks import require, require_number, require_seed, show
+from bayes_tsl.design import later_steps
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.inference import Fit
+from bayes_tsl.predict import forecast_paths, plan_ahead
+from bayes_tsl.schedules import Schedule
+
+
+@dataclass(frozen=True, eq=False)
+class WhatIf:
+    """Forecasts of one run under several plans.
+
+    Attributes:
+        forecasts: by the name of the plan, each at the steps that its plan covers.
+        schedules: learning rate of each plan, as fitted until the origin.
+    """
+
+    forecasts: Mapping[str, Forecast]
+    schedules: Mapping[str, Schedule]
+
+    def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
+        """One row per plan and step: plan, step, lr, mean, median, lower, upper of the expected loss [nats/token], prob, sd."""
+        parts = []
+        for name, ahead in self.forecasts.items():
+            rows = ahead.to_frame(prob=prob, kind="expected").drop(columns="run")
+            rows.insert(0, "plan", name)
+            rows.insert(2, "lr", self.schedules[name].lr(ahead.steps))
+            parts.append(rows)
+        return pd.concat(parts, ignore_index=True)
+
+    def ends(self, *, prob: float = 0.9) -> pd.DataFrame:
+        """Where each plan ends, and how much lower than the first one; one row per plan.
+
+        Columns: step (its last), mean, lower, upper of the expected loss there; gain (the first plan's end less its own, so
+        positive is better), gain_lower, gain_upper; prob_lower (than the first plan), prob_lowest (of all).
+
+        Raises:
+            DataError: ``prob`` does not lie between 0 and 1.
+        """
+        require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+        tails = [0.5 * (1.0 - prob), 0.5 * (1.0 + prob)]
+        ends = np.stack([ahead.expected.to_numpy()[..., -1].ravel() for ahead in self.forecasts.values()])
+        gain = ends[0] - ends
+        lower, upper = np.quantile(ends, tails, axis=1)
+        gain_lower, gain_upper = np.quantile(gain, tails, axis=1)
+        table = {
+            "step": [ahead.steps[-1] for ahead in self.forecasts.values()],
+            "mean": ends.mean(axis=1),
+            "lower": lower,
+            "upper": upper,
+            "gain": gain.mean(axis=1),
+            "gain_lower": gain_lower,
+            "gain_upper": gain_upper,
+            "prob_lower": (gain > 0).mean(axis=1),
+            "prob_lowest": np.bincount(ends.argmin(axis=0), minlength=len(ends)) / ends.shape[1],
+        }
+        return pd.DataFrame(table, pd.Index(self.forecasts, name="plan"))
+
+
+def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike, seed: int = 0) -> WhatIf:
+    """Forecasts under several plans for the steps after the origin; nothing is refitted.
+
+    Args:
+        fit: what the past says.
+        plans: schedules by name, the first of them the one to compare with; None is the plan that was fitted.
+            ``schedules.decayed`` makes "decay from here".
+        steps: later steps; each plan is asked for those that it covers (step).
+        seed: of the drift and noise ahead, shared by all plans.
+
+    Raises:
+        DataError: no plan, a plan that ends before the first step, or a step that is not later than the origin.
+    """
+    require(
+        isinstance(plans, Mapping) and len(plans) > 0, "plans", "name at least one plan", plans, cure="Give {name: schedule}."
+    )
+    require_seed(seed)
+    for plan in plans.values():
+        schedules.require_schedule(plan)
+    ahead = later_steps(steps, fit.origin)
+    whole = {name: plan_ahead(fit, plan) for name, plan in plans.items()}
+    covered = {name: ahead[ahead <= plan.end] for name, plan in whole.items()}
+    for name, plan in whole.items():
+        rule = f"reach the first forecast step {show(ahead[0])}"
+        require(covered[name].size > 0, f"plan {name!r}", rule, plan.end, cure="Forecast earlier steps, or plan farther.")
+    return WhatIf(forecast_paths(fit, covered, whole, seed=seed), whole)
