@@ -110,7 +110,7 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
         interval = ahead.interval(prob=prob, kind="expected")
         bounds = [np.append(first.history[-1], interval[bound]) for bound in ("lower", "upper")]
         (line,) = upper.plot(x, np.append(first.history[-1], ahead.quantile(0.5, kind="expected")), lw=1.8, label=name)
-        upper.fill_between(x, *bounds, color=line.get_color(), alpha=0.2, lw=0)
+        upper.fill_between(x, bounds[0], bounds[1], color=line.get_color(), alpha=0.2, lw=0)
         schedule, last = plans.schedules[name], ahead.steps[-1]
         knots = np.unique(np.clip(np.append(schedule.steps, last), None, last))
         lower.plot(knots, schedule.lr(knots), lw=1.4, color=line.get_color())

@@ -41,7 +41,7 @@ def test_a_decay_pays_at_once_and_plans_agree_before_they_part(plans: bt.WhatIf)
 
 def test_ends_are_paired(plans: bt.WhatIf) -> None:
     ends = plans.ends(prob=0.9)
-    assert ends.loc["planned", "gain"] == 0.0 and ends.loc["planned", "prob_lower"] == 0.0
+    assert list(ends.loc["planned", ["gain", "prob_lower"]]) == [0.0, 0.0]
     assert ends["prob_lowest"].sum() == pytest.approx(1.0)
     paired = ends.loc["late", "gain_upper"] - ends.loc["late", "gain_lower"]
     alone = ends.loc["late", "upper"] - ends.loc["late", "lower"]
