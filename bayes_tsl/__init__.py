@@ -4,17 +4,26 @@ from importlib.metadata import version
 
 from bayes_tsl import baselines, datasets, laws, priors, schedules, scoring
 from bayes_tsl.backtest import backtest
+from bayes_tsl.compare import average, compare
 from bayes_tsl.data import LossTable, read_losses
 from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit, fit, load_fit
 from bayes_tsl.plans import WhatIf, what_if
-from bayes_tsl.plotting import plot_calibration, plot_coefficients, plot_errors, plot_forecast, plot_what_if
+from bayes_tsl.plotting import (
+    plot_calibration,
+    plot_coefficients,
+    plot_errors,
+    plot_forecast,
+    plot_prior_predictive,
+    plot_what_if,
+)
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
 from bayes_tsl.schedules import Schedule
-from bayes_tsl.simulate import Simulation, simulate
+from bayes_tsl.sensitivity import prior_sensitivity
+from bayes_tsl.simulate import Simulation, prior_predictive, simulate
 
 __version__ = version("bayes_tsl")
 
@@ -30,8 +39,10 @@ __all__ = [
     "Schedule",
     "Simulation",
     "WhatIf",
+    "average",
     "backtest",
     "baselines",
+    "compare",
     "datasets",
     "fit",
     "forecast",
@@ -41,7 +52,10 @@ __all__ = [
     "plot_coefficients",
     "plot_errors",
     "plot_forecast",
+    "plot_prior_predictive",
     "plot_what_if",
+    "prior_predictive",
+    "prior_sensitivity",
     "priors",
     "read_losses",
     "schedules",

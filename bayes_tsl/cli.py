@@ -26,7 +26,9 @@ from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit, fit
 from bayes_tsl.plotting import plot_calibration, plot_errors, plot_forecast
 from bayes_tsl.predict import forecast
+from bayes_tsl.priors import LAWS
 from bayes_tsl.schedules import Schedule
+from bayes_tsl.sensitivity import prior_sensitivity
 
 DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3
 _MOST_STEPS = 50
@@ -64,6 +66,7 @@ def cli() -> None:
 )
 @click.option("--run", help="Which run, if LOSSES has several.")
 @click.option("--test-set", help="Which test set, if LOSSES has several.")
+@click.option("--law", type=click.Choice(list(LAWS)), default="general", show_default=True, help="Which reading of the law.")
 @click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls below this.")
 @click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
@@ -92,16 +95,18 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
         past = table if options["until"] is None else table.until(options["until"])
         steps = _steps(options["steps"], options["to"], past, table)
         schedule.require_reaches(steps[-1])
-        posterior = fit(past, schedule=schedule, seed=options["seed"], throw=False)
+        posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False)
         ahead = forecast(posterior, steps=steps, seed=options["seed"])
+        moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
     later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
     frame = ahead.to_frame(prob=options["prob"])
-    _write(out, posterior, ahead, frame, later, options["target"])
+    _write(out, posterior, ahead, frame, moved, later, options["target"])
     shown = frame[["step", "mean", "lower", "upper"]].merge(later, on="step", how="left")
     click.echo(_format(shown))
     click.echo(posterior.diagnostics.verdict)
     for notice in posterior.notices:
         click.echo(f"note: {notice}")
+    click.echo(_of_priors(moved))
     if options["target"] is not None:
         click.echo(_of_target(ahead, options["target"]))
     click.echo(f"wrote {', '.join(str(out / name) for name in ('forecast.csv', 'summary.json', 'fit.nc', 'forecast.png'))}")
@@ -269,15 +274,23 @@ def _numbers(text: str, name: str, example: str) -> np.ndarray:
         raise DataError(f"{name} must be numbers with commas between; got {text!r}. Write e.g. {example}.") from None
 
 
-def _write(out: Path, posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None) -> None:
+def _write(
+    out: Path,
+    posterior: Fit,
+    ahead: Forecast,
+    frame: pd.DataFrame,
+    moved: pd.DataFrame,
+    later: pd.Series,
+    target: float | None,
+) -> None:
     from matplotlib.figure import Figure
 
     out.mkdir(parents=True, exist_ok=True)
     with whole_file(out / "forecast.csv") as path:
         frame.to_csv(path, index=False)
     with whole_file(out / "summary.json") as path:
-        summary = _writable(_summary(posterior, ahead, frame, later, target))
-        path.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        summary = _summary(posterior, ahead, frame, later, target) | {"wider_priors": _last_move(moved)}
+        path.write_text(json.dumps(_writable(summary), indent=2, allow_nan=False) + "\n")
     posterior.save(out / "fit.nc")
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     shown = later[later.index <= ahead.steps[-1]]
@@ -294,6 +307,7 @@ def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Ser
         "origin": ahead.origin,
         "schedule": posterior.schedule.text,
         "schedule_known": posterior.schedule.known,
+        "law": posterior.law,
         "last": frame.drop(columns="run").iloc[-1].to_dict(),
         "converged": posterior.converged,
         "verdict": diagnostics.verdict,
@@ -320,6 +334,22 @@ def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Ser
             "median_step_where_reached": reached.median(DRAWS).item(),
         }
     return summary
+
+
+def _last_move(moved: pd.DataFrame) -> dict[str, Any]:
+    """What wider priors do to the last median, in types that JSON has."""
+    return moved[["shift", "share", "prior_decides", "converged"]].astype(object).iloc[-1].to_dict()
+
+
+def _of_priors(moved: pd.DataFrame) -> str:
+    """What wider priors do to the forecast, in one line."""
+    decides = bool(np.any(moved["prior_decides"]))
+    step = moved["share"].abs().idxmax() if decides else moved.index[-1]
+    shift, share = (float(moved.loc[step, name]) for name in ("shift", "share"))
+    if not bool(np.all(moved["converged"])):
+        return "note: with priors twice as wide the chains do not agree: how much of the forecast is the prior's is not known."
+    said = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
+    return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width."
 
 
 def _of_target(ahead: Forecast, target: float) -> str:

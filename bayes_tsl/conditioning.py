@@ -25,8 +25,9 @@ class Coefficients(NamedTuple):
     drift: Array
 
 
-def draw_coefficients(design: Design, sites: Sites, key: Array) -> Coefficients:
-    """One draw of the coefficients, given one draw of the global parameters and weights."""
+def draw_coefficients(design: Design, fixed: Sites, drawn: Sites, key: Array) -> Coefficients:
+    """One draw of the coefficients, given fixed parameters and one draw of the others and of the weights."""
+    sites = {**fixed, **drawn}
     law, spread = trend(design.path, sites), spread_of(design, sites)
     gap, rate, noise, drift, estimate = _draw_prior(key, design, spread)
     seen = design.summary.coefficients - jnp.stack([law.log_gap, law.log_rate, law.floor], axis=1)

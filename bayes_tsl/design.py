@@ -75,8 +75,10 @@ class Design(NamedTuple):
         return len(self.position) > 0
 
 
-def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[str, ...]]:
+def make_design(losses: LossTable, schedule: Schedule, *, exponent: float | None = 1.0) -> tuple[Design, tuple[str, ...]]:
     """Model inputs for one run on one test set, and what had to be said about making them.
+
+    ``exponent`` is that of the position law; None for the one that fits best.
 
     Raises:
         DataError: several runs or test sets, a schedule that ends before the data, or too few checkpoints.
@@ -88,7 +90,7 @@ def make_design(losses: LossTable, schedule: Schedule) -> tuple[Design, tuple[st
     curve, means = kept.curve(), kept.mean_losses()
     step, values, mean_loss, count = _average(curve, means, schedule)
     position = curve.columns.to_numpy(float) if kept.by_position else np.array([])
-    summary, by_position, said_of_positions = _summarise(values, position)
+    summary, by_position, said_of_positions = _summarise(values, position, exponent)
     design = Design(
         step=step,
         count=count,
@@ -113,12 +115,13 @@ def padded(design: Design) -> Design:
     steps = len(design.step)
     extra = -steps % PADDING
     rows = np.concatenate([np.arange(steps), np.full(extra, steps - 1)])
+    placed = np.concatenate([np.arange(steps), np.full(extra + 1, steps)])
     silence = np.concatenate([np.zeros(steps), np.full(extra, SILENT)])[:, None, None] * np.eye(3)
     summary, none = design.summary, np.zeros(0)
     return design._replace(
         step=design.step[rows],
         count=design.count[rows],
-        path=Path(*(part[np.concatenate([np.arange(steps), np.full(extra + 1, steps)])] for part in design.path)),
+        path=Path(design.path.u[placed], design.path.lag[placed], design.path.end),
         summary=Summary(summary.coefficients[rows], summary.covariance[rows] + silence, none, none, summary.noise),
         position=design.position[:1],
         losses=np.zeros((len(rows), 0)),
@@ -134,11 +137,12 @@ def make_clock(schedule: Schedule, origin: float) -> Clock:
 def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
     """Where steps lie on the time axis of a fit, under any schedule (step)."""
     step = np.atleast_1d(np.asarray(step, float))
-    u = np.log(schedule.progress(step) / float(schedule.progress(clock.origin)))
+    made = float(schedule.progress(clock.origin))
+    u, end = np.log(schedule.progress(step) / made), float(np.log(clock.memory_unit / made))
     times = _nodes(MEMORIES) * clock.memory_unit
     interpolant = np.linalg.inv(np.vander(chebpts1(ORDER), increasing=True))
     lag = schedule.lag(step, powers=_nodes(POWERS), times=times)
-    return Path(u, interpolant @ lag @ interpolant.T)
+    return Path(u, interpolant @ lag @ interpolant.T, end)
 
 
 def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
@@ -189,13 +193,13 @@ def _average(curve: pd.DataFrame, means: pd.Series, schedule: Schedule) -> tuple
     return steps, values, mean_loss, count.astype(float)
 
 
-def _summarise(values: Array, position: Array) -> tuple[Summary, bool, tuple[str, ...]]:
+def _summarise(values: Array, position: Array, exponent: float | None) -> tuple[Summary, bool, tuple[str, ...]]:
     if len(position) == 0:
         return summarise_means(values[:, 0]), False, ()
     if len(position) < MIN_POSITIONS:
         said = f"{len(position)} positions are too few for a position law ({MIN_POSITIONS} are needed)"
         return summarise_means(values[:, 0]), False, (f"{said}: only the mean loss is modelled.",)
-    summary = summarise_positions(values, position)
+    summary = summarise_positions(values, position, exponent=exponent)
     error = np.sqrt(np.median(np.diagonal(summary.covariance, axis1=1, axis2=2), axis=0))
     if error[:2].max() > FLAT_CURVE:
         said = "Losses hardly fall with position, so gap and rate cannot be told: only the mean loss is modelled."

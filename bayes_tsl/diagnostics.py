@@ -96,7 +96,7 @@ class Diagnostics:
 
 def diagnose(data: xr.DataTree) -> Diagnostics:
     """Diagnostics of a fit's tree, over every parameter that the sampler moved."""
-    az = _arviz()
+    az = arviz()
     posterior, stats = data["posterior"].to_dataset(), data["sample_stats"].to_dataset()
     sampled = posterior[[name for name in posterior if posterior[name].attrs.get("sampled")]]
     columns = {
@@ -113,7 +113,7 @@ def diagnose(data: xr.DataTree) -> Diagnostics:
     )
 
 
-def _arviz() -> ModuleType:
+def arviz() -> ModuleType:
     """ArviZ, imported when first needed: its import loads a plotting backend and warns, once a day, of its next version."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

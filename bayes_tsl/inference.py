@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -20,21 +20,21 @@ import numpy as np
 import xarray as xr
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_seed
+from bayes_tsl._checks import require, require_choice, require_seed
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
 from bayes_tsl.data import LossTable, require_losses
-from bayes_tsl.design import Clock, Design, make_design, padded
+from bayes_tsl.design import Clock, Design, make_design, make_path, padded
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
-from bayes_tsl.priors import Priors, default_priors
+from bayes_tsl.priors import LAWS, Priors, default_priors
 from bayes_tsl.sampling import Draws, over_draws, sample
 from bayes_tsl.schedules import Schedule
-from bayes_tsl.summaries import effect_basis
+from bayes_tsl.summaries import Summary, effect_basis, summarise_means
 
-SCHEMA = "bayes_tsl fit 2"  # 2: the heat has a delay
+SCHEMA = "bayes_tsl fit 3"  # 2: the heat has a delay; 3: and fades; laws to choose from
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
 _COEFFICIENTS = ("log_gap", "log_rate", "floor")
 
@@ -100,6 +100,11 @@ class Fit:
             known=bool(attrs["schedule_known"]),
         )
 
+    @property
+    def law(self) -> str:
+        """Name of the law, one of ``priors.LAWS``."""
+        return str(self.data.attrs["law"])
+
     @cached_property
     def diagnostics(self) -> Diagnostics:
         """R-hat, effective sample sizes, divergences and BFMI."""
@@ -145,6 +150,7 @@ def fit(
     *,
     schedule: Schedule | None = None,
     priors: Priors | None = None,
+    law: str = "general",
     seed: int = 0,
     chains: int = 4,
     num_warmup: int = 500,
@@ -160,6 +166,7 @@ def fit(
         losses: one run, one test set, up to the origin; ``losses.before(step)`` cuts a table.
         schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
         priors: by default ``priors.default_priors``: wide for a short run, those of a population of public runs for a long one.
+        law: one of ``priors.LAWS``: "general", "free-exponent" or "paper".
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
         num_warmup: adaptation, per chain.
@@ -180,30 +187,18 @@ def fit(
     require(chains >= 2, "chains", "be 2 or more", chains, cure="R-hat compares chains; 4 are usual.")
     require(min(num_warmup, num_draws) >= 10, "num_warmup and num_draws", "be 10 or more", [num_warmup, num_draws])
     require(0 < target_accept < 1, "target_accept", "lie between 0 and 1", target_accept)
+    require_choice(law, "law", LAWS, cure="Choose one of these.")
     schedule = schedule or schedules.unknown()
-    design, notices = make_design(losses, schedule)
-    priors = priors or default_priors(schedule, origin=design.clock.origin)
-    draw = _draw_reduced if reduce_positions or not design.by_position else _draw_unreduced
-    with jax.enable_x64(True):
-        draws, coefficients = draw(
-            design,
-            priors,
-            seed=seed,
-            chains=chains,
-            num_warmup=num_warmup,
-            num_draws=num_draws,
-            target_accept=target_accept,
-            progress=progress,
-        )
-    data = xr.DataTree.from_dict(
-        {
-            "posterior": _posterior(draws, coefficients, design),
-            "sample_stats": _dataset({name: (DRAWS, values) for name, values in draws.stats.items()}, design),
-            "observed_data": _observed(design),
-            "constant_data": _constants(design, schedule),
-        }
-    )
-    data.attrs = _attributes(losses, schedule, priors, design, notices, seed)
+    design, notices = make_design(losses, schedule, exponent=LAWS[law].exponent)
+    priors = replace(priors or default_priors(schedule, origin=design.clock.origin), **LAWS[law].priors)
+    settings = {"chains": chains, "num_warmup": num_warmup, "num_draws": num_draws, "target_accept": target_accept}
+    data = _sampled(design, priors, schedule, reduce=reduce_positions, seed=seed, progress=progress, **settings)
+    data.attrs |= {
+        "run": losses.runs[0],
+        "test_set": losses.test_sets[0],
+        "law": law,
+        "notices": json.dumps(notices),
+    }
     result = Fit(data)
     problems = result.diagnostics.problems
     if problems and throw:
@@ -213,30 +208,89 @@ def fit(
     return result
 
 
+def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
+    """The same losses under other priors, with as many chains and draws; it says itself whether it converged."""
+    posterior = fit.data["posterior"].sizes
+    settings = {"chains": posterior[CHAIN], "num_warmup": 500, "num_draws": posterior[DRAW], "target_accept": 0.95}
+    seed = int(fit.data.attrs["seed"])
+    data = _sampled(design_of(fit), priors, fit.schedule, reduce=True, seed=seed, progress=progress, **settings)
+    data.attrs = fit.data.attrs | data.attrs
+    return Fit(data)
+
+
+def _sampled(design: Design, priors: Priors, schedule: Schedule, *, reduce: bool, seed: int, **settings: Any) -> xr.DataTree:
+    """The tree of a fit, but for what only the losses know."""
+    draw = _draw_reduced if reduce or not design.by_position else _draw_unreduced
+    with jax.enable_x64(True):
+        draws, coefficients = draw(design, priors, seed=seed, **settings)
+    data = xr.DataTree.from_dict(
+        {
+            "posterior": _posterior(draws, coefficients, design),
+            "sample_stats": _dataset({name: (DRAWS, values) for name, values in draws.stats.items()}, design),
+            "observed_data": _observed(design),
+            "constant_data": _constants(design, schedule),
+        }
+    )
+    data.attrs = _attributes(schedule, priors, design, seed)
+    return data
+
+
+def design_of(fit: Fit) -> Design:
+    """What a fit conditioned on, without the losses at single positions."""
+    seen, constants = fit.data["observed_data"].to_dataset(), fit.data["constant_data"].to_dataset()
+    step, mean_loss, floor = (seen[name].to_numpy() for name in (STEP, "mean_loss", "floor_estimate"))
+    summary, position = summarise_means(floor), np.array([])
+    if POSITION in constants.dims:
+        position = constants[POSITION].to_numpy()
+        coefficients = np.stack([seen[f"{name}_estimate"].to_numpy() for name in _COEFFICIENTS], axis=1)
+        summary = Summary(
+            coefficients,
+            covariance=constants["estimate_covariance"].to_numpy(),
+            effect=constants["effect"].to_numpy(),
+            effect_scale=constants["effect_scale"].to_numpy(),
+            noise=float(constants["position_noise"]),
+            exponent=float(constants["position_exponent"]),
+            log_density=constants["position_log_density"].to_numpy(),
+        )
+    centre = np.nan_to_num(summary.coefficients[-1], neginf=0.0)
+    return Design(
+        step=step,
+        count=constants["count"].to_numpy(),
+        path=make_path(np.append(step, fit.origin), fit.schedule, fit.clock),
+        summary=summary,
+        centre=centre,
+        clock=fit.clock,
+        position=position,
+        losses=np.zeros((len(step), 0)),
+        mean_loss=mean_loss,
+    )
+
+
 def _draw_reduced(design: Design, priors: Priors, *, seed: int, **settings: Any) -> tuple[Draws, dict[str, np.ndarray]]:
     """Globals and weights by NUTS, coefficients put back."""
     seen, steps = padded(design), len(design.step)
-    draws = sample(model, seen, priors, start=_start(seen, priors), dense=parameters(seen), seed=seed, **settings)
+    draws = sample(model, seen, priors, start=_start(seen, priors), dense=parameters(seen, priors), seed=seed, **settings)
     shape = next(iter(draws.stats.values())).shape
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), shape)
-    named = over_draws(draw_coefficients, (seen,), draws.sites, keys)._asdict()
+    named = over_draws(draw_coefficients, (seen, priors.fixed()), draws.sites, keys)._asdict()
     kept = {name: named[name][..., :steps] for name in (named if design.by_position else ("floor", "drift"))}
     return draws._replace(sites=draws.sites | {"weight": draws.sites["weight"][..., :steps]}), kept
 
 
 def _draw_unreduced(design: Design, priors: Priors, *, seed: int, **settings: Any) -> tuple[Draws, dict[str, np.ndarray]]:
     """Globals, weights, every coefficient and the position effects by NUTS."""
-    basis = effect_basis(design.centre, design.position)
+    basis = effect_basis(design.centre, design.position, design.summary.exponent)
     departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "floor")}
     start = _start(design, priors) | departures | {"effect_along": np.zeros(basis.shape[1])}
-    draws = sample(unreduced_model, design, priors, basis, start=start, dense=parameters(design), seed=seed, **settings)
-    latent = over_draws(latent_coefficients, (design,), draws.sites)
+    dense = parameters(design, priors)
+    draws = sample(unreduced_model, design, priors, basis, start=start, dense=dense, seed=seed, **settings)
+    latent = over_draws(latent_coefficients, (design, priors.fixed()), draws.sites)
     return draws, {"gap": np.exp(latent.log_gap), "rate": np.exp(latent.log_rate), "floor": latent.floor}
 
 
 def _start(design: Design, priors: Priors) -> dict[str, Any]:
     """Where the search for the mode begins: medians of the priors, and no outlier."""
-    typical = {name: priors.typical(name, design.centre) for name in parameters(design)}
+    typical = {name: priors.typical(name, design.centre) for name in parameters(design, priors)}
     return typical | {"weight": np.ones(len(design.step))}
 
 
@@ -275,18 +329,16 @@ def _constants(design: Design, schedule: Schedule) -> xr.Dataset:
             "effect": (POSITION, summary.effect),
             "effect_scale": (POSITION, summary.effect_scale),
             "position_noise": ((), summary.noise),
+            "position_exponent": ((), summary.exponent),
+            "position_log_density": (STEP, summary.log_density),
             "estimate_covariance": ((STEP, "coefficient", "coefficient_"), summary.covariance),
         }
     return _dataset(variables, design)
 
 
-def _attributes(
-    losses: LossTable, schedule: Schedule, priors: Priors, design: Design, notices: tuple[str, ...], seed: int
-) -> dict[str, Any]:
+def _attributes(schedule: Schedule, priors: Priors, design: Design, seed: int) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "run": losses.runs[0],
-        "test_set": losses.test_sets[0],
         "origin": design.clock.origin,
         "memory_unit": design.clock.memory_unit,
         "schedule": schedule.text,
@@ -294,7 +346,6 @@ def _attributes(
         "schedule_end": schedule.end,
         "schedule_known": int(schedule.known),
         "priors": priors.to_json(),
-        "notices": json.dumps(notices),
         "seed": seed,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "inference_library": "numpyro",

@@ -9,10 +9,10 @@ Over training, each coefficient follows one temporal law in log progress ``u = l
     c(u) = level + slope * phi(u, curvature),    phi(u, k) = (1 - exp(-k u)) / k
 
 which is logarithmic in ``S`` as ``k -> 0``, hyperbolic at ``k = 1`` and a power law for any ``k``. The learning
-rate heats the floor by ``heat * [fast lag(r^p) + (1 - fast) lag'(r^p)]``, where ``r = lr / peak`` and the lags are a
-quick and a slow relaxation, and what no parametric law foresees is drift, an integrated Wiener process in ``u``. Both
-vanish at the origin (``u = 0``), so that level and slope are the coefficient and its velocity there, and the future is
-independent of the past given them.
+rate heats the floor by ``heat * [fast lag(r^p) + (1 - fast) lag'(r^p)] (S / S_end)^-fade``, where ``r = lr / peak`` and
+the lags are a quick and a slow relaxation, and what no parametric law foresees is drift, an integrated Wiener process in
+``u``. Both are counted from the origin (``u = 0``), so that level and slope are the coefficient and its velocity there,
+and the future is independent of the past given them.
 """
 
 from __future__ import annotations
@@ -35,26 +35,30 @@ class Path(NamedTuple):
     Attributes:
         u: log progress since the origin (step).
         lag: the lagged relative learning rate, as a polynomial in log memory and log power (step, memory, power).
+        end: log progress of the end of the schedule since the origin, where the heat has its stated strength.
     """
 
     u: np.ndarray
     lag: np.ndarray
+    end: float
 
 
-def reciprocal_loss(position: ArrayLike, *, gap: ArrayLike, rate: ArrayLike, floor: ArrayLike) -> Array:
-    """Loss at a token position [nats/token]: ``floor + gap / (1 + rate * position)``.
+def reciprocal_loss(
+    position: ArrayLike, *, gap: ArrayLike, rate: ArrayLike, floor: ArrayLike, exponent: ArrayLike = 1.0
+) -> Array:
+    """Loss at a token position [nats/token]: ``floor + gap / (1 + rate * position)^exponent``.
 
     Shapes broadcast: coefficients (..., 1) against positions (position).
 
     >>> float(reciprocal_loss(0, gap=1.5, rate=0.3, floor=3.0))
     4.5
     """
-    return jnp.asarray(floor) + jnp.asarray(gap) * reciprocal_shape(position, rate)
+    return jnp.asarray(floor) + jnp.asarray(gap) * reciprocal_shape(position, rate, exponent)
 
 
-def reciprocal_shape(position: ArrayLike, rate: ArrayLike) -> Array:
-    """The falling part of the position law, one at position zero: ``1 / (1 + rate * position)``."""
-    return 1.0 / (1.0 + jnp.asarray(rate) * jnp.asarray(position))
+def reciprocal_shape(position: ArrayLike, rate: ArrayLike, exponent: ArrayLike = 1.0) -> Array:
+    """The falling part of the position law, one at position zero: ``1 / (1 + rate * position)^exponent``."""
+    return (1.0 + jnp.asarray(rate) * jnp.asarray(position)) ** -jnp.asarray(exponent)
 
 
 def relaxation(u: ArrayLike, curvature: ArrayLike) -> Array:
@@ -75,8 +79,10 @@ def temporal_law(u: ArrayLike, *, level: ArrayLike, slope: ArrayLike, curvature:
     return jnp.asarray(level) + jnp.asarray(slope) * relaxation(u, curvature)
 
 
-def heat_shape(path: Path, *, power: ArrayLike, delay: ArrayLike, memory: ArrayLike, fast: ArrayLike) -> Array:
-    """How hot each step is (step), 0 annealed and 1 at peak: ``fast lag(r^p; delay) + (1 - fast) lag(r^p; memory)``.
+def heat_shape(path: Path, *, power: ArrayLike, delay: ArrayLike, memory: ArrayLike, fast: ArrayLike, fade: ArrayLike) -> Array:
+    """How hot each step is (step), 0 annealed and 1 at peak at the end of the schedule.
+
+    ``[fast lag(r^p; delay) + (1 - fast) lag(r^p; memory)] (S / S_end)^-fade``: the same learning rate heats less, later.
 
     Each lag is a first-order relaxation in lr-weighted steps whose time is a share of the schedule's whole progress. Its
     unit matters where the learning rate goes to zero: there hardly any progress is left to cool down in. Both are read off a
@@ -85,7 +91,8 @@ def heat_shape(path: Path, *, power: ArrayLike, delay: ArrayLike, memory: ArrayL
     """
     fast = jnp.asarray(fast)
     over_time = jnp.asarray(path.lag) @ monomials(power, POWERS)
-    return fast * (over_time @ monomials(delay, MEMORIES)) + (1.0 - fast) * (over_time @ monomials(memory, MEMORIES))
+    hot = fast * (over_time @ monomials(delay, MEMORIES)) + (1.0 - fast) * (over_time @ monomials(memory, MEMORIES))
+    return hot * jnp.exp(-jnp.asarray(fade) * (jnp.asarray(path.u) - path.end))
 
 
 def monomials(value: ArrayLike, bounds: tuple[float, float]) -> Array:

@@ -102,17 +102,19 @@ def unreduced_model(design: Design, priors: Priors, basis: ArrayLike) -> None:
     basis = jnp.asarray(basis)
     with numpyro.plate("direction", basis.shape[1]):
         effect = basis @ numpyro.sample("effect_along", dist.Normal(0.0, EFFECT))
-    latent = latent_coefficients(design, sites)
+    latent = latent_coefficients(design, {}, sites)
     gap, rate, floor = (each[:, None] for each in (jnp.exp(latent.log_gap), jnp.exp(latent.log_rate), latent.floor))
-    expected = laws.reciprocal_loss(design.position, gap=gap, rate=rate, floor=floor) + effect
+    exponent = design.summary.exponent
+    expected = laws.reciprocal_loss(design.position, gap=gap, rate=rate, floor=floor, exponent=exponent) + effect
     present = jnp.isfinite(design.losses)
     numpyro.sample(
         "loss", dist.Normal(expected, design.summary.noise).mask(present), obs=jnp.where(present, design.losses, 0.0)
     )
 
 
-def latent_coefficients(design: Design, sites: Sites) -> Trend:
+def latent_coefficients(design: Design, fixed: Sites, drawn: Sites) -> Trend:
     """Coefficients of each checkpoint in ``unreduced_model``: their laws, and standard departures scaled (step)."""
+    sites = {**fixed, **drawn}
     law, spread = trend(design.path, sites), spread_of(design, sites)
     root = jnp.linalg.cholesky(spread.drift + jnp.diag(spread.noise + JITTER))
     return Trend(
@@ -123,32 +125,40 @@ def latent_coefficients(design: Design, sites: Sites) -> Trend:
 
 
 def _sample_globals(design: Design, priors: Priors) -> Sites:
-    sites: Sites = {name: numpyro.sample(name, priors.distribution(name, design.centre)) for name in parameters(design)}
+    sites: Sites = dict(priors.fixed())
+    for name in parameters(design, priors):
+        sites[name] = numpyro.sample(name, priors.distribution(name, design.centre))
     with numpyro.plate("step", len(design.step)):
         sites["weight"] = numpyro.sample("weight", dist.Gamma(TAIL / 2.0, TAIL / 2.0))
     return sites
 
 
-def parameters(design: Design) -> list[str]:
-    """Names of the global parameters that this design has: without positions there is no gap and no rate."""
-    names = list(Priors.__dataclass_fields__)
-    return names if design.by_position else [name for name in names if not name.startswith(("gap_", "rate_"))]
+def parameters(design: Design, priors: Priors) -> list[str]:
+    """Names of the global parameters to sample: without positions there is no gap and no rate, and some may be fixed."""
+    names = [name for name in Priors.__dataclass_fields__ if name not in priors.fixed()]
+    return names if design.by_position else [name for name in names if not name.startswith(_OF_POSITIONS)]
+
+
+_OF_POSITIONS = ("gap_", "rate_", "convergence")
 
 
 def trend(path: laws.Path, sites: Sites) -> Trend:
-    """Coefficients by their laws, at every step of a path whose last row is the origin (step)."""
+    """Coefficients by their laws, at every step of a path whose last row is the origin (step).
+
+    ``floor_slope`` is how the floor moves at the origin with the learning rate held, so what fades of the heat is in it.
+    """
     u = path.u[:-1]
-    law = {
-        name: laws.temporal_law(
-            u, level=sites[f"{name}_level"], slope=sites[f"{name}_slope"], curvature=sites[f"{name}_curvature"]
-        )
-        for name in ("gap", "rate", "floor")
-        if f"{name}_level" in sites
-    }
-    times = {"delay": sites["heat_delay"], "memory": sites["heat_memory"]}
-    hot = laws.heat_shape(path, power=sites["heat_power"], fast=HEAT_FAST, **times)
-    zero = jnp.zeros_like(u)
-    return Trend(law.get("gap", zero - jnp.inf), law.get("rate", zero), law["floor"] + sites["heat"] * (hot[:-1] - hot[-1]))
+    moving = jnp.minimum(u, sites["convergence"]) - jnp.minimum(0.0, sites["convergence"])
+    shape = {name: sites[f"heat_{name}"] for name in ("power", "delay", "memory", "fade")}
+    hot = sites["heat"] * laws.heat_shape(path, fast=HEAT_FAST, **shape)
+
+    def law(name: str, time: Any, slope: Any) -> Array:
+        return laws.temporal_law(time, level=sites[f"{name}_level"], slope=slope, curvature=sites[f"{name}_curvature"])
+
+    floor = law("floor", u, sites["floor_slope"] + sites["heat_fade"] * hot[-1]) + hot[:-1] - hot[-1]
+    if "gap_level" not in sites:
+        return Trend(jnp.full_like(u, -jnp.inf), jnp.zeros_like(u), floor)
+    return Trend(law("gap", moving, sites["gap_slope"]), law("rate", moving, sites["rate_slope"]), floor)
 
 
 HEAT_FAST = 0.8  # share of the heat that follows the learning rate quickly; published step drops want .7 to .95

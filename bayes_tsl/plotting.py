@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._checks import require, show
-from bayes_tsl._types import DRAWS, STEP
+from bayes_tsl._types import CHAIN, DRAWS, STEP
 from bayes_tsl.forecasts import Forecast, Kind
 from bayes_tsl.inference import Fit
 from bayes_tsl.plans import WhatIf
@@ -55,6 +55,28 @@ def plot_forecast(
     if not ahead.converged:
         ax.set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
     _write_below(ax, ahead.notices)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs: int = 10, ax: Axes | None = None) -> Axes:
+    """Losses that the priors hold possible: median, 50 and 90 % bands, and some of the runs drawn.
+
+    Args:
+        predictive: what ``prior_predictive`` returned.
+        observed: measurements to show beside it: a pandas Series (index: step).
+        runs: how many single runs to draw.
+        ax: where to draw; a new figure by default.
+    """
+    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
+    drawn = predictive["observed"].expand_dims(CHAIN)
+    for run in drawn[0, :runs]:
+        ax.plot(run[STEP], run, lw=0.6, color=_PAST, alpha=0.5)
+    _bands(ax, drawn)
+    if observed is not None:
+        ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, color=_TRUTH, label="observed")
+    _mark_origin(ax, float(predictive.attrs["origin"]))
+    ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title="what the priors hold possible")
     ax.legend(frameon=False)
     return ax
 

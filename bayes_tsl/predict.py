@@ -38,6 +38,7 @@ class _Positions(NamedTuple):
     effect: Array
     effect_scale: Array
     noise: float
+    exponent: float
 
 
 def forecast(
@@ -81,6 +82,7 @@ def forecast_paths(
     chosen = _choose(known, positions)
     posterior = fit.data["posterior"].to_dataset()
     sites = {str(name): values.to_numpy() for name, values in posterior.items() if values.ndim == 2}
+    sites |= {name: np.full_like(sites["drift_scale"], value) for name, value in fit.priors.fixed().items()}
     paths = {name: make_path(np.append(steps[name], fit.origin), plan, fit.clock) for name, plan in plans.items()}
     everywhere = np.unique(np.concatenate([path.u[:-1] for path in paths.values()]))
     walk = _draw_drift(np.random.default_rng((seed, 0)), everywhere, sites["drift_scale"].shape)
@@ -131,9 +133,9 @@ def _measured(
 def _known_positions(fit: Fit) -> _Positions:
     constants = fit.data["constant_data"].to_dataset()
     if POSITION not in constants.dims:
-        return _Positions(np.array([]), np.array([]), np.array([]), 0.0)
+        return _Positions(np.array([]), np.array([]), np.array([]), 0.0, 1.0)
     at, effect, scale = (constants[name].to_numpy() for name in (POSITION, "effect", "effect_scale"))
-    return _Positions(at, effect, scale, float(constants["position_noise"]))
+    return _Positions(at, effect, scale, float(constants["position_noise"]), float(constants["position_exponent"]))
 
 
 def _choose(known: _Positions, positions: Sequence[float]) -> _Positions:
@@ -142,7 +144,7 @@ def _choose(known: _Positions, positions: Sequence[float]) -> _Positions:
     cure = f"It was fitted to {show(known.at)}." if len(known.at) else "The fit has seen mean losses only."
     require(strange.size == 0, "positions", "be among those fitted", strange, cure=cure)
     at = np.searchsorted(known.at, wanted)
-    return _Positions(wanted, known.effect[at], known.effect_scale[at], known.noise)
+    return _Positions(wanted, known.effect[at], known.effect_scale[at], known.noise, known.exponent)
 
 
 def _draw_drift(rng: np.random.Generator, u: Array, shape: tuple[int, ...]) -> Array:
@@ -173,12 +175,12 @@ def _with_noise(rng: np.random.Generator, curve: Trend, sites: dict[str, Array])
 def _mean_loss(curve: Trend, known: _Positions) -> Array:
     """Mean loss over positions (chain, draw, step); their effects average to zero.
 
-    The mean of ``1 / (1 + rate i)`` is read off a grid in log rate, so that cost does not grow with context length.
+    The mean of ``(1 + rate i)^-exponent`` is read off a grid in log rate, so that cost does not grow with context length.
     """
     if not len(known.at):
         return np.asarray(curve.floor)
     grid = np.linspace(curve.log_rate.min() - 1e-3, curve.log_rate.max() + 1e-3, _RATE_GRID)
-    shape = (1.0 / (1.0 + np.exp(grid)[:, None] * known.at)).mean(axis=1)
+    shape = ((1.0 + np.exp(grid)[:, None] * known.at) ** -known.exponent).mean(axis=1)
     return np.asarray(curve.floor + np.exp(curve.log_gap) * np.interp(curve.log_rate, grid, shape))
 
 
@@ -186,6 +188,6 @@ def _position_losses(rng: np.random.Generator, curve: Trend, chosen: _Positions)
     """Loss measured at each chosen position (chain, draw, step, position)."""
     shape = curve.floor.shape
     gap, rate, floor = (part[..., None] for part in (np.exp(curve.log_gap), np.exp(curve.log_rate), curve.floor))
-    law = floor + gap / (1.0 + rate * chosen.at)
+    law = floor + gap * (1.0 + rate * chosen.at) ** -chosen.exponent
     effect = chosen.effect + chosen.effect_scale * rng.standard_normal((*shape[:2], 1, len(chosen.at)))
     return np.asarray(law + effect + chosen.noise * rng.standard_normal((*shape, len(chosen.at))))

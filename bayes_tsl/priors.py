@@ -9,10 +9,11 @@ to be one of a known kind.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -22,34 +23,38 @@ import numpyro.distributions as dist
 from bayes_tsl._checks import require_choice, require_number
 from bayes_tsl.schedules import Schedule
 
-HEAT_AT = 1e-3  # peak learning rate at which the heat's prior has its stated median
 LENGTHS = (2500.0, 7000.0)  # steps of the longest run that is short, and of the shortest that is long
 ABSOLUTE = (1e-5, 3e-2)  # peak learning rates that an AdamW run can have; others are in a unit of their own
 
 LEVELS = {"gap_level": 0, "rate_level": 1, "floor_level": 2}
 
 
+Family = Literal["normal", "lognormal", "fixed"]
+
+
 @dataclass(frozen=True)
 class Prior:
-    """``normal`` with mean and standard deviation, or ``lognormal`` with median and standard deviation of the log."""
+    """``normal`` with mean and standard deviation, ``lognormal`` with median and standard deviation of the log, ``fixed``."""
 
-    family: Literal["normal", "lognormal"]
+    family: Family
     centre: float
     spread: float
 
     def __post_init__(self) -> None:
-        require_choice(self.family, "family", ("normal", "lognormal"))
+        require_choice(self.family, "family", get_args(Family))
+        if self.family == "fixed":
+            return
         require_number(self.centre, "centre", low=0.0 if self.family == "lognormal" else -np.inf)
         require_number(self.spread, "spread", low=0.0)
 
-    def distribution(self, around: float = 0.0) -> dist.Distribution:
+    def distribution(self, around: Any = 0.0) -> dist.Distribution:
         """The NumPyro distribution; ``around`` shifts a normal."""
         if self.family == "normal":
             return dist.Normal(around + self.centre, self.spread)
         return dist.LogNormal(jnp.log(self.centre), self.spread)
 
 
-def _unflatten(family: Literal["normal", "lognormal"], numbers: tuple[float, float]) -> Prior:
+def _unflatten(family: Family, numbers: tuple[float, float]) -> Prior:
     """A prior whose numbers JAX may be tracing, which cannot be checked."""
     prior = object.__new__(Prior)
     for name, value in zip(("family", "centre", "spread"), (family, *numbers)):
@@ -70,6 +75,11 @@ def lognormal(median: float, sd: float) -> Prior:
     return Prior("lognormal", median, sd)
 
 
+def fixed(value: float) -> Prior:
+    """No prior: the parameter is this value."""
+    return Prior("fixed", value, 0.0)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Priors:
@@ -82,13 +92,15 @@ class Priors:
         rate_level: log rate at the origin, less its estimate.
         rate_slope: its change per unit of log progress.
         rate_curvature: how fast that change dies out.
+        convergence: log progress since the origin past which gap and rate stand still; infinite if they never do.
         floor_level: floor at the origin, less its estimate.  [nats]
         floor_slope: its change per unit of log progress.  [nats]
         floor_curvature: exponent of the power law in progress that the floor follows; 0 is logarithmic.
-        heat: floor at peak learning rate above floor at zero learning rate.  [nats]
+        heat: floor at peak learning rate above floor at zero learning rate, at the end of the schedule.  [nats]
         heat_power: exponent of the learning rate in the heat.
         heat_delay: time that the quick part of the heat takes to follow, as a share of the schedule's progress.
         heat_memory: time of the lagged part of the heat, as a share of the schedule's progress.
+        heat_fade: exponent with which the heat of one learning rate falls in progress.
         drift_scale: departure from the laws per unit of log progress to the power 1.5.  [nats]
         noise_scale: noise of one checkpoint's mean loss.  [nats]
         gap_noise: noise of one checkpoint's log gap, beyond that of its positions.
@@ -101,6 +113,7 @@ class Priors:
     rate_level: Prior = normal(0.0, 1.0)
     rate_slope: Prior = normal(-0.2, 0.4)
     rate_curvature: Prior = lognormal(0.7, 0.5)
+    convergence: Prior = fixed(np.inf)
     floor_level: Prior = normal(0.0, 0.5)
     floor_slope: Prior = normal(-0.3, 0.4)
     floor_curvature: Prior = lognormal(0.3, 0.8)
@@ -108,6 +121,7 @@ class Priors:
     heat_power: Prior = lognormal(0.7, 0.3)
     heat_delay: Prior = lognormal(0.003, 0.7)
     heat_memory: Prior = lognormal(0.03, 0.8)
+    heat_fade: Prior = normal(0.15, 0.15)
     drift_scale: Prior = lognormal(0.05, 0.8)
     noise_scale: Prior = lognormal(0.003, 1.0)
     gap_noise: Prior = lognormal(0.02, 1.0)
@@ -122,6 +136,17 @@ class Priors:
         """Priors from the text that ``to_json`` wrote."""
         return cls(**{name: Prior(**value) for name, value in json.loads(text).items()})
 
+    def widened(self, factor: float) -> Priors:
+        """The same with every spread ``factor`` times as wide."""
+        require_number(factor, "factor", low=0.0, cure="2 doubles every spread.")
+        priors = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Priors(**{name: replace(prior, spread=factor * prior.spread) for name, prior in priors.items()})
+
+    def fixed(self) -> dict[str, float]:
+        """Parameters that are not sampled, and their values."""
+        priors = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: prior.centre for name, prior in priors.items() if prior.family == "fixed"}
+
     def typical(self, name: str, centre: np.ndarray) -> float:
         """Median of the parameter ``name``; levels lie around ``centre`` (3)."""
         return getattr(self, name).centre + (float(centre[LEVELS[name]]) if name in LEVELS else 0.0)
@@ -130,6 +155,42 @@ class Priors:
         """NumPyro distribution of the parameter ``name``; levels lie around ``centre`` (3)."""
         around = centre[LEVELS[name]] if name in LEVELS else 0.0
         return getattr(self, name).distribution(around)
+
+
+class Law(NamedTuple):
+    """One reading of the temporal scaling law: parameters that differ from the general one, and the position exponent.
+
+    Attributes:
+        priors: of the parameters that differ.
+        exponent: of ``1 + rate * position``; None if it is estimated with the coefficients.
+    """
+
+    priors: Mapping[str, Prior]
+    exponent: float | None
+
+
+LAWS = {
+    "general": Law({}, 1.0),
+    "free-exponent": Law({}, None),
+    "paper": Law(
+        {
+            "gap_curvature": fixed(0.0),
+            "rate_curvature": fixed(1.0),
+            "convergence": normal(0.5, 1.0),
+            "heat_power": fixed(1.0),
+            "heat_delay": fixed(1e-3),
+            "heat_memory": fixed(1e-3),
+            "heat_fade": fixed(0.0),
+        },
+        1.0,
+    ),
+}
+"""Laws to choose from.
+
+*general*: every coefficient anywhere between logarithmic and hyperbolic. *free-exponent*: the same, over positions to a power
+of their own. *paper*: our reading of Xiong et al. (arXiv 2404.17785), gap logarithmic and rate hyperbolic until they
+converge and stand still, and a floor that follows the learning rate at once.
+"""
 
 
 def default_priors(schedule: Schedule, *, origin: float) -> Priors:
@@ -142,17 +203,23 @@ def default_priors(schedule: Schedule, *, origin: float) -> Priors:
     """
     if not (schedule.known and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1]):
         return Priors()
-    length = schedule.end if np.isfinite(schedule.end) else origin
-    share = float(np.clip(np.log(length / LENGTHS[0]) / np.log(LENGTHS[1] / LENGTHS[0]), 0.0, 1.0))
+    last = schedule.end if np.isfinite(schedule.end) else origin
+    share = float(np.clip(np.log(last / LENGTHS[0]) / np.log(LENGTHS[1] / LENGTHS[0]), 0.0, 1.0))
     known = population()
-    hotter = (schedule.peak / HEAT_AT) ** known["heat_per_log_peak"]
-    blended = {}
-    for name, prior in known["lognormal"].items():
-        scale = hotter if name == "heat" else 1.0
-        wide = getattr(Priors, name)
-        centre = (wide.centre * scale) ** (1.0 - share) * (prior["centre"] * scale) ** share
-        blended[name] = lognormal(centre, (1.0 - share) * wide.spread + share * prior["spread"])
-    return Priors(**blended)
+    seen = {"peak": schedule.peak, "progress": float(schedule.progress(last))}
+    at = {name: np.log(np.clip(seen[name], *known["seen"][name]) / known["unit"][name]) for name in seen}
+    return Priors(**{name: _between(getattr(Priors, name), one, at, share) for name, one in known["parameters"].items()})
+
+
+def _between(wide: Prior, known: Mapping[str, float], at: Mapping[str, float], share: float) -> Prior:
+    """A prior on the way from ``wide`` (share 0) to the population's at its covariates (share 1)."""
+    spread = (1.0 - share) * wide.spread + share * known["spread"]
+    shift = sum(known[f"per_log_{name}"] * value for name, value in at.items())
+    if wide.family == "normal":
+        centre = (1.0 - share) * wide.centre + share * (known["centre"] + shift)
+    else:
+        centre = wide.centre ** (1.0 - share) * (known["centre"] * np.exp(shift)) ** share
+    return Prior(wide.family, float(centre), spread)
 
 
 @cache

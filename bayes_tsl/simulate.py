@@ -12,14 +12,15 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from numpyro import handlers
+from numpyro.infer import Predictive
 
-from bayes_tsl._checks import require_choice
+from bayes_tsl._checks import require, require_choice, require_number, require_seed, require_type
 from bayes_tsl._types import STEP
 from bayes_tsl.data import LossTable
 from bayes_tsl.design import Design, make_clock, make_path
 from bayes_tsl.model import model
 from bayes_tsl.model import parameters as parameters_of
-from bayes_tsl.priors import Priors
+from bayes_tsl.priors import Priors, default_priors
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.summaries import Summary, law_tangent
 
@@ -71,16 +72,18 @@ def simulate(
     Raises:
         DataError: there is no parameter of that name.
     """
+    require_seed(seed)
     step, position = np.unique(np.asarray(steps, float)), np.asarray(positions, float)
     design = _unseen(step, position, schedule, origin, np.asarray(centre, float))
     given = dict(parameters or {})
+    priors = priors or Priors()
     for name in given:
-        require_choice(name, "parameter", parameters_of(design))
+        require_choice(name, "parameter", parameters_of(design, priors))
     with jax.enable_x64(True):
         seeded = handlers.seed(
             handlers.substitute(model, data={name: jnp.asarray(value) for name, value in given.items()}), jax.random.key(seed)
         )
-        sites = handlers.trace(seeded).get_trace(design, priors or Priors(), observe=False)
+        sites = handlers.trace(seeded).get_trace(design, priors, observe=False)
     drawn = {name: np.asarray(site["value"]) for name, site in sites.items() if site["type"] == "sample"}
     coefficients = {"floor": (STEP, drawn["floor_estimate"])}
     if design.by_position:
@@ -89,9 +92,51 @@ def simulate(
     rng = np.random.default_rng(seed)
     return Simulation(
         losses=_measure(rng, latent, position, design.centre, noise=position_noise, effect_scale=effect_scale),
-        parameters={name: float(drawn[name]) for name in parameters_of(design)},
+        parameters={name: float(drawn[name]) for name in parameters_of(design, priors)},
         coefficients=latent,
     )
+
+
+def prior_predictive(
+    *,
+    schedule: Schedule,
+    steps: ArrayLike,
+    origin: float,
+    loss: float,
+    priors: Priors | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Mean losses that the priors hold possible, before any is seen.
+
+    Args:
+        schedule: learning rates of the whole run.
+        steps: checkpoints, before and after the origin (step).
+        origin: step around which the prior of the level is placed.
+        loss: mean loss there.  [nats/token]
+        priors: by default those that ``fit`` would use.
+        draws: number of runs to draw.
+        seed: the same seed gives the same runs.
+
+    Returns:
+        ``observed`` mean losses (draw, step), and every global parameter (draw); attrs ``origin`` and ``schedule``.
+
+    Raises:
+        DataError: the schedule or a number cannot be used.
+    """
+    require_type(schedule, "schedule", Schedule, cure="Make one with schedules.cosine(...).")
+    require_seed(seed)
+    require_number(loss, "loss", low=0.0, cure="It is a mean loss in nats per token.")
+    require(draws >= 1, "draws", "be 1 or more", draws, cure="1000 are usual.")
+    step = np.unique(np.asarray(steps, float))
+    schedule.require_reaches(max(float(step[-1]), origin))
+    design = _unseen(step, np.array([]), schedule, origin, np.array([0.0, 0.0, loss]))
+    priors = priors or default_priors(schedule, origin=origin)
+    with jax.enable_x64(True):
+        drawn = Predictive(model, num_samples=draws)(jax.random.key(seed), design, priors, observe=False)
+    runs = {name: ("draw", np.asarray(drawn[name])) for name in parameters_of(design, priors)}
+    observed = {"observed": (("draw", STEP), np.asarray(drawn["floor_estimate"]))}
+    return xr.Dataset(observed | runs, {"draw": np.arange(draws), STEP: step}, {"origin": origin, "schedule": schedule.text})
 
 
 def _unseen(step: Array, position: Array, schedule: Schedule, origin: float, centre: Array) -> Design:

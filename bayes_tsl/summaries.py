@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 Array = NDArray[np.float64]
 
+EXPONENTS = (0.2, 2.0)  # of the position law, where it is free
 _SWEEPS = 100
 _TOLERANCE = 1e-8
 # A loose prior of log gap, log rate and floor: holds a coefficient that the positions leave open, moves no other.
@@ -31,6 +33,8 @@ class Summary(NamedTuple):
         effect: position effects (position).  [nats]
         effect_scale: standard error of the position effects (position).  [nats]
         noise: standard deviation of one position's loss around law and effect.  [nats]
+        exponent: of the position law.
+        log_density: of a checkpoint's losses, less that of its estimates: what the reduction to coefficients leaves out (step).
     """
 
     coefficients: Array
@@ -38,29 +42,65 @@ class Summary(NamedTuple):
     effect: Array
     effect_scale: Array
     noise: float
+    exponent: float = 1.0
+    log_density: Array = np.zeros(0)
 
 
-def summarise_positions(losses: Array, positions: Array) -> Summary:
+class _Places(NamedTuple):
+    """Where the law is read: token positions (position), and the exponent over them."""
+
+    position: Array
+    exponent: float
+
+
+def summarise_positions(losses: Array, positions: Array, *, exponent: float | None = 1.0) -> Summary:
     """Fit the position law to every checkpoint, with position effects shared by all.
 
     Args:
         losses: mean loss (step, position); NaN where none was measured.
         positions: token positions (position).
+        exponent: of the law; None for that with the smallest residuals.
     """
-    present = np.isfinite(losses)
-    coefficients, effect, noise = _start(losses), np.zeros(len(positions)), 0.1
+    if exponent is None:
+
+        def misfit(log_exponent: float) -> float:
+            tried = _sweep(losses, _Places(positions, float(np.exp(log_exponent))))
+            return float(np.nansum(tried.residual**2))
+
+        found = minimize_scalar(misfit, bounds=np.log(EXPONENTS), method="bounded", options={"xatol": 0.01})
+        exponent = float(np.exp(found.x))
+    places, present = _Places(positions, exponent), np.isfinite(losses)
+    coefficients, effect, noise, residual = _sweep(losses, places)
+    information = _information(_slopes(coefficients, places), present, noise)
+    effect_scale = noise / np.sqrt(present.sum(axis=0))
+    covariance = np.asarray(noise**2 * np.linalg.inv(information), float)
+    scatter = -0.5 * np.nansum((residual / noise) ** 2, axis=1) - present.sum(axis=1) * np.log(noise * np.sqrt(2.0 * np.pi))
+    estimates = -0.5 * np.linalg.slogdet(2.0 * np.pi * covariance)[1]
+    return Summary(coefficients, covariance, effect, effect_scale, noise, exponent, scatter - estimates)
+
+
+class _Swept(NamedTuple):
+    """Coefficients (step, 3), effects (position), noise, and what they leave of the losses (step, position)."""
+
+    coefficients: Array
+    effect: Array
+    noise: float
+    residual: Array
+
+
+def _sweep(losses: Array, places: _Places) -> _Swept:
+    """Coefficients and effects in turn, until they settle."""
+    coefficients, effect, noise = _start(losses), np.zeros(len(places.position)), 0.1
+    residual = losses
     for _ in range(_SWEEPS):
         before = coefficients
-        coefficients = _gauss_newton(coefficients, losses - effect, positions, noise)
-        residual = losses - _law(coefficients, positions)
-        effect = _shared_effect(residual, coefficients[-1], positions)
+        coefficients = _gauss_newton(coefficients, losses - effect, places, noise)
+        residual = losses - _law(coefficients, places)
+        effect = _shared_effect(residual, coefficients[-1], places)
         noise = _short_term_noise(residual)
         if np.abs(coefficients - before).max() < _TOLERANCE:
             break
-    information = _information(_slopes(coefficients, positions), present, noise)
-    effect_scale = noise / np.sqrt(present.sum(axis=0))
-    covariance = np.asarray(noise**2 * np.linalg.inv(information), float)
-    return Summary(coefficients, covariance, effect, effect_scale, noise)
+    return _Swept(coefficients, effect, noise, residual - effect)
 
 
 def summarise_means(losses: Array) -> Summary:
@@ -69,14 +109,14 @@ def summarise_means(losses: Array) -> Summary:
     return Summary(coefficients, np.zeros((len(losses), 3, 3)), np.zeros(1), np.zeros(1), 0.0)
 
 
-def law_tangent(coefficient: Array, positions: Array) -> Array:
+def law_tangent(coefficient: Array, positions: Array, exponent: float = 1.0) -> Array:
     """Orthonormal basis of ``{1, dL/dlog gap, dL/dlog rate}`` at one checkpoint's coefficients (position, 3)."""
-    return np.linalg.qr(_slopes(coefficient[None], positions)[0])[0]
+    return np.linalg.qr(_slopes(coefficient[None], _Places(positions, exponent))[0])[0]
 
 
-def effect_basis(coefficient: Array, positions: Array) -> Array:
+def effect_basis(coefficient: Array, positions: Array, exponent: float = 1.0) -> Array:
     """Orthonormal basis of the position effects, all that ``law_tangent`` leaves (position, position - 3)."""
-    return np.linalg.qr(_slopes(coefficient[None], positions)[0], mode="complete")[0][:, 3:]
+    return np.linalg.qr(_slopes(coefficient[None], _Places(positions, exponent))[0], mode="complete")[0][:, 3:]
 
 
 def _start(losses: Array) -> Array:
@@ -86,16 +126,16 @@ def _start(losses: Array) -> Array:
     return np.stack([np.full_like(level, np.log(gap)), np.full_like(level, np.log(0.3)), level], axis=1)
 
 
-def _law(coefficients: Array, positions: Array) -> Array:
+def _law(coefficients: Array, places: _Places) -> Array:
     gap, rate, floor = np.exp(coefficients[:, :1]), np.exp(coefficients[:, 1:2]), coefficients[:, 2:]
-    return gap / (1.0 + rate * positions) + floor
+    return gap * (1.0 + rate * places.position) ** -places.exponent + floor
 
 
-def _slopes(coefficients: Array, positions: Array) -> Array:
+def _slopes(coefficients: Array, places: _Places) -> Array:
     """Derivatives of the law with respect to log gap, log rate and floor (step, position, 3)."""
-    gap, rate = np.exp(coefficients[:, :1]), np.exp(coefficients[:, 1:2])
-    shape = 1.0 / (1.0 + rate * positions)
-    return np.stack([gap * shape, -gap * rate * positions * shape**2, np.ones_like(shape)], axis=-1)
+    gap, reach = np.exp(coefficients[:, :1]), np.exp(coefficients[:, 1:2]) * places.position
+    falling = gap * (1.0 + reach) ** -places.exponent
+    return np.stack([falling, -places.exponent * falling * reach / (1.0 + reach), np.ones_like(falling)], axis=-1)
 
 
 def _information(slopes: Array, present: Array, noise: float) -> Array:
@@ -103,24 +143,24 @@ def _information(slopes: Array, present: Array, noise: float) -> Array:
     return np.swapaxes(weighted, 1, 2) @ slopes + np.diag((noise / _SPREAD) ** 2)
 
 
-def _gauss_newton(coefficients: Array, losses: Array, positions: Array, noise: float) -> Array:
+def _gauss_newton(coefficients: Array, losses: Array, places: _Places, noise: float) -> Array:
     """One Gauss-Newton step of every checkpoint at once, as long as it helps; log coefficients move by one at most."""
-    slopes = _slopes(coefficients, positions)
-    residual = np.nan_to_num(losses - _law(coefficients, positions))
+    slopes = _slopes(coefficients, places)
+    residual = np.nan_to_num(losses - _law(coefficients, places))
     pull = (_CENTRE - coefficients) * (noise / _SPREAD) ** 2
     gradient = np.einsum("tik,ti->tk", slopes, residual) + pull
     move = np.linalg.solve(_information(slopes, np.isfinite(losses), noise), gradient[..., None])[..., 0]
     move = move / np.maximum(np.abs(move[:, :2]).max(axis=1, keepdims=True), 1.0)
-    start = _misfit(coefficients, losses, positions, noise)
+    start = _misfit(coefficients, losses, places, noise)
     for share in (0.25, 0.25, 0.25, 0.0):
-        worse = _misfit(coefficients + move, losses, positions, noise) > start
+        worse = _misfit(coefficients + move, losses, places, noise) > start
         move = np.where(worse[:, None], share * move, move)
     return coefficients + move
 
 
-def _misfit(coefficients: Array, losses: Array, positions: Array, noise: float) -> Array:
+def _misfit(coefficients: Array, losses: Array, places: _Places, noise: float) -> Array:
     prior = noise**2 * (((coefficients - _CENTRE) / _SPREAD) ** 2).sum(axis=1)
-    return np.nansum((losses - _law(coefficients, positions)) ** 2, axis=1) + prior
+    return np.nansum((losses - _law(coefficients, places)) ** 2, axis=1) + prior
 
 
 def _short_term_noise(residual: Array) -> float:
@@ -130,7 +170,7 @@ def _short_term_noise(residual: Array) -> float:
     return float(np.sqrt(0.5 * np.nansum(change**2) / freedom))
 
 
-def _shared_effect(residual: Array, reference: Array, positions: Array) -> Array:
+def _shared_effect(residual: Array, reference: Array, places: _Places) -> Array:
     effect = np.nanmean(residual, axis=0)
-    tangent = law_tangent(reference, positions)
+    tangent = law_tangent(reference, *places)
     return effect - tangent @ (tangent.T @ effect)

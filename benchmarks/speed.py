@@ -5,7 +5,8 @@
 small_lm, half code, prose, the first half of the run. The textbook's model has the same laws and priors, a likelihood of every
 loss at every position, every coefficient and the drift sampled as they stand, a free effect for each position, and
 NumPyro's MCMC with its diagonal mass matrix. Both take 2 chains of 500 + 500 transitions; tsl runs its chains side by side, the
-textbook one after the other. The median of three fits each, taken in turn (--quick: one).
+textbook one after the other. The median of three fits each, taken in turn (--quick: one, of a
+fifth of the transitions).
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from bayes_tsl.model import _sample_globals, model, parameters, spread_of, trend
 from bayes_tsl.priors import Priors, default_priors
 
 SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
-SIZE = {"num_warmup": 500, "num_draws": 500}
 
 
 def textbook(design: Design, priors: Priors) -> None:
@@ -53,16 +53,19 @@ def textbook(design: Design, priors: Priors) -> None:
     numpyro.sample("loss", dist.Normal(expected, noise), obs=design.losses)
 
 
-def by_textbook(design: Design, priors: Priors, seed: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    sampler = MCMC(NUTS(textbook), num_chains=2, chain_method="sequential", progress_bar=False, num_warmup=500, num_samples=500)
+def by_textbook(design: Design, priors: Priors, seed: int, size: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Draws of every site, and what is said of them, from ``size`` transitions after as many of warm-up."""
+    settings = {"num_chains": 2, "chain_method": "sequential", "progress_bar": False}
+    sampler = MCMC(NUTS(textbook), num_warmup=size, num_samples=size, **settings)
     sampler.run(jax.random.key(seed), design, priors, extra_fields=("diverging", "num_steps"))
     extra = sampler.get_extra_fields(group_by_chain=True)
     said = {"divergences": int(extra["diverging"].sum()), "leapfrogs": float(extra["num_steps"].mean())}
     return sampler.get_samples(group_by_chain=True), said
 
 
-def by_package(losses: bt.LossTable, seed: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    fit = bt.fit(losses, schedule=SCHEDULE, seed=seed, chains=2, progress=False, throw=False, **SIZE)
+def by_package(losses: bt.LossTable, seed: int, size: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    settings = {"chains": 2, "num_warmup": size, "num_draws": size, "progress": False, "throw": False}
+    fit = bt.fit(losses, schedule=SCHEDULE, seed=seed, **settings)
     stats = fit.data["sample_stats"]
     said = {"divergences": int(stats["diverging"].sum()), "leapfrogs": float(stats["n_steps"].mean())}
     return {str(name): values.to_numpy() for name, values in fit.data["posterior"].to_dataset().items()}, said
@@ -88,16 +91,16 @@ def main() -> None:
     losses = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose").until(1250)
     design, _ = make_design(losses, SCHEDULE)
     priors = default_priors(SCHEDULE, origin=1250)
-    names = parameters(design)
+    names, size = parameters(design), 100 if asked.quick else 500
     rows = []
     for seed in range(1 if asked.quick else 3):
         for name in ("tsl", "textbook"):
             start = time.perf_counter()
             if name == "tsl":
-                sites, said = by_package(losses, seed)
+                sites, said = by_package(losses, seed, size)
             else:
                 with jax.enable_x64(True):
-                    sites, said = by_textbook(design, priors, seed)
+                    sites, said = by_textbook(design, priors, seed, size)
             seconds = time.perf_counter() - start
             effective = [float(ess(np.asarray(sites[parameter]))) for parameter in names]
             rows.append(

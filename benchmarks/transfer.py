@@ -11,6 +11,7 @@ and learning rate, so that an interval knows that no law is exact.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -58,22 +59,22 @@ def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
         schedule = plan(rows, from_peak=True)
         step = rows["step"].to_numpy(float)
         path = make_path(step, schedule, Clock(step[-1], ANCHOR))
-        path = path._replace(u=path.u + np.log(float(schedule.progress(step[-1])) / ANCHOR))
+        u = path.u + np.log(float(schedule.progress(step[-1])) / ANCHOR)
         relative_lr = schedule.lr(step) / schedule.peak
-        travelled = np.cumsum(np.abs(np.diff(path.u, prepend=path.u[0])) + np.abs(np.diff(relative_lr, prepend=1.0)))
+        travelled = np.cumsum(np.abs(np.diff(u, prepend=u[0])) + np.abs(np.diff(relative_lr, prepend=1.0)))
         at = np.unique(np.floor(travelled / spacing), return_index=True)[1] if spacing else np.arange(len(step))
-        paths.append(laws.Path(*(part[at] for part in path)))
+        paths.append((u[at], path.lag[at]))
         rates.append(relative_lr[at])
         numbers.append(np.full(len(at), number))
         losses.append(rows["loss"].to_numpy(float)[at])
-    path = laws.Path(*(np.concatenate(parts) for parts in zip(*paths)))
-    return Runs(path, *(np.concatenate(parts) for parts in (rates, numbers, losses)))
+    u, lag = (np.concatenate(parts) for parts in zip(*paths))
+    return Runs(laws.Path(u, lag, 0.0), *(np.concatenate(parts) for parts in (rates, numbers, losses)))
 
 
 def mean(path: laws.Path, sites: dict) -> jax.Array:
     law = laws.temporal_law(path.u, level=sites["level"], slope=sites["slope"], curvature=sites["curvature"])
     hot = laws.heat_shape(
-        path, power=sites["heat_power"], delay=sites["heat_delay"], memory=sites["heat_memory"], fast=HEAT_FAST
+        path, fast=HEAT_FAST, **{name: sites[f"heat_{name}"] for name in ("power", "delay", "memory", "fade")}
     )
     return law + sites["heat"] * hot
 
@@ -97,6 +98,7 @@ def model(seen: Runs) -> None:
         "heat_power": numpyro.sample("heat_power", dist.LogNormal(np.log(0.7), 0.3)),
         "heat_delay": numpyro.sample("heat_delay", dist.LogNormal(np.log(0.003), 0.8)),
         "heat_memory": numpyro.sample("heat_memory", dist.LogNormal(np.log(0.03), 0.8)),
+        "heat_fade": numpyro.sample("heat_fade", dist.Normal(0.15, 0.1)),
         "drift_scale": numpyro.sample("drift_scale", dist.LogNormal(np.log(0.02), 0.8)),
         "own_scale": numpyro.sample("own_scale", dist.LogNormal(np.log(0.003), 0.8)),
         "noise": numpyro.sample("noise", dist.LogNormal(np.log(0.003), 1.0)),
@@ -106,6 +108,7 @@ def model(seen: Runs) -> None:
 
 
 START = {"slope": -0.2, "curvature": 0.5, "heat": 0.2, "heat_power": 0.8, "heat_delay": 0.003, "heat_memory": 0.05}
+START |= {"heat_fade": 0.15}
 START |= {"drift_scale": 0.02, "own_scale": 0.003, "noise": 0.003}
 
 
@@ -188,26 +191,35 @@ def judge(predicted: dict[str, Array], others: dict[str, pd.DataFrame]) -> pd.Da
     return pd.concat([table, table.drop(columns="run").mean().to_frame().T.assign(run="mean of six")])
 
 
+def of_size(curves: pd.DataFrame, size: str, *, num_draws: int) -> list[pd.DataFrame]:
+    """Scores of every way on the runs of one size; what did not converge is a row with the reason."""
+    runs = {str(run).removeprefix(f"{size}_"): rows for run, rows in curves.groupby("run") if str(run).startswith(size)}
+    fitted = {name: runs[name] for name in FITTED}
+    others = {name: rows for name, rows in runs.items() if name not in FITTED}
+    ways = {
+        "tsl": partial(by_model, num_draws=num_draws),
+        "annealing-law": partial(by_least_squares, _ANNEALING),
+        "multi-power-law": partial(by_least_squares, _MULTI_POWER),
+    }
+    tables = []
+    for name, way in ways.items():
+        try:
+            scores = judge(way(fitted, others), others)
+        except bt.ConvergenceError as error:
+            scores = pd.DataFrame({"run": ["mean of six"], "reason": [str(error)]})
+        tables.append(scores.assign(size=size, model=name))
+        print(tables[-1].round(4).to_string(index=False), flush=True)
+    return tables
+
+
 def main() -> None:
     asked = options(__doc__, "transfer")
     warnings.simplefilter("ignore", bt.Notice)
     curves, _ = multipowerlaw()
-    tables = []
-    for size in ("25M",) if asked.quick else ("25M", "100M"):
-        of_size = {}
-        for run, rows in curves.groupby("run"):
-            if str(run).startswith(size):
-                of_size[str(run).removeprefix(f"{size}_")] = rows
-        fitted = {name: of_size[name] for name in FITTED}
-        others = {name: rows for name, rows in of_size.items() if name not in FITTED}
-        ways = {
-            "tsl": by_model(fitted, others, num_draws=100 if asked.quick else 500),
-            "annealing-law": by_least_squares(_ANNEALING, fitted, others),
-            "multi-power-law": by_least_squares(_MULTI_POWER, fitted, others),
-        }
-        tables += [judge(predicted, others).assign(size=size, model=name) for name, predicted in ways.items()]
-    table = pd.concat(tables)
-    keep(table[["size", "model", *table.columns.drop(["size", "model"])]], asked.table)
+    sizes, num_draws = (("25M",), 100) if asked.quick else (("25M", "100M"), 500)
+    table = pd.concat([scores for size in sizes for scores in of_size(curves, size, num_draws=num_draws)])
+    first = ["size", "model", "run"]
+    keep(table[[*first, *table.columns.drop(first)]], asked.table)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ TRUTH = {
     "heat_power": 0.7,
     "heat_delay": 0.003,
     "heat_memory": 0.03,
+    "heat_fade": 0.15,
     "drift_scale": 0.02,
     "noise_scale": 0.004,
     "gap_noise": 0.02,

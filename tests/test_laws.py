@@ -41,8 +41,8 @@ def path_of(schedule: bt.Schedule, steps: np.ndarray, *, origin: float = 1500.0)
 COSINE = path_of(SCHEDULES["cosine"], np.array([60.0, 400.0, 1500.0, 2400.0]))
 
 
-def heat(path: laws.Path, power: float, delay: float, memory: float, fast: float) -> jax.Array:
-    return laws.heat_shape(path, power=power, delay=delay, memory=memory, fast=fast)
+def heat(path: laws.Path, power: float, delay: float, memory: float, fast: float, fade: float = 0.0) -> jax.Array:
+    return laws.heat_shape(path, power=power, delay=delay, memory=memory, fast=fast, fade=fade)
 
 
 # name: a law of some scalars, and where to differentiate it
@@ -56,8 +56,8 @@ GRADIENTS: dict[str, tuple[Callable[..., jax.Array], tuple[float, ...]]] = {
     "relaxation, before the origin": (lambda u, k: laws.relaxation(u, k), (-2.0, 0.7)),
     "relaxation, accelerating": (lambda u, k: laws.relaxation(u, k), (1.3, -0.4)),
     "temporal_law": (lambda u, a, b, k: laws.temporal_law(u, level=a, slope=b, curvature=k), (0.8, 3.0, -0.3, 0.5)),
-    "heat_shape": (lambda *x: heat(COSINE, *x), (0.7, 0.03, 0.02, 0.4)),
-    "heat_shape, mid scale": (lambda *x: heat(COSINE, *x), (0.4**0.5, 1e-3**0.5, 1e-3**0.5, 0.4)),
+    "heat_shape": (lambda *x: heat(COSINE, *x), (0.7, 0.03, 0.02, 0.4, 0.2)),
+    "heat_shape, mid scale": (lambda *x: heat(COSINE, *x), (0.4**0.5, 1e-3**0.5, 1e-3**0.5, 0.4, 0.1)),
 }
 
 
@@ -144,6 +144,12 @@ def test_heat_shape_is_the_lag_that_it_interpolates(name: str) -> None:
 def test_heat_shape_is_one_at_constant_learning_rate() -> None:
     path = path_of(SCHEDULES["constant"], np.array([1.0, 100.0, 5000.0]))
     np.testing.assert_allclose(heat(path, 0.7, 0.01, 0.1, 0.2), 1.0, atol=1e-9)
+
+
+def test_heat_fades_with_progress_and_has_its_stated_strength_at_the_end() -> None:
+    schedule = bt.schedules.constant(peak=1e-3, total=4000)
+    path = path_of(schedule, np.array([500.0, 1000.0, 4000.0]))
+    np.testing.assert_allclose(heat(path, 0.7, 0.01, 0.1, 0.2, 0.15), np.array([8.0, 4.0, 1.0]) ** 0.15, atol=1e-9)
 
 
 def test_heat_lags_more_the_longer_its_memory() -> None:

@@ -26,7 +26,7 @@ LAYERS = (
     ("conditioning", "sampling"),
     ("inference", "simulate"),
     ("predict", "baselines"),
-    ("plans", "backtest"),
+    ("plans", "compare", "sensitivity", "backtest"),
     ("plotting",),
     ("cli",),
     ("__main__",),

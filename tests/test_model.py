@@ -28,7 +28,7 @@ def design(simulation: bt.Simulation, schedule: bt.Schedule) -> Design:
 @pytest.fixture(scope="module")
 def sites(design: Design) -> dict[str, np.ndarray]:
     weight = np.random.default_rng(0).gamma(2.0, 0.5, len(design.step))
-    return {name: np.asarray(value) for name, value in TRUTH.items()} | {"weight": weight}
+    return {name: np.asarray(value) for name, value in TRUTH.items()} | {"weight": weight} | Priors().fixed()
 
 
 def full_covariance(design: Design, sites: dict[str, np.ndarray]) -> np.ndarray:
@@ -47,7 +47,7 @@ def test_sites_are_the_priors_and_the_weights(design: Design) -> None:
     trace = handlers.trace(handlers.seed(model, 0)).get_trace(design, Priors())
     latent = {name for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}
     observed = {name for name, site in trace.items() if site["type"] == "sample" and site["is_observed"]}
-    assert latent == set(Priors.__dataclass_fields__) | {"weight"}
+    assert latent == set(Priors.__dataclass_fields__) - {"convergence"} | {"weight"}
     assert observed == {"log_gap_estimate", "log_rate_estimate", "floor_estimate"}
     assert trace["weight"]["value"].shape == design.step.shape
 
@@ -78,7 +78,7 @@ def test_gradient_is_that_of_finite_differences(design: Design, sites: dict[str,
             return log_density(model, (design, Priors()), {}, values)[0]
 
         slope = jax.grad(density)(values)
-        for name in parameters(design):
+        for name in parameters(design, Priors()):
             width = 1e-6 * max(abs(float(values[name])), 1e-3)
             up, down = (density(values | {name: values[name] + sign * width}) for sign in (1, -1))
             assert float(slope[name]) == pytest.approx(float(up - down) / (2 * width), rel=2e-4, abs=1e-3), name
@@ -105,7 +105,7 @@ def test_coefficients_put_back_have_the_conditional_mean_and_spread(design: Desi
     draws = 4000
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), draws)
-        drawn = jax.vmap(lambda key: draw_coefficients(design, sites, key))(keys)
+        drawn = jax.vmap(lambda key: draw_coefficients(design, {}, sites, key))(keys)
         law, spread = trend(design.path, sites), spread_of(design, sites)
     mean = np.stack([law.log_gap, law.log_rate, law.floor], axis=1).ravel()
     prior = full_covariance(design, sites)

@@ -1,0 +1,72 @@
+"""Leave-one-out densities against refits, stacking weights, and averages of forecasts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import arviz as az
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import logsumexp
+
+import bayes_tsl as bt
+from bayes_tsl.compare import log_likelihood
+from tests.conftest import ORIGIN, means
+
+pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
+
+
+@pytest.fixture(scope="module")
+def paper_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
+    return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, law="paper", progress=False, throw=False)
+
+
+def test_the_law_that_made_the_run_wins(fit: bt.Fit, paper_fit: bt.Fit) -> None:
+    table = bt.compare({"paper": paper_fit, "general": fit})
+    assert table.index[0] == "general"
+    assert table.loc["general", "diff"] == 0.0
+    assert table["weight"].sum() == pytest.approx(1.0)
+
+
+def test_leave_one_out_is_what_a_refit_without_the_checkpoint_says(
+    mean_fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule
+) -> None:
+    whole = means(simulation).until(ORIGIN)
+    refit = bt.fit(whole.before(ORIGIN), schedule=schedule, progress=False, throw=False)
+    drawn = bt.forecast(refit, steps=[ORIGIN]).observed.to_numpy().ravel()
+    direct = np.log(stats.gaussian_kde(drawn)(float(whole.mean_losses().loc[ORIGIN]))[0])
+    at = log_likelihood(mean_fit).sel(step=ORIGIN).to_numpy().ravel()
+    log_weight, _ = az.psislw(-at)
+    assert logsumexp(at + log_weight) == pytest.approx(direct, abs=0.15)
+
+
+def test_the_reduction_to_coefficients_keeps_the_density_of_all_losses(
+    fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule
+) -> None:
+    """A position law with a wrong exponent fits the positions worse, and says so."""
+    free = bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, law="free-exponent", progress=False, throw=False)
+    exponent = float(free.data["constant_data"]["position_exponent"])
+    assert exponent == pytest.approx(1.0, abs=0.3)
+    elpd = bt.compare({"general": fit, "free": free})["elpd"]
+    assert abs(elpd["general"] - elpd["free"]) < 10.0
+
+
+def test_an_average_has_draws_in_proportion_to_the_weights(ahead: bt.Forecast) -> None:
+    shifted = replace(ahead, expected=ahead.expected + 10.0, observed=ahead.observed + 10.0)
+    mixed = bt.average({"here": ahead, "there": shifted}, {"here": 3.0, "there": 1.0})
+    assert float((mixed.observed[..., -1] > 8.0).mean()) == pytest.approx(0.25, abs=0.03)
+    assert mixed.notices[0] == "Averaged over here 0.75, there 0.25."
+    alone = bt.average({"here": ahead, "there": shifted}, {"here": 1.0, "there": 0.0})
+    np.testing.assert_allclose(alone.observed.mean(), ahead.observed.mean(), atol=0.01)
+
+
+def test_what_cannot_be_compared_is_refused(fit: bt.Fit, mean_fit: bt.Fit, ahead: bt.Forecast) -> None:
+    with pytest.raises(bt.DataError, match="fits must be of the same losses as 'a'; got 'b'"):
+        bt.compare({"a": fit, "b": mean_fit})
+    with pytest.raises(bt.DataError, match="fits must name at least two fits; got 1"):
+        bt.compare({"a": fit})
+    with pytest.raises(bt.DataError, match="weights must name every forecast; got 'b' without one"):
+        bt.average({"a": ahead, "b": ahead}, {"a": 1.0})
+    with pytest.raises(bt.DataError, match="law must be one of 'general', 'free-exponent', 'paper'; got 'linear'"):
+        bt.fit(bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose"), law="linear")
