@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA := bayes_tsl/datasets/small_lm/position_losses.csv.gz
 SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
 
-.PHONY: forecast test test-slow lint format benchmark-quick clean
+.PHONY: forecast test test-slow lint format benchmark-quick calibration clean
 
 forecast: $(VENV)/package
 	$(BIN)/bayes-tsl forecast $(DATA) --run mix50_cosine --test-set prose \
@@ -27,6 +27,9 @@ format: $(VENV)/dev
 
 benchmark-quick: $(VENV)/dev
 	for name in blind prefix transfer positions decision speed; do $(BIN)/python benchmarks/$$name.py --quick || exit 1; done
+
+calibration: $(VENV)/dev
+	$(BIN)/python benchmarks/calibration.py
 
 $(VENV)/package: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from bayes_tsl import baselines, datasets, laws, priors, schedules, scoring
+from bayes_tsl import baselines, calibration, datasets, laws, priors, schedules, scoring
 from bayes_tsl.backtest import backtest
 from bayes_tsl.compare import average, compare
 from bayes_tsl.data import LossTable, read_losses
@@ -42,6 +42,7 @@ __all__ = [
     "average",
     "backtest",
     "baselines",
+    "calibration",
     "compare",
     "datasets",
     "fit",

@@ -55,6 +55,7 @@ class _Law:
     curve: Callable[[Array, Any], Array]
     starts: Callable[[Array], Sequence[Sequence[float]]]
     needs_schedule: bool = False
+    slopes: Callable[[Array, Any], Array] | None = None  # of the curve in its parameters (step, parameter); else differences
 
 
 def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -157,6 +158,27 @@ def _power_starts(y: Array) -> list[tuple[float, ...]]:
     return [(y[-1] - drop, np.log(drop), np.log(p)) for drop in (0.3, 1.0, 3.0) for p in (0.1, 0.5, 1.0)]
 
 
+def _multi_power_slopes(x: Array, seen: tuple[Array, Array, Array, Array]) -> Array:
+    """Derivatives of ``_multi_power``; differences would raise a power per step and fall for every parameter."""
+    progress, fall, lr, since = seen
+    gain, (speed, beta, gamma) = x[3], np.exp(x[4:])
+    reach = speed * lr**-gamma * since
+    left = (1.0 + reach) ** -beta
+    steeper = beta * left * reach / (1.0 + reach)
+    power = _power(x[:3], progress) - x[0]
+    return np.column_stack(
+        [
+            np.ones_like(progress),
+            power,
+            -power * np.exp(x[2]) * np.log(progress),
+            -(1.0 - left) @ fall,
+            -gain * steeper @ fall,
+            -gain * (beta * left * np.log1p(reach)) @ fall,
+            gain * gamma * steeper @ (fall * np.log(lr)),
+        ]
+    )
+
+
 _POWER = _Law("power-law", _relative_step, _power, _power_starts)
 _RECIPROCAL = _Law(
     "reciprocal",
@@ -180,6 +202,7 @@ _MULTI_POWER = _Law(
         (*start, 0.3, np.log(speed), np.log(0.5), np.log(0.5)) for start in _power_starts(y)[1::3] for speed in (10.0, 200.0)
     ],
     needs_schedule=True,
+    slopes=_multi_power_slopes,
 )
 
 
@@ -238,10 +261,11 @@ def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:
 
 def _least_squares(law: _Law, seen: Any, y: Array, start: ArrayLike, scale: float | None, *, most: int) -> OptimizeResult:
     """Squares without ``scale``, soft absolute values beyond it with it; log parameters are kept within reason."""
-    start = np.clip(np.asarray(start, float), -29.0, 29.0)
+    start, slopes = np.clip(np.asarray(start, float), -29.0, 29.0), law.slopes
     return least_squares(
         lambda x: np.nan_to_num(law.curve(x, seen) - y, nan=1e3, posinf=1e3, neginf=-1e3),
         start,
+        jac="2-point" if slopes is None else lambda x: np.nan_to_num(slopes(x, seen), nan=0.0, posinf=1e6, neginf=-1e6),
         bounds=(-30.0, 30.0),
         max_nfev=most,
         loss="linear" if scale is None else "soft_l1",

@@ -2,12 +2,11 @@
 
     python benchmarks/population.py [--quick]
 
-Every run is fitted under wide priors. Of its parameters (logarithms of the positive ones) the posterior gives a mean and a
-covariance; the wide prior is divided out of it, so that a run which says nothing of a parameter does not count. The
-population is a normal around a regression on the logarithms of peak learning rate and progress, by the EM
-algorithm (Dempster, Laird & Rubin 1977). Its covariance is written down as the regression of the heat's other parameters on
-the heat, and a spread around it, WIDENED times as wide, since other families of runs will differ more than these do among
-themselves. The result is bayes_tsl/population.json, which the package reads (--quick: four runs, written to out/quick).
+Every run is fitted under wide priors; of each parameter (of the logarithm of the positive ones) its posterior gives a mean and
+a standard deviation. Population centre and spread are their maximum-likelihood values under normal errors, so that a run which
+says nothing of a parameter does not count; those of HEATED follow the logarithms of peak learning rate and progress. Spreads
+are written down WIDENED times as wide, since other families of runs will differ more than these do among themselves. The
+result is bayes_tsl/population.json, which the package reads (--quick: four runs, written to out/quick).
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ import warnings
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from common import by_hash, options, public_runs
 from numpy.typing import NDArray
+from scipy.optimize import minimize
 from tqdm import tqdm
 
 import bayes_tsl as bt
@@ -29,86 +29,67 @@ from bayes_tsl.priors import Prior, lognormal, normal
 
 Array = NDArray[np.float64]
 
-WIDENED = 1.5
+WIDENED = 1.3
+LEAST = 0.1  # spread of a parameter on which all runs seem to agree
 WIDE = {
+    "floor_curvature": lognormal(0.4, 0.8),
     "heat": lognormal(0.25, 1.0),
     "heat_power": lognormal(0.8, 0.5),
     "heat_delay": lognormal(0.003, 1.0),
     "heat_memory": lognormal(0.03, 1.0),
-    "heat_fade": normal(0.15, 0.3),
-    "floor_curvature": lognormal(0.4, 0.8),
     "drift_scale": lognormal(0.02, 1.2),
 }  # not the noise, which is a matter of how many tokens a checkpoint was evaluated on
-FOLLOW = ("heat_power", "heat_delay", "heat_memory", "heat_fade")  # the heat
+GIVEN = {
+    "heat_fade": normal(0.12, 0.1)
+}  # what one run says little of: read off steps down at several times (docs/modelling.md)
+HEATED = ("heat", "heat_power")
 UNIT = {"peak": 1e-3, "progress": 2e4}
-LEAST = 0.05  # spread of a parameter on which all runs seem to agree
-SWEEPS = 300
 TARGET = Path(bt.__file__).parent / "population.json"
 
 
-class Likelihood(NamedTuple):
-    """What one run says of its parameters: a normal in information form, flat where it says nothing."""
-
-    precision: Array
-    pull: Array
-
-
-class Population(NamedTuple):
-    """Parameters of a run are normal around ``weights`` times its covariates, with this covariance."""
-
-    weights: Array
-    covariance: Array
+def steady(losses: bt.LossTable) -> bool:
+    """Whether a run ends near its lowest loss; one that diverges has no law."""
+    means = losses.mean_losses()
+    return float(means.iloc[-1] - means.min()) < 0.5
 
 
 def scaled(prior: Prior, value: Array) -> Array:
     return value if prior.family == "normal" else np.log(value)
 
 
-def likelihood(losses: bt.LossTable, schedule: bt.Schedule) -> Likelihood:
-    """Posterior under wide priors, less those priors."""
+def estimates(losses: bt.LossTable, schedule: bt.Schedule) -> dict[str, float]:
+    """Posterior mean and standard deviation of each parameter, from a whole run."""
     settings = {"chains": 2, "num_warmup": 300, "num_draws": 300, "progress": False, "throw": False}
-    fit = bt.fit(losses, schedule=schedule, priors=bt.Priors(noise_scale=lognormal(0.002, 1.5), **WIDE), **settings)
-    posterior = fit.data["posterior"].to_dataset()
-    drawn = np.stack([scaled(prior, posterior[name].to_numpy().ravel()) for name, prior in WIDE.items()])
-    centre = np.array([scaled(prior, np.array(prior.centre)) for prior in WIDE.values()])
-    before = np.diag([prior.spread**-2.0 for prior in WIDE.values()])
-    after = np.linalg.inv(np.cov(drawn))
-    size, axes = np.linalg.eigh(after - before)
-    precision = (axes * np.maximum(size, 0.0)) @ axes.T
-    best = np.linalg.pinv(precision, rcond=1e-6) @ (after @ drawn.mean(axis=1) - before @ centre)
-    return Likelihood(precision, precision @ best)
+    priors = bt.Priors(noise_scale=lognormal(0.002, 1.5), **WIDE, **GIVEN)
+    posterior = bt.fit(losses, schedule=schedule, priors=priors, **settings).data["posterior"].to_dataset()
+    drawn = {name: scaled(prior, posterior[name].to_numpy()) for name, prior in WIDE.items()}
+    return {name: one.mean() for name, one in drawn.items()} | {f"{name}_sd": one.std() for name, one in drawn.items()}
 
 
-def population(runs: list[Likelihood], covariates: Array) -> Population:
-    """EM: what each run is, given the population; then the regression and covariance of these (run, covariate)."""
-    size = len(WIDE)
-    weights, covariance = np.zeros((size, covariates.shape[1])), np.eye(size)
-    weights[:, 0] = [scaled(prior, np.array(prior.centre)) for prior in WIDE.values()]
-    for _ in range(SWEEPS):
-        prior = np.linalg.inv(covariance)
-        spread = np.stack([np.linalg.inv(run.precision + prior) for run in runs])
-        mean = np.stack([s @ (run.pull + prior @ weights @ x) for s, run, x in zip(spread, runs, covariates)])
-        weights = np.linalg.lstsq(covariates, mean, rcond=None)[0].T
-        off = mean - covariates @ weights.T
-        covariance = (off.T @ off + spread.sum(axis=0)) / len(runs) + LEAST**2 * np.eye(size) / len(runs)
-    return Population(weights, covariance)
+def population(mean: Array, sd: Array, covariates: Array) -> tuple[Array, float]:
+    """Regression weights and spread of a population of parameters (run) that are seen with errors (run, covariate)."""
+    size = covariates.shape[1]
+
+    def misfit(x: Array) -> float:
+        variance = np.exp(2.0 * x[size]) + sd**2
+        return 0.5 * float(np.sum((mean - covariates @ x[:size]) ** 2 / variance + np.log(variance)))
+
+    found = np.concatenate([[np.median(mean)], np.zeros(size - 1), [np.log(0.3)]])
+    for _ in range(3):  # the simplex search stops early
+        found = minimize(misfit, found, method="Nelder-Mead", options={"maxiter": 4000}).x
+    return found[:size], float(np.exp(found[size]))
 
 
-def written(found: Population) -> dict[str, dict[str, float]]:
-    """The population, parameter by parameter, as the package reads it."""
-    parameters, heat = {}, list(WIDE).index("heat")
-    for i, (name, prior) in enumerate(WIDE.items()):
-        slope = found.covariance[i, heat] / found.covariance[heat, heat] if name in FOLLOW else 0.0
-        left = max(found.covariance[i, i] - slope**2 * found.covariance[heat, heat], LEAST**2)
-        centre, per_peak, per_progress = found.weights[i]
-        parameters[name] = {
-            "centre": centre if prior.family == "normal" else np.exp(centre),
-            "spread": WIDENED * np.sqrt(left),
-            "with_heat": slope,
-            "per_log_peak": per_peak,
-            "per_log_progress": per_progress,
-        }
-    return {name: {key: round(float(value), 5) for key, value in one.items()} for name, one in parameters.items()}
+def written(prior: Prior, weights: Array, spread: float) -> dict[str, float]:
+    """A parameter's population as the package reads it."""
+    centre, per_peak, per_progress = np.pad(weights, (0, 3 - len(weights)))
+    numbers = {
+        "centre": centre if prior.family == "normal" else np.exp(centre),
+        "spread": spread,
+        "per_log_peak": per_peak,
+        "per_log_progress": per_progress,
+    }
+    return {name: round(float(number), 5) for name, number in numbers.items()}
 
 
 def main() -> None:
@@ -116,13 +97,19 @@ def main() -> None:
     warnings.simplefilter("ignore", bt.Notice)
     losses, plans, _ = public_runs()
     order = by_hash(losses.runs)
-    chosen = order[: 4 if asked.quick else len(order) // 2]
-    runs = [likelihood(losses.select(run=run), plans[run]) for run in tqdm(chosen, desc="fitting", unit="run")]
+    half = order[: 4 if asked.quick else len(order) // 2]
+    chosen = [run for run in half if steady(losses.select(run=run))]
+    table = pd.DataFrame([estimates(losses.select(run=run), plans[run]) for run in tqdm(chosen, desc="fitting", unit="run")])
     seen = {
         "peak": [plans[run].peak for run in chosen],
         "progress": [float(plans[run].progress(plans[run].end)) for run in chosen],
     }
     covariates = np.column_stack([np.ones(len(chosen)), *(np.log(np.array(seen[name]) / UNIT[name]) for name in UNIT)])
+    parameters = {name: written(prior, np.array([prior.centre]), prior.spread) for name, prior in GIVEN.items()}
+    for name, prior in WIDE.items():
+        known = covariates if name in HEATED else covariates[:, :1]
+        weights, spread = population(table[name].to_numpy(), table[f"{name}_sd"].to_numpy(), known)
+        parameters[name] = written(prior, weights, WIDENED * max(spread, LEAST))
     result = {
         "source": f"{len(chosen)} runs of lr-scheduling (Schaipp, Haegele et al.) and MultiPowerLaw (Luo et al.), 25M to 360M "
         "parameters, AdamW, 7,000 to 72,000 steps",
@@ -131,7 +118,7 @@ def main() -> None:
         "made": datetime.now(UTC).date().isoformat(),
         "unit": UNIT,
         "seen": {name: [min(values), max(values)] for name, values in seen.items()},
-        "parameters": written(population(runs, covariates)),
+        "parameters": parameters,
     }
     target = asked.out / "population.json" if asked.quick else TARGET
     target.parent.mkdir(parents=True, exist_ok=True)

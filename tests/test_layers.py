@@ -26,7 +26,7 @@ LAYERS = (
     ("conditioning", "sampling"),
     ("inference", "simulate"),
     ("predict", "baselines"),
-    ("plans", "compare", "sensitivity", "backtest"),
+    ("plans", "compare", "sensitivity", "calibration", "backtest"),
     ("plotting",),
     ("cli",),
     ("__main__",),
