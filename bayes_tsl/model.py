@@ -161,7 +161,7 @@ def trend(path: laws.Path, sites: Sites) -> Trend:
     return Trend(law("gap", moving, sites["gap_slope"]), law("rate", moving, sites["rate_slope"]), floor)
 
 
-HEAT_FAST = 0.8  # share of the heat that follows the learning rate quickly; published step drops want .7 to .95
+HEAT_FAST = 0.7  # share of the heat that follows the learning rate quickly; published step drops want .6 to .8
 
 
 def spread_of(design: Design, sites: Sites) -> Spread:
