@@ -1,4 +1,4 @@
-"""Pictures of the README: a forecast of a bundled run beside what came, and its coefficients.
+"""Pictures of the README: a forecast of a bundled run beside what came, its coefficients, other plans, and the priors.
 
 python benchmarks/pictures.py
 """
@@ -25,6 +25,16 @@ def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     bt.plot_forecast(ahead, observed=later).figure.savefig(IMAGES / "forecast.png", dpi=120)
     bt.plot_coefficients(fit, ahead)[0].figure.savefig(IMAGES / "coefficients.png", dpi=110)
+    plans = {
+        "as planned": None,
+        "decay now": bt.schedules.decayed(schedule, start=1250, total=1750),
+        "decay at 2000": bt.schedules.decayed(schedule, start=2000, total=2500),
+    }
+    bt.plot_what_if(bt.what_if(fit, plans, steps=range(1300, 2501, 50)))[0].figure.savefig(IMAGES / "what_if.png", dpi=110)
+    steps = losses.after(200).steps
+    drawn = bt.prior_predictive(schedule=schedule, steps=steps, origin=1250, loss=float(losses.mean_losses().loc[1250]))
+    observed = losses.after(200).mean_losses()
+    bt.plot_prior_predictive(drawn, observed=observed).figure.savefig(IMAGES / "prior_predictive.png", dpi=110)
     plt.close("all")
 
 

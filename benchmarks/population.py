@@ -47,12 +47,6 @@ UNIT = {"peak": 1e-3, "progress": 2e4}
 TARGET = Path(bt.__file__).parent / "population.json"
 
 
-def steady(losses: bt.LossTable) -> bool:
-    """Whether a run ends near its lowest loss; one that diverges has no law."""
-    means = losses.mean_losses()
-    return float(means.iloc[-1] - means.min()) < 0.5
-
-
 def scaled(prior: Prior, value: Array) -> Array:
     return value if prior.family == "normal" else np.log(value)
 
@@ -97,8 +91,7 @@ def main() -> None:
     warnings.simplefilter("ignore", bt.Notice)
     losses, plans, _ = public_runs()
     order = by_hash(losses.runs)
-    half = order[: 4 if asked.quick else len(order) // 2]
-    chosen = [run for run in half if steady(losses.select(run=run))]
+    chosen = order[: 4 if asked.quick else len(order) // 2]
     table = pd.DataFrame([estimates(losses.select(run=run), plans[run]) for run in tqdm(chosen, desc="fitting", unit="run")])
     seen = {
         "peak": [plans[run].peak for run in chosen],

@@ -52,11 +52,17 @@ def test_a_forecast_from_a_file(losses: Path, simulation: bt.Simulation, tmp_pat
     np.testing.assert_allclose([float(line.split()[-1]) for line in table[1:]], observed, atol=6e-5)
     assert verdict.startswith("converged: R-hat at most 1.0")
     target = r"target 3\.4: chance of \d+% to measure less at step 8000; reached \(median\) (at step [\d.]+|not within .*)"
-    assert re.fullmatch(target, done.stdout.splitlines()[5])
+    moves = (
+        r"(priors|note: the prior decides): with priors twice as wide the median at step \d+ moves by [+-][\d.]+, \d+% of .*"
+    )
+    assert re.fullmatch(moves, done.stdout.splitlines()[5])
+    assert re.fullmatch(target, done.stdout.splitlines()[6])
     assert "sampling: 100%" in done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert summary["converged"] is True
     assert summary["last"]["step"] == 8000
+    assert summary["law"] == "general"
+    assert set(summary["wider_priors"]) == {"shift", "share", "prior_decides", "converged"}
     assert 0 <= summary["target"]["prob_below_at_last"] <= 1
     assert summary["against_observed"]["steps"] == 3
     assert summary["versions"]["bayes_tsl"] == bt.__version__

@@ -133,21 +133,25 @@ def test_default_priors_are_wide_for_short_runs_and_the_population_for_long_ones
     def default(total: float, peak: float = 1e-3, origin: float = 100.0) -> Priors:
         return default_priors(bt.schedules.constant(peak=peak, total=total), origin=origin)
 
-    known = {name: lognormal(prior["centre"], prior["spread"]) for name, prior in population()["lognormal"].items()}
+    known = population()["parameters"]
     assert default(LENGTHS[0]) == Priors()
     for name, prior in known.items():
-        found = getattr(default(50_000), name)
-        assert (found.centre, found.spread) == pytest.approx((prior.centre, prior.spread)), name
-    between = default(np.sqrt(LENGTHS[0] * LENGTHS[1])).floor_curvature
-    assert between.centre == pytest.approx(np.sqrt(Priors.floor_curvature.centre * known["floor_curvature"].centre))
-    assert default(50_000, peak=2e-3).heat.centre > default(50_000).heat.centre
+        found = getattr(default(20_000), name)
+        assert (found.centre, found.spread) == pytest.approx((prior["centre"], prior["spread"]), rel=1e-4), name
+    between = default(np.sqrt(LENGTHS[0] * LENGTHS[1]))
+    middle = np.sqrt(Priors.floor_curvature.centre * known["floor_curvature"]["centre"])
+    assert between.floor_curvature.centre == pytest.approx(middle)
+    assert between.heat_fade.centre == pytest.approx(0.5 * (Priors.heat_fade.centre + known["heat_fade"]["centre"]))
+    rise = default(20_000, peak=2e-3).heat.centre / default(20_000).heat.centre
+    assert rise == pytest.approx(2.0 ** known["heat"]["per_log_peak"])
+    assert default(20_000, peak=2e-2) == default(20_000, peak=1e-2), "no farther than what was seen"
     assert default(np.inf, origin=50_000) == default(50_000), "a plan without end is as long as what was seen"
     assert default(50_000, peak=1.0) == Priors(), "no learning rate of AdamW"
     assert default_priors(bt.schedules.unknown(), origin=50_000) == Priors()
 
 
 def test_population_says_where_it_comes_from() -> None:
-    assert set(population()["lognormal"]) <= set(Priors.__dataclass_fields__)
+    assert set(population()["parameters"]) <= set(Priors.__dataclass_fields__)
     assert population()["command"] == "python benchmarks/population.py"
     assert {"source", "made", "versions"} <= set(population())
 
@@ -155,7 +159,7 @@ def test_population_says_where_it_comes_from() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Prior("cauchy", 0.0, 1.0), "family must be one of 'normal', 'lognormal'; got 'cauchy'."),  # type: ignore[arg-type]
+        (lambda: Prior("cauchy", 0.0, 1.0), "family must be one of 'normal', 'lognormal', 'fixed'; got 'cauchy'."),  # type: ignore[arg-type]
         (lambda: lognormal(-1.0, 1.0), "centre must be a number above 0; got -1."),
         (lambda: normal(0.0, 0.0), "spread must be a number above 0; got 0."),
     ],
