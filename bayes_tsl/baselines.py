@@ -262,10 +262,11 @@ def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:
 def _least_squares(law: _Law, seen: Any, y: Array, start: ArrayLike, scale: float | None, *, most: int) -> OptimizeResult:
     """Squares without ``scale``, soft absolute values beyond it with it; log parameters are kept within reason."""
     start, slopes = np.clip(np.asarray(start, float), -29.0, 29.0), law.slopes
+    jac: Any = "2-point" if slopes is None else lambda x: np.nan_to_num(slopes(x, seen), posinf=1e6, neginf=-1e6)
     return least_squares(
         lambda x: np.nan_to_num(law.curve(x, seen) - y, nan=1e3, posinf=1e3, neginf=-1e3),
         start,
-        jac="2-point" if slopes is None else lambda x: np.nan_to_num(slopes(x, seen), nan=0.0, posinf=1e6, neginf=-1e6),
+        jac=jac,
         bounds=(-30.0, 30.0),
         max_nfev=most,
         loss="linear" if scale is None else "soft_l1",

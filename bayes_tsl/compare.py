@@ -25,7 +25,7 @@ from bayes_tsl.diagnostics import arviz
 from bayes_tsl.errors import Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit, design_of
-from bayes_tsl.model import TAIL, Sites, chain, spread_of, trend
+from bayes_tsl.model import TAIL, Sites, chain, mean_over_positions, spread_of, trend
 from bayes_tsl.sampling import over_draws
 
 MAX_PARETO_K = 0.7
@@ -129,7 +129,7 @@ def _leave_one_out(design: Design, fixed: Sites, drawn: Sites) -> jax.Array:
     """Log density of the estimates of each checkpoint given those of the others and one draw (step)."""
     sites = {**fixed, **drawn}
     law, spread = trend(design.path, sites), spread_of(design, sites)
-    gap, rate, floor = chain(design, spread)
+    gap, rate, mean = chain(design, spread)
     seen = jnp.asarray(design.summary.coefficients)
     density, off_gap, off_rate = jnp.zeros(len(seen)), 0.0, 0.0
     if design.by_position:
@@ -137,8 +137,8 @@ def _leave_one_out(design: Design, fixed: Sites, drawn: Sites) -> jax.Array:
         left = seen[:, 1] - law.log_rate - rate.gap * off_gap
         off_rate = seen[:, 1] - law.log_rate
         density = _normal(off_gap, gap.scale**2) + _normal(left, rate.scale**2)
-    off = seen[:, 2] - law.floor - floor.gap * off_gap - floor.rate * off_rate
-    precision = jnp.linalg.inv(spread.drift + jnp.diag(floor.scale**2))
+    off = seen[:, 2] - mean_over_positions(design, law) - mean.gap * off_gap - mean.rate * off_rate
+    precision = jnp.linalg.inv(spread.drift + jnp.diag(mean.scale**2))
     variance = 1.0 / jnp.diag(precision)
     known = variance - spread.noise
     each = known + spread.noise * sites["weight"] / jnp.asarray(_WEIGHTS)[:, None]

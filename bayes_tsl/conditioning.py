@@ -13,11 +13,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from bayes_tsl.design import Design
-from bayes_tsl.model import JITTER, Link, Sites, Spread, chain, spread_of, trend
+from bayes_tsl.model import JITTER, Link, Sites, Spread, chain, floor_below, mean_over_positions, spread_of, trend
 
 
 class Coefficients(NamedTuple):
-    """Latent coefficients of each checkpoint, its own noise included, and the drift within the floor (step)."""
+    """Latent coefficients of each checkpoint, its own noise included, and the drift within its mean loss (step)."""
 
     gap: Array
     rate: Array
@@ -30,15 +30,16 @@ def draw_coefficients(design: Design, fixed: Sites, drawn: Sites, key: Array) ->
     sites = {**fixed, **drawn}
     law, spread = trend(design.path, sites), spread_of(design, sites)
     gap, rate, noise, drift, estimate = _draw_prior(key, design, spread)
-    seen = design.summary.coefficients - jnp.stack([law.log_gap, law.log_rate, law.floor], axis=1)
+    mean_loss = mean_over_positions(design, law)
+    seen = design.summary.coefficients - jnp.stack([law.log_gap, law.log_rate, mean_loss], axis=1)
     informed = jnp.array([design.by_position, design.by_position, True])
     pull = _solve(jnp.where(informed, seen - estimate, 0.0), chain(design, spread), spread.drift)
-    return Coefficients(
-        gap=jnp.exp(law.log_gap + gap + spread.gap * pull[:, 0]),
-        rate=jnp.exp(law.log_rate + rate + spread.rate * pull[:, 1]),
-        floor=law.floor + noise + drift + spread.noise * pull[:, 2] + spread.drift @ pull[:, 2],
-        drift=drift + spread.drift @ pull[:, 2],
-    )
+    log_gap = law.log_gap + gap + spread.gap * pull[:, 0]
+    log_rate = law.log_rate + rate + spread.rate * pull[:, 1]
+    drift = drift + spread.drift @ pull[:, 2]
+    mean_loss = mean_loss + noise + spread.noise * pull[:, 2] + drift
+    floor = floor_below(design, mean_loss, log_gap, log_rate)
+    return Coefficients(gap=jnp.exp(log_gap), rate=jnp.exp(log_rate), floor=floor, drift=drift)
 
 
 def _draw_prior(key: Array, design: Design, spread: Spread) -> tuple[Array, Array, Array, Array, Array]:
@@ -56,9 +57,9 @@ def _draw_prior(key: Array, design: Design, spread: Spread) -> tuple[Array, Arra
 
 def _solve(off: Array, links: tuple[Link, Link, Link], drift: Array) -> Array:
     """Inverse covariance of the estimates times ``off`` (step, 3), through the factors of ``chain``."""
-    gap, rate, floor = links
+    gap, rate, mean = links
     first = off[:, 0] / gap.scale**2
     second = (off[:, 1] - rate.gap * off[:, 0]) / rate.scale**2
-    left = off[:, 2] - floor.gap * off[:, 0] - floor.rate * off[:, 1]
-    third = jnp.linalg.solve(drift + jnp.diag(floor.scale**2), left)
-    return jnp.stack([first - rate.gap * second - floor.gap * third, second - floor.rate * third, third], axis=1)
+    left = off[:, 2] - mean.gap * off[:, 0] - mean.rate * off[:, 1]
+    third = jnp.linalg.solve(drift + jnp.diag(mean.scale**2), left)
+    return jnp.stack([first - rate.gap * second - mean.gap * third, second - mean.rate * third, third], axis=1)

@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._checks import require, show
 from bayes_tsl.data import LossTable
-from bayes_tsl.laws import MEMORIES, ORDER, POWERS, Path
+from bayes_tsl.laws import MEMORIES, ORDER, POWERS, RATES, Path
 from bayes_tsl.schedules import UNKNOWN, Schedule
-from bayes_tsl.summaries import Summary, summarise_means, summarise_positions
+from bayes_tsl.summaries import Summary, around_means, summarise_means, summarise_positions
 
 MAX_CHECKPOINTS = 48
 MIN_CHECKPOINTS = 4
@@ -51,7 +51,8 @@ class Design(NamedTuple):
         step: mean step of each (averaged) checkpoint (step).
         count: number of checkpoints averaged in each (step).
         path: time, seen through the schedule, at each step and, in the last row, at the origin (step + 1).
-        summary: coefficients estimated from the positions, with covariance.
+        summary: log gap, log rate and mean loss estimated from the positions, with covariance.
+        shape: mean over positions of the law's falling part, as ``laws.mean_shape`` reads it (order).
         centre: the last log gap, log rate and floor, around which priors of the levels are placed (3).
         clock: anchor of the time axis.
         position: token positions (position); empty without a position curve.
@@ -63,6 +64,7 @@ class Design(NamedTuple):
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.count, which nobody asks of a design
     path: Path
     summary: Summary
+    shape: Array
     centre: Array
     clock: Clock
     position: Array
@@ -95,7 +97,8 @@ def make_design(losses: LossTable, schedule: Schedule, *, exponent: float | None
         step=step,
         count=count,
         path=make_path(np.append(step, origin), schedule, clock),
-        summary=summary if by_position else summarise_means(mean_loss),
+        summary=around_means(summary, position) if by_position else summarise_means(mean_loss),
+        shape=mean_shape(position, summary.exponent) if by_position else np.zeros(ORDER),
         centre=summary.coefficients[-1] if by_position else np.array([0.0, 0.0, mean_loss[-1]]),
         clock=clock,
         position=position if by_position else np.array([]),
@@ -140,9 +143,14 @@ def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
     made = float(schedule.progress(clock.origin))
     u, end = np.log(schedule.progress(step) / made), float(np.log(clock.memory_unit / made))
     times = _nodes(MEMORIES) * clock.memory_unit
-    interpolant = np.linalg.inv(np.vander(chebpts1(ORDER), increasing=True))
     lag = schedule.lag(step, powers=_nodes(POWERS), times=times)
-    return Path(u, interpolant @ lag @ interpolant.T, end)
+    return Path(u, _interpolant() @ lag @ _interpolant().T, end)
+
+
+def mean_shape(position: Array, exponent: float) -> Array:
+    """The mean over positions of ``(1 + rate * position)^-exponent``, as ``laws.mean_shape`` reads it (order)."""
+    shape = (1.0 + _nodes(RATES)[:, None] * position) ** -exponent
+    return _interpolant() @ np.log(shape.mean(axis=1))
 
 
 def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
@@ -179,6 +187,11 @@ def later_steps(steps: ArrayLike, origin: float) -> Array:
 def _nodes(bounds: tuple[float, float]) -> Array:
     low, high = np.log(bounds)
     return np.exp(low + (high - low) * 0.5 * (chebpts1(ORDER) + 1.0))
+
+
+def _interpolant() -> Array:
+    """From values at Chebyshev's points to a polynomial's coefficients (order, order)."""
+    return np.asarray(np.linalg.inv(np.vander(chebpts1(ORDER), increasing=True)), float)
 
 
 def _average(curve: pd.DataFrame, means: pd.Series, schedule: Schedule) -> tuple[Array, Array, Array, Array]:

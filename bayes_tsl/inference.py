@@ -25,18 +25,19 @@ from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
 from bayes_tsl.data import LossTable, require_losses
-from bayes_tsl.design import Clock, Design, make_design, make_path, padded
+from bayes_tsl.design import Clock, Design, make_design, make_path, mean_shape, padded
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
+from bayes_tsl.laws import ORDER
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
 from bayes_tsl.priors import LAWS, Priors, default_priors
 from bayes_tsl.sampling import Draws, over_draws, sample
 from bayes_tsl.schedules import Schedule
-from bayes_tsl.summaries import Summary, effect_basis, summarise_means
+from bayes_tsl.summaries import Summary, effect_basis, mean_falling, summarise_means
 
 SCHEMA = "bayes_tsl fit 3"  # 2: the heat has a delay; 3: and fades; laws to choose from
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
-_COEFFICIENTS = ("log_gap", "log_rate", "floor")
+_ESTIMATES = ("log_gap", "log_rate", "mean")
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,11 +239,11 @@ def _sampled(design: Design, priors: Priors, schedule: Schedule, *, reduce: bool
 def design_of(fit: Fit) -> Design:
     """What a fit conditioned on, without the losses at single positions."""
     seen, constants = fit.data["observed_data"].to_dataset(), fit.data["constant_data"].to_dataset()
-    step, mean_loss, floor = (seen[name].to_numpy() for name in (STEP, "mean_loss", "floor_estimate"))
-    summary, position = summarise_means(floor), np.array([])
+    step, mean_loss, mean_estimate = (seen[name].to_numpy() for name in (STEP, "mean_loss", "mean_estimate"))
+    summary, position = summarise_means(mean_estimate), np.array([])
     if POSITION in constants.dims:
         position = constants[POSITION].to_numpy()
-        coefficients = np.stack([seen[f"{name}_estimate"].to_numpy() for name in _COEFFICIENTS], axis=1)
+        coefficients = np.stack([seen[f"{name}_estimate"].to_numpy() for name in _ESTIMATES], axis=1)
         summary = Summary(
             coefficients,
             covariance=constants["estimate_covariance"].to_numpy(),
@@ -252,13 +253,14 @@ def design_of(fit: Fit) -> Design:
             exponent=float(constants["position_exponent"]),
             log_density=constants["position_log_density"].to_numpy(),
         )
-    centre = np.nan_to_num(summary.coefficients[-1], neginf=0.0)
+    last = [float(seen[name][-1]) for name in ("log_gap_estimate", "log_rate_estimate") if name in seen] or [0.0, 0.0]
     return Design(
         step=step,
         count=constants["count"].to_numpy(),
         path=make_path(np.append(step, fit.origin), fit.schedule, fit.clock),
         summary=summary,
-        centre=centre,
+        shape=mean_shape(position, summary.exponent) if len(position) else np.zeros(ORDER),
+        centre=np.array([*last, float(seen["floor_estimate"][-1])]),
         clock=fit.clock,
         position=position,
         losses=np.zeros((len(step), 0)),
@@ -280,7 +282,7 @@ def _draw_reduced(design: Design, priors: Priors, *, seed: int, **settings: Any)
 def _draw_unreduced(design: Design, priors: Priors, *, seed: int, **settings: Any) -> tuple[Draws, dict[str, np.ndarray]]:
     """Globals, weights, every coefficient and the position effects by NUTS."""
     basis = effect_basis(design.centre, design.position, design.summary.exponent)
-    departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "floor")}
+    departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "mean")}
     start = _start(design, priors) | departures | {"effect_along": np.zeros(basis.shape[1])}
     dense = parameters(design, priors)
     draws = sample(unreduced_model, design, priors, basis, start=start, dense=dense, seed=seed, **settings)
@@ -297,7 +299,7 @@ def _start(design: Design, priors: Priors) -> dict[str, Any]:
 def _dataset(variables: dict[str, Any], design: Design) -> xr.Dataset:
     """Dataset with the coordinates that its dims ask for."""
     data = xr.Dataset(variables)
-    known = {STEP: design.step, POSITION: design.position, "coefficient": list(_COEFFICIENTS)}
+    known = {STEP: design.step, POSITION: design.position, "estimate": list(_ESTIMATES)}
     counts = {name: np.arange(size) for name, size in data.sizes.items() if name in (CHAIN, DRAW)}
     return data.assign_coords({name: values for name, values in known.items() if name in data.dims} | counts)
 
@@ -311,9 +313,13 @@ def _posterior(draws: Draws, coefficients: dict[str, np.ndarray], design: Design
 
 
 def _observed(design: Design) -> xr.Dataset:
-    kinds = _COEFFICIENTS if design.by_position else _COEFFICIENTS[2:]
-    columns = dict(zip(_COEFFICIENTS, design.summary.coefficients.T))
-    estimates = {f"{name}_estimate": (STEP, columns[name]) for name in kinds}
+    columns = dict(zip(_ESTIMATES, design.summary.coefficients.T))
+    floor = columns["mean"]
+    if design.by_position:
+        gap, rate = np.exp(columns["log_gap"]), np.exp(columns["log_rate"])
+        floor = floor - gap * mean_falling(rate, design.position, design.summary.exponent)
+    shown = (columns if design.by_position else {"mean": columns["mean"]}) | {"floor": floor}
+    estimates = {f"{name}_estimate": (STEP, values) for name, values in shown.items()}
     return _dataset({"mean_loss": (STEP, design.mean_loss)} | estimates, design)
 
 
@@ -331,7 +337,7 @@ def _constants(design: Design, schedule: Schedule) -> xr.Dataset:
             "position_noise": ((), summary.noise),
             "position_exponent": ((), summary.exponent),
             "position_log_density": (STEP, summary.log_density),
-            "estimate_covariance": ((STEP, "coefficient", "coefficient_"), summary.covariance),
+            "estimate_covariance": ((STEP, "estimate", "estimate_"), summary.covariance),
         }
     return _dataset(variables, design)
 

@@ -25,6 +25,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 POWERS = (0.2, 2.0)
+RATES = (1e-3, 30.0)
 MEMORIES = (1e-3, 1.0)
 ORDER = 16
 
@@ -59,6 +60,11 @@ def reciprocal_loss(
 def reciprocal_shape(position: ArrayLike, rate: ArrayLike, exponent: ArrayLike = 1.0) -> Array:
     """The falling part of the position law, one at position zero: ``1 / (1 + rate * position)^exponent``."""
     return (1.0 + jnp.asarray(rate) * jnp.asarray(position)) ** -jnp.asarray(exponent)
+
+
+def mean_shape(rate: ArrayLike, polynomial: ArrayLike) -> Array:
+    """Mean of the falling part over positions, of which ``polynomial`` has the logarithm in log rate (order)."""
+    return jnp.exp(monomials(rate, RATES) @ jnp.asarray(polynomial))
 
 
 def relaxation(u: ArrayLike, curvature: ArrayLike) -> Array:
@@ -96,10 +102,10 @@ def heat_shape(path: Path, *, power: ArrayLike, delay: ArrayLike, memory: ArrayL
 
 
 def monomials(value: ArrayLike, bounds: tuple[float, float]) -> Array:
-    """Powers ``1, x, x^2, ...`` of ``log value``, scaled so that ``bounds`` is the interval from -1 to 1 (order)."""
+    """Powers ``1, x, x^2, ...`` of ``log value``, scaled so that ``bounds`` is the interval from -1 to 1 (..., order)."""
     low, high = np.log(bounds[0]), np.log(bounds[1])
     x = jnp.clip(2.0 * (jnp.log(value) - low) / (high - low) - 1.0, -1.0, 1.0)
-    return x ** np.arange(ORDER)
+    return x[..., None] ** np.arange(ORDER)
 
 
 def drift_covariance(u: ArrayLike) -> Array:

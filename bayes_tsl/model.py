@@ -1,12 +1,13 @@
 r"""The model: sites and laws, nothing else.
 
-Latent at each checkpoint are log gap, log rate and floor. Each lies around its temporal law, with noise of its own; the floor
-also carries heat and drift, and its noise is Student-t (a normal with a weight per checkpoint, so that an outlier can
-be told by its weight). The positions inform them through the estimates of ``summaries``, with covariance ``V_t``. All
-of this is Gaussian given the global parameters, so the coefficients are integrated out exactly and the estimates are
-observed one after the other,
+Latent at each checkpoint are log gap, log rate and floor, each around its temporal law. Log gap and log rate have noise of
+their own; so has the mean loss over positions, ``floor + gap * mean (1 + rate i)^-1``, which carries the floor's heat and drift
+(one checkpoint's gap and rate are told far less well than its mean, and what they wobble the floor makes up for). The
+noise of the mean is Student-t (a normal with a weight per checkpoint, so that an outlier can be told by its weight).
+The positions inform them through the estimates of ``summaries``, with covariance ``V_t``. All of this is Gaussian given the
+global parameters, so the coefficients are integrated out exactly and the estimates are observed one after the other,
 
-    p(log gap^) p(log rate^ | log gap^) p(floor^ | log gap^, log rate^),
+    p(log gap^) p(log rate^ | log gap^) p(mean^ | log gap^, log rate^),
 
 the first two independent over checkpoints and the last with one covariance over all of them (the drift). NUTS moves in
 the global parameters and the weights only; ``conditioning`` puts the coefficients back.
@@ -47,7 +48,7 @@ class Spread(NamedTuple):
 
     Attributes:
         gap, rate: variance of log gap and of log rate (step).
-        noise: variance of the floor from checkpoint to checkpoint (step).
+        noise: variance of the mean loss from checkpoint to checkpoint (step).
         drift: covariance of the floor's drift (step, step).
     """
 
@@ -68,6 +69,7 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
     sites = _sample_globals(design, priors)
     law, spread = trend(design.path, sites), spread_of(design, sites)
     first, second, third = chain(design, spread)
+    mean_loss = mean_over_positions(design, law)
 
     seen = design.summary.coefficients if observe else None
     off_gap = off_rate = 0.0
@@ -82,8 +84,8 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
         )
         off_rate = log_rate - law.log_rate
     covariance = spread.drift + jnp.diag(third.scale**2)
-    expected = law.floor + third.gap * off_gap + third.rate * off_rate
-    numpyro.sample("floor_estimate", dist.MultivariateNormal(expected, covariance), obs=None if seen is None else seen[:, 2])
+    expected = mean_loss + third.gap * off_gap + third.rate * off_rate
+    numpyro.sample("mean_estimate", dist.MultivariateNormal(expected, covariance), obs=None if seen is None else seen[:, 2])
 
 
 def unreduced_model(design: Design, priors: Priors, basis: ArrayLike) -> None:
@@ -97,7 +99,7 @@ def unreduced_model(design: Design, priors: Priors, basis: ArrayLike) -> None:
     """
     sites = _sample_globals(design, priors)
     with numpyro.plate("step", len(design.step)):
-        for name in ("gap", "rate", "floor"):
+        for name in ("gap", "rate", "mean"):
             sites[f"{name}_departure"] = numpyro.sample(f"{name}_departure", dist.Normal(0.0, 1.0))
     basis = jnp.asarray(basis)
     with numpyro.plate("direction", basis.shape[1]):
@@ -117,11 +119,10 @@ def latent_coefficients(design: Design, fixed: Sites, drawn: Sites) -> Trend:
     sites = {**fixed, **drawn}
     law, spread = trend(design.path, sites), spread_of(design, sites)
     root = jnp.linalg.cholesky(spread.drift + jnp.diag(spread.noise + JITTER))
-    return Trend(
-        law.log_gap + jnp.sqrt(spread.gap) * sites["gap_departure"],
-        law.log_rate + jnp.sqrt(spread.rate) * sites["rate_departure"],
-        law.floor + root @ sites["floor_departure"],
-    )
+    log_gap = law.log_gap + jnp.sqrt(spread.gap) * sites["gap_departure"]
+    log_rate = law.log_rate + jnp.sqrt(spread.rate) * sites["rate_departure"]
+    mean_loss = mean_over_positions(design, law) + root @ sites["mean_departure"]
+    return Trend(log_gap, log_rate, floor_below(design, mean_loss, log_gap, log_rate))
 
 
 def _sample_globals(design: Design, priors: Priors) -> Sites:
@@ -161,6 +162,21 @@ def trend(path: laws.Path, sites: Sites) -> Trend:
     return Trend(law("gap", moving, sites["gap_slope"]), law("rate", moving, sites["rate_slope"]), floor)
 
 
+def mean_over_positions(design: Design, law: Trend) -> Array:
+    """Mean loss over positions of a curve of coefficients; without positions the floor is the mean loss (step)."""
+    return law.floor + _above(design, law.log_gap, law.log_rate)
+
+
+def floor_below(design: Design, mean_loss: Array, log_gap: Array, log_rate: Array) -> Array:
+    """The floor that has this mean loss over positions (step)."""
+    return mean_loss - _above(design, log_gap, log_rate)
+
+
+def _above(design: Design, log_gap: Array, log_rate: Array) -> Any:
+    """Mean loss over positions above the floor (step)."""
+    return jnp.exp(log_gap) * laws.mean_shape(jnp.exp(log_rate), design.shape) if design.by_position else 0.0
+
+
 HEAT_FAST = 0.7  # share of the heat that follows the learning rate quickly; published step drops want .6 to .8
 
 
@@ -184,18 +200,18 @@ class Link(NamedTuple):
 
 
 def chain(design: Design, spread: Spread) -> tuple[Link, Link, Link]:
-    """The estimates of one checkpoint, factorised in the order log gap, log rate, floor (drift aside)."""
+    """The estimates of one checkpoint, factorised in the order log gap, log rate, mean loss (drift aside)."""
     v = jnp.asarray(design.summary.covariance)
     gap, cross, rate = v[:, 0, 0] + spread.gap + JITTER, v[:, 0, 1], v[:, 1, 1] + spread.rate + JITTER
-    floor = v[:, 2, 2] + spread.noise + JITTER
+    mean = v[:, 2, 2] + spread.noise + JITTER
     zero = jnp.zeros_like(gap)
     slope = cross / gap
     rate_left = rate - slope * cross
     cover = (v[:, 1, 2] - slope * v[:, 0, 2]) / rate_left
     on_gap = v[:, 0, 2] / gap - cover * slope
-    floor_left = floor - on_gap * v[:, 0, 2] - cover * v[:, 1, 2]
+    mean_left = mean - on_gap * v[:, 0, 2] - cover * v[:, 1, 2]
     return (
         Link(zero, zero, jnp.sqrt(gap)),
         Link(slope, zero, jnp.sqrt(rate_left)),
-        Link(on_gap, cover, jnp.sqrt(floor_left)),
+        Link(on_gap, cover, jnp.sqrt(mean_left)),
     )

@@ -9,7 +9,7 @@ Given level and slope at the origin, drift ahead is independent of drift behind,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,6 +25,7 @@ from bayes_tsl.inference import Fit
 from bayes_tsl.model import TAIL, Trend, trend
 from bayes_tsl.sampling import over_draws
 from bayes_tsl.schedules import Schedule
+from bayes_tsl.summaries import mean_falling
 
 Array = NDArray[np.float64]
 
@@ -106,7 +107,7 @@ def _measured(
     chosen: _Positions,
 ) -> Forecast:
     """The forecast of a curve: what measuring it would add, and everything under its name."""
-    observed = _with_noise(rng, expected, sites)
+    observed = _with_noise(rng, expected, sites, known)
     own = known.noise / np.sqrt(max(len(known.at), 1)) * rng.standard_normal(expected.floor.shape)
     coefficients = {"gap": np.exp(expected.log_gap), "rate": np.exp(expected.log_rate), "floor": expected.floor}
     names = coefficients if len(known.at) else ["floor"]
@@ -158,30 +159,37 @@ def _draw_drift(rng: np.random.Generator, u: Array, shape: tuple[int, ...]) -> A
     return np.stack(drawn, axis=-1)
 
 
-def _with_noise(rng: np.random.Generator, curve: Trend, sites: dict[str, Array]) -> Trend:
-    """Each checkpoint with noise of its own, as the model has it (chain, draw, step)."""
+def _with_noise(rng: np.random.Generator, curve: Trend, sites: dict[str, Array], known: _Positions) -> Trend:
+    """Each checkpoint with noise of its own, as the model has it (chain, draw, step).
+
+    Gap and rate wobble, and the floor makes up for what that does to the mean loss, which has a noise of its own.
+    """
     shape, zero = curve.floor.shape, np.zeros_like(sites["noise_scale"])
 
     def scale(name: str) -> Array:
         return sites.get(name, zero)[..., None]
 
-    return Trend(
-        curve.log_gap + scale("gap_noise") * rng.standard_normal(shape),
-        curve.log_rate + scale("rate_noise") * rng.standard_normal(shape),
-        curve.floor + scale("noise_scale") * rng.standard_t(TAIL, shape),
-    )
+    log_gap = curve.log_gap + scale("gap_noise") * rng.standard_normal(shape)
+    log_rate = curve.log_rate + scale("rate_noise") * rng.standard_normal(shape)
+    mean_loss = _mean_loss(curve, known) + scale("noise_scale") * rng.standard_t(TAIL, shape)
+    return Trend(log_gap, log_rate, mean_loss - _above_floor(log_gap, log_rate, known))
 
 
-def _mean_loss(curve: Trend, known: _Positions) -> Array:
-    """Mean loss over positions (chain, draw, step); their effects average to zero.
+def _mean_loss(curve: Trend, known: _Positions) -> Any:
+    """Mean loss over positions (chain, draw, step); their effects average to zero."""
+    return np.asarray(curve.floor + _above_floor(curve.log_gap, curve.log_rate, known))
+
+
+def _above_floor(log_gap: Any, log_rate: Any, known: _Positions) -> Any:
+    """Mean loss over positions above the floor (chain, draw, step).
 
     The mean of ``(1 + rate i)^-exponent`` is read off a grid in log rate, so that cost does not grow with context length.
     """
     if not len(known.at):
-        return np.asarray(curve.floor)
-    grid = np.linspace(curve.log_rate.min() - 1e-3, curve.log_rate.max() + 1e-3, _RATE_GRID)
-    shape = ((1.0 + np.exp(grid)[:, None] * known.at) ** -known.exponent).mean(axis=1)
-    return np.asarray(curve.floor + np.exp(curve.log_gap) * np.interp(curve.log_rate, grid, shape))
+        return np.zeros_like(log_rate)
+    grid = np.linspace(log_rate.min() - 1e-3, log_rate.max() + 1e-3, _RATE_GRID)
+    shape = mean_falling(np.exp(grid), known.at, known.exponent)
+    return np.exp(log_gap) * np.interp(log_rate, grid, shape)
 
 
 def _position_losses(rng: np.random.Generator, curve: Trend, chosen: _Positions) -> Array:

@@ -17,12 +17,13 @@ from numpyro.infer import Predictive
 from bayes_tsl._checks import require, require_choice, require_number, require_seed, require_type
 from bayes_tsl._types import STEP
 from bayes_tsl.data import LossTable
-from bayes_tsl.design import Design, make_clock, make_path
+from bayes_tsl.design import Design, make_clock, make_path, mean_shape
+from bayes_tsl.laws import ORDER
 from bayes_tsl.model import model
 from bayes_tsl.model import parameters as parameters_of
 from bayes_tsl.priors import Priors, default_priors
 from bayes_tsl.schedules import Schedule
-from bayes_tsl.summaries import Summary, law_tangent
+from bayes_tsl.summaries import Summary, law_tangent, mean_falling
 
 Array = NDArray[np.float64]
 
@@ -85,10 +86,12 @@ def simulate(
         )
         sites = handlers.trace(seeded).get_trace(design, priors, observe=False)
     drawn = {name: np.asarray(site["value"]) for name, site in sites.items() if site["type"] == "sample"}
-    coefficients = {"floor": (STEP, drawn["floor_estimate"])}
+    floor, coefficients = drawn["mean_estimate"], {}
     if design.by_position:
-        coefficients |= {name: (STEP, np.exp(drawn[f"log_{name}_estimate"])) for name in ("gap", "rate")}
-    latent = xr.Dataset(coefficients, {STEP: step})
+        gap, rate = (np.exp(drawn[f"log_{name}_estimate"]) for name in ("gap", "rate"))
+        floor = floor - gap * mean_falling(rate, position, 1.0)
+        coefficients = {"gap": (STEP, gap), "rate": (STEP, rate)}
+    latent = xr.Dataset(coefficients | {"floor": (STEP, floor)}, {STEP: step})
     rng = np.random.default_rng(seed)
     return Simulation(
         losses=_measure(rng, latent, position, design.centre, noise=position_noise, effect_scale=effect_scale),
@@ -135,7 +138,7 @@ def prior_predictive(
     with jax.enable_x64(True):
         drawn = Predictive(model, num_samples=draws)(jax.random.key(seed), design, priors, observe=False)
     runs = {name: ("draw", np.asarray(drawn[name])) for name in parameters_of(design, priors)}
-    observed = {"observed": (("draw", STEP), np.asarray(drawn["floor_estimate"]))}
+    observed = {"observed": (("draw", STEP), np.asarray(drawn["mean_estimate"]))}
     return xr.Dataset(observed | runs, {"draw": np.arange(draws), STEP: step}, {"origin": origin, "schedule": schedule.text})
 
 
@@ -148,6 +151,7 @@ def _unseen(step: Array, position: Array, schedule: Schedule, origin: float, cen
         count=np.ones_like(step),
         path=make_path(np.append(step, origin), schedule, clock),
         summary=blank,
+        shape=mean_shape(position, 1.0) if len(position) else np.zeros(ORDER),
         centre=centre,
         clock=clock,
         position=position,

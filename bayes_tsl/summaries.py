@@ -103,6 +103,22 @@ def _sweep(losses: Array, places: _Places) -> _Swept:
     return _Swept(coefficients, effect, noise, residual - effect)
 
 
+def around_means(summary: Summary, positions: Array) -> Summary:
+    """The same estimates with the mean loss in place of the floor: what one checkpoint says best, whatever its gap and rate."""
+    gap, rate = np.exp(summary.coefficients[:, :2]).T
+    slopes = _slopes(summary.coefficients, _Places(positions, summary.exponent)).mean(axis=1)
+    mean = summary.coefficients[:, 2] + gap * mean_falling(rate, positions, summary.exponent)
+    turn = np.tile(np.eye(3), (len(mean), 1, 1))
+    turn[:, 2] = slopes
+    coefficients = np.column_stack([summary.coefficients[:, :2], mean])
+    return summary._replace(coefficients=coefficients, covariance=turn @ summary.covariance @ np.swapaxes(turn, 1, 2))
+
+
+def mean_falling(rate: Array, positions: Array, exponent: float) -> Array:
+    """Mean over positions of ``(1 + rate * position)^-exponent`` (step)."""
+    return ((1.0 + rate[:, None] * positions) ** -exponent).mean(axis=1)
+
+
 def summarise_means(losses: Array) -> Summary:
     """Mean losses (step) stand for the floor alone; there is no position curve to summarise."""
     coefficients = np.stack([np.full(len(losses), -np.inf), np.zeros(len(losses)), losses], axis=1)

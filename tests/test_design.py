@@ -12,7 +12,14 @@ from scipy.optimize import least_squares
 
 import bayes_tsl as bt
 from bayes_tsl.design import MAX_CHECKPOINTS, Design, make_clock, make_design
-from bayes_tsl.summaries import Summary, law_tangent, summarise_means, summarise_positions
+from bayes_tsl.summaries import (
+    Summary,
+    around_means,
+    law_tangent,
+    mean_falling,
+    summarise_means,
+    summarise_positions,
+)
 
 SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
 POSITIONS = np.arange(96.0)
@@ -140,6 +147,22 @@ def test_means_are_floors_without_error() -> None:
     assert not summary.covariance.any()
 
 
+def floors(design: Design) -> np.ndarray:
+    """Estimates of a design with the floor in place of the mean loss (step, 3)."""
+    gap, rate = np.exp(design.summary.coefficients[:, :2]).T
+    above = gap * mean_falling(rate, design.position, 1.0)
+    return np.column_stack([design.summary.coefficients[:, :2], design.summary.coefficients[:, 2] - above])
+
+
+def test_estimates_around_the_mean_say_the_same(estimated: tuple[Summary, np.ndarray, np.ndarray]) -> None:
+    """Turned, a mean is known as well as all positions together know it, and the determinant stays."""
+    turned = around_means(estimated[0], POSITIONS)
+    np.testing.assert_allclose(np.linalg.det(turned.covariance), np.linalg.det(estimated[0].covariance), rtol=1e-6)
+    np.testing.assert_allclose(turned.covariance[:, 2, 2], NOISE**2 / len(POSITIONS), rtol=0.1)
+    mean = law(estimated[0].coefficients).mean(axis=1)
+    np.testing.assert_allclose(turned.coefficients[:, 2], mean, atol=1e-12)
+
+
 def test_real_curves_keep_all_they_need() -> None:
     design, said = make_design(small_lm().until(1250), SCHEDULE)
     curve = small_lm().until(1250).after(199).curve()
@@ -148,8 +171,10 @@ def test_real_curves_keep_all_they_need() -> None:
     np.testing.assert_array_equal(design.count, 1.0)
     np.testing.assert_array_equal(design.position, np.arange(256))
     np.testing.assert_allclose(design.mean_loss, curve.mean(axis=1))
-    np.testing.assert_array_equal(design.centre, design.summary.coefficients[-1])
-    fitted = law(design.summary.coefficients, design.position) + design.summary.effect
+    coefficients = floors(design)
+    np.testing.assert_allclose(design.centre, coefficients[-1], atol=1e-9)
+    np.testing.assert_allclose(design.summary.coefficients[:, 2], design.mean_loss, atol=2e-3)
+    fitted = law(coefficients, design.position) + design.summary.effect
     residual = (curve.to_numpy() - fitted).std()
     assert residual < 0.06, f"law and effects leave {residual:.3f} nats"
     assert design.by_position
@@ -202,7 +227,7 @@ def test_positions_are_averaged_with_their_checkpoints() -> None:
     design, _ = make_design(bt.LossTable.from_frame(long_form(losses, steps)), bt.schedules.constant(peak=1e-3))
     at_step = np.stack([np.interp(np.log(design.step), np.log(steps), column) for column in coefficients.T], axis=1)
     assert design.summary.coefficients.shape == (MAX_CHECKPOINTS, 3)
-    np.testing.assert_allclose(design.summary.coefficients[:, 2], at_step[:, 2], atol=0.02)
+    np.testing.assert_allclose(floors(design)[:, 2], at_step[:, 2], atol=0.02)
 
 
 def test_the_step_without_progress_is_left_out() -> None:

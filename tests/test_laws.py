@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import bayes_tsl as bt
 from bayes_tsl import laws
-from bayes_tsl.design import make_clock, make_path
+from bayes_tsl.design import make_clock, make_path, mean_shape
 
 U = np.linspace(-3.0, 6.0, 181)
 
@@ -115,6 +115,14 @@ def test_relaxation_rises_from_zero_with_slope_one(curvature: float) -> None:
     assert (np.diff(phi) > 0).all()
     assert float(laws.relaxation(0.0, curvature)) == 0.0
     assert float(jax.grad(laws.relaxation)(0.0, curvature)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("last", "exponent"), [(63, 1.0), (4095, 1.0), (1023, 0.6)])
+def test_the_mean_over_positions_is_read_off_a_polynomial(last: int, exponent: float) -> None:
+    position, rates = np.arange(last + 1.0), np.geomspace(2e-3, 20.0, 101)
+    found = laws.mean_shape(rates, mean_shape(position, exponent))
+    exact = ((1.0 + rates[:, None] * position) ** -exponent).mean(axis=1)
+    np.testing.assert_allclose(found, exact, rtol=1e-3)
 
 
 def test_relaxation_falls_with_curvature_and_has_no_seam() -> None:

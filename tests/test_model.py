@@ -11,9 +11,10 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import bayes_tsl as bt
+from bayes_tsl import laws
 from bayes_tsl.conditioning import draw_coefficients
 from bayes_tsl.design import PADDING, Design, make_design, padded
-from bayes_tsl.model import JITTER, model, parameters, spread_of, trend
+from bayes_tsl.model import JITTER, mean_over_positions, model, parameters, spread_of, trend
 from bayes_tsl.priors import LENGTHS, Prior, Priors, default_priors, lognormal, normal, population
 from tests.conftest import ORIGIN, TRUTH
 
@@ -48,7 +49,7 @@ def test_sites_are_the_priors_and_the_weights(design: Design) -> None:
     latent = {name for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}
     observed = {name for name, site in trace.items() if site["type"] == "sample" and site["is_observed"]}
     assert latent == set(Priors.__dataclass_fields__) - {"convergence"} | {"weight"}
-    assert observed == {"log_gap_estimate", "log_rate_estimate", "floor_estimate"}
+    assert observed == {"log_gap_estimate", "log_rate_estimate", "mean_estimate"}
     assert trace["weight"]["value"].shape == design.step.shape
 
 
@@ -57,7 +58,7 @@ def test_mean_only_has_no_gap_and_no_rate(simulation: bt.Simulation, schedule: b
     design = make_design(losses, schedule)[0]
     trace = handlers.trace(handlers.seed(model, 0)).get_trace(design, Priors())
     assert not [name for name in trace if name.startswith(("gap_", "rate_", "log_"))]
-    assert "floor_estimate" in trace
+    assert "mean_estimate" in trace
 
 
 def test_likelihood_is_the_joint_normal(design: Design, sites: dict[str, np.ndarray]) -> None:
@@ -65,7 +66,7 @@ def test_likelihood_is_the_joint_normal(design: Design, sites: dict[str, np.ndar
         trace = handlers.trace(handlers.substitute(model, data=sites)).get_trace(design, Priors())
         chained = sum(float(site["fn"].log_prob(site["value"]).sum()) for site in trace.values() if site.get("is_observed"))
         law = trend(design.path, sites)
-        mean = np.stack([law.log_gap, law.log_rate, law.floor], axis=1).ravel()
+        mean = np.stack([law.log_gap, law.log_rate, mean_over_positions(design, law)], axis=1).ravel()
         joint = stats.multivariate_normal(mean, full_covariance(design, sites)).logpdf(design.summary.coefficients.ravel())
     assert chained == pytest.approx(joint, abs=1e-6)
 
@@ -107,7 +108,9 @@ def test_coefficients_put_back_have_the_conditional_mean_and_spread(design: Desi
         keys = jax.random.split(jax.random.key(0), draws)
         drawn = jax.vmap(lambda key: draw_coefficients(design, {}, sites, key))(keys)
         law, spread = trend(design.path, sites), spread_of(design, sites)
-    mean = np.stack([law.log_gap, law.log_rate, law.floor], axis=1).ravel()
+        mean = np.stack([law.log_gap, law.log_rate, mean_over_positions(design, law)], axis=1).ravel()
+        floor, shape = drawn.floor, laws.mean_shape(drawn.rate, design.shape)
+    drawn_mean = np.asarray(floor + drawn.gap * shape)
     prior = full_covariance(design, sites)
     steps = len(design.step)
     latent = np.zeros((steps, 3, steps, 3))
@@ -118,7 +121,7 @@ def test_coefficients_put_back_have_the_conditional_mean_and_spread(design: Desi
     gain = latent @ np.linalg.inv(prior)
     expected = (mean + gain @ (design.summary.coefficients.ravel() - mean)).reshape(steps, 3)
     sd = np.sqrt(np.diag(latent - gain @ latent)).reshape(steps, 3)
-    got = np.stack([np.log(drawn.gap), np.log(drawn.rate), drawn.floor], axis=-1)
+    got = np.stack([np.log(drawn.gap), np.log(drawn.rate), drawn_mean], axis=-1)
     assert np.abs((got.mean(axis=0) - expected) / sd).max() < 5 / np.sqrt(draws)
     np.testing.assert_allclose(got.std(axis=0), sd, rtol=0.08)
 
