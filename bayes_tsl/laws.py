@@ -9,10 +9,10 @@ Over training, each coefficient follows one temporal law in log progress ``u = l
     c(u) = level + slope * phi(u, curvature),    phi(u, k) = (1 - exp(-k u)) / k
 
 which is logarithmic in ``S`` as ``k -> 0``, hyperbolic at ``k = 1`` and a power law for any ``k``. The learning
-rate heats the floor by ``heat * [fast lag(r^p) + (1 - fast) lag'(r^p)] (S / S_end)^-fade``, where ``r = lr / peak`` and
-the lags are a quick and a slow relaxation, and what no parametric law foresees is drift, an integrated Wiener process in
-``u``. Both are counted from the origin (``u = 0``), so that level and slope are the coefficient and its velocity there,
-and the future is independent of the past given them.
+rate heats the floor by ``heat * [fast lag(h) + (1 - fast) lag'(h)] (S / S_end)^-fade``, where ``h`` is about the power ``p``
+of ``lr / peak`` (``schedules.heating``) and the lags are a quick and a slow relaxation, and what no parametric law foresees
+is drift, an integrated Wiener process in ``u``. Both are counted from the origin (``u = 0``), so that level and slope are
+the coefficient and its velocity there, and the future is independent of the past given them.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ def temporal_law(u: ArrayLike, *, level: ArrayLike, slope: ArrayLike, curvature:
 def heat_shape(path: Path, *, power: ArrayLike, delay: ArrayLike, memory: ArrayLike, fast: ArrayLike, fade: ArrayLike) -> Array:
     """How hot each step is (step), 0 annealed and 1 at peak at the end of the schedule.
 
-    ``[fast lag(r^p; delay) + (1 - fast) lag(r^p; memory)] (S / S_end)^-fade``: the same learning rate heats less, later.
+    ``[fast lag(h; delay) + (1 - fast) lag(h; memory)] (S / S_end)^-fade``, ``h = schedules.heating(lr / peak, power)``: the
+    same learning rate heats less, later.
 
     Each lag is a first-order relaxation in lr-weighted steps whose time is a share of the schedule's whole progress. Its
     unit matters where the learning rate goes to zero: there hardly any progress is left to cool down in. Both are read off a

@@ -1,7 +1,7 @@
 """Learning-rate schedules: what was planned, as straight lines between knots.
 
 A schedule gives the learning rate of a step, the progress ``S(step)`` (its integral over the peak: steps weighted by
-their learning rate), and the lag of a power of the learning rate behind that learning rate. Everything else that the
+their learning rate), and the lag of the heat of the learning rate behind it. Everything else that the
 model knows of time follows from these three. Warm-up rises linearly from zero at step 0.
 """
 
@@ -23,6 +23,7 @@ from bayes_tsl.errors import DataError
 UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
 _LAG_CELLS = 4096
+MEETING = 0.3  # relative learning rate at which the two readings of the heat agree
 _JUMP = 1e-6  # steps that a jump of the learning rate takes
 _ROUNDING = 1e-14  # a curve logged at each of a million steps turns by 5e-12 a step
 
@@ -67,14 +68,14 @@ class Schedule:
         return self._progress_at_knots[knot] + part
 
     def lag(self, step: ArrayLike, *, powers: ArrayLike, times: ArrayLike) -> Array:
-        """First-order relaxation of ``(lr / peak)^power`` in progress, with the given times (step, time, power).
+        """First-order relaxation of ``heating(lr / peak, power)`` in progress, with the given times (step, time, power).
 
-        ``dx/dS = ((lr / peak)^power - x) / time``, settled at S = 0. Solved on a grid of S.
+        ``dx/dS = (heating - x) / time``, settled at S = 0. Solved on a grid of S.
         """
         step = np.atleast_1d(np.asarray(step, float))
         grid = np.linspace(0.0, max(float(self.progress(step.max())), 1e-12), _LAG_CELLS + 1)
         relative = self.lr(self._step_at(grid, until=float(step.max()))) / self.peak
-        driven = relative[:, None] ** np.asarray(powers, float)
+        driven = heating(relative[:, None], np.asarray(powers, float))
         paths = [_relax(driven, cell=grid[1], time=time) for time in np.asarray(times, float)]
         return np.stack([_interpolate(self.progress(step), grid, path) for path in paths], axis=1)
 
@@ -91,6 +92,21 @@ class Schedule:
     def _step_at(self, progress: Array, *, until: float) -> Array:
         dense = np.unique(np.concatenate([self.steps[self.steps < until], np.linspace(0.0, until, 4 * _LAG_CELLS)]))
         return np.interp(progress, self.progress(dense), dense)
+
+
+def heating(relative_lr: ArrayLike, power: ArrayLike) -> Array:
+    """How much a learning rate heats the loss, 1 at the peak: the mean of a power and of a hyperbola (shapes broadcast).
+
+    ``r^p``, and the saturating ``(1 + k) r / (1 + k r)`` that meets it at ``r = MEETING``. Real runs lie between them: the
+    power falls too fast near the peak and near zero, the hyperbola too slowly. Both are ``r`` at ``p = 1``.
+
+    >>> heating([0.0, 0.5, 1.0], 1.0)
+    array([0. , 0.5, 1. ])
+    """
+    r, p = np.asarray(relative_lr, float), np.asarray(power, float)
+    met = MEETING**p
+    k = (met - MEETING) / (MEETING * (1.0 - met))
+    return 0.5 * (r**p + (1.0 + k) * r / (1.0 + k * r))
 
 
 def constant(*, peak: float, warmup: float = 0.0, total: float = np.inf) -> Schedule:
