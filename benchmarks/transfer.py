@@ -2,7 +2,7 @@
 
     python benchmarks/transfer.py [--quick]
 
-multipowerlaw, 25M and 100M (--quick: 25M, few draws): cosine_24000, constant_24000 and wsdcon_9 are fitted together, the other
+multipowerlaw, 25M and 100M (--quick: 25M, few rows and draws): cosine_24000, constant_24000 and wsdcon_9 are fitted together, the other
 six are predicted whole. Beside the model, the multi-power law and the annealing law by least squares on the same three.
 All runs of a size share the model's laws, heat and drift; each departs from them by a smooth curve of its own in log progress
 and learning rate, so that an interval knows that no law is exact.
@@ -133,8 +133,10 @@ def predict(seen: Runs, ahead: Runs, draws: dict[str, Array], seed: int) -> Arra
     return np.stack(drawn, axis=-1)
 
 
-def by_model(fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame], *, num_draws: int) -> dict[str, Array]:
-    seen = stack(fitted, SPACING)
+def by_model(
+    fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame], *, num_draws: int, spacing: float
+) -> dict[str, Array]:
+    seen = stack(fitted, spacing)
     with jax.enable_x64(True):
         start = START | {"level": float(seen.loss.min()) - 0.2}
         posterior = sample(
@@ -144,7 +146,7 @@ def by_model(fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame], *
             dense=list(start),
             seed=0,
             chains=2,
-            num_warmup=300,
+            num_warmup=min(300, num_draws),
             num_draws=num_draws,
             target_accept=0.9,
             progress=False,
@@ -191,13 +193,13 @@ def judge(predicted: dict[str, Array], others: dict[str, pd.DataFrame]) -> pd.Da
     return pd.concat([table, table.drop(columns="run").mean().to_frame().T.assign(run="mean of six")])
 
 
-def of_size(curves: pd.DataFrame, size: str, *, num_draws: int) -> list[pd.DataFrame]:
+def of_size(curves: pd.DataFrame, size: str, *, num_draws: int, spacing: float) -> list[pd.DataFrame]:
     """Scores of every way on the runs of one size; what did not converge is a row with the reason."""
     runs = {str(run).removeprefix(f"{size}_"): rows for run, rows in curves.groupby("run") if str(run).startswith(size)}
     fitted = {name: runs[name] for name in FITTED}
     others = {name: rows for name, rows in runs.items() if name not in FITTED}
     ways = {
-        "tsl": partial(by_model, num_draws=num_draws),
+        "tsl": partial(by_model, num_draws=num_draws, spacing=spacing),
         "annealing-law": partial(by_least_squares, _ANNEALING),
         "multi-power-law": partial(by_least_squares, _MULTI_POWER),
     }
@@ -216,8 +218,8 @@ def main() -> None:
     asked = options(__doc__, "transfer")
     warnings.simplefilter("ignore", bt.Notice)
     curves, _ = multipowerlaw()
-    sizes, num_draws = (("25M",), 100) if asked.quick else (("25M", "100M"), 500)
-    table = pd.concat([scores for size in sizes for scores in of_size(curves, size, num_draws=num_draws)])
+    sizes, num_draws, spacing = (("25M",), 100, 5 * SPACING) if asked.quick else (("25M", "100M"), 500, SPACING)
+    table = pd.concat([scores for size in sizes for scores in of_size(curves, size, num_draws=num_draws, spacing=spacing)])
     first = ["size", "model", "run"]
     keep(table[[*first, *table.columns.drop(first)]], asked.table)
 
