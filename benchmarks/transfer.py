@@ -3,9 +3,9 @@
     python benchmarks/transfer.py [--quick]
 
 multipowerlaw, 25M and 100M (--quick: 25M, few rows and draws): cosine_24000, constant_24000 and wsdcon_9 are fitted together,
-the other six are predicted whole. Beside the model, the multi-power law and the annealing law by least squares on the same three.
-All runs of a size share the model's laws, heat and drift; each departs from them by a smooth curve of its own in log progress
-and learning rate, so that an interval knows that no law is exact.
+the other six are predicted whole. Beside the model, the multi-power law and the annealing law by least squares on the same
+three. All runs of a size share the model's laws, heat and drift; each departs from them by a smooth curve of its own in log
+progress and learning rate, so that an interval knows that no law is exact.
 """
 
 from __future__ import annotations
