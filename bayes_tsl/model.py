@@ -149,7 +149,6 @@ def trend(path: laws.Path, sites: Sites) -> Trend:
     ``floor_slope`` is how the floor moves at the origin with the learning rate held, so what fades of the heat is in it.
     """
     u = path.u[:-1]
-    moving = jnp.minimum(u, sites["convergence"]) - jnp.minimum(0.0, sites["convergence"])
     shape = {name: sites[f"heat_{name}"] for name in ("power", "delay", "memory", "fade")}
     hot = sites["heat"] * laws.heat_shape(path, fast=HEAT_FAST, **shape)
 
@@ -159,6 +158,7 @@ def trend(path: laws.Path, sites: Sites) -> Trend:
     floor = law("floor", u, sites["floor_slope"] + sites["heat_fade"] * hot[-1]) + hot[:-1] - hot[-1]
     if "gap_level" not in sites:
         return Trend(jnp.full_like(u, -jnp.inf), jnp.zeros_like(u), floor)
+    moving = jnp.minimum(u, sites["convergence"]) - jnp.minimum(0.0, sites["convergence"])
     return Trend(law("gap", moving, sites["gap_slope"]), law("rate", moving, sites["rate_slope"]), floor)
 
 

@@ -61,6 +61,14 @@ def test_an_average_has_draws_in_proportion_to_the_weights(ahead: bt.Forecast) -
     np.testing.assert_allclose(alone.observed.mean(), ahead.observed.mean(), atol=0.01)
 
 
+def test_laws_of_means_are_compared_too(mean_fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule) -> None:
+    paper = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, law="paper", progress=False, throw=False)
+    assert paper.law == "paper"
+    assert "heat_power" not in paper.data["posterior"]
+    assert np.isfinite(bt.compare({"general": mean_fit, "paper": paper})["elpd"]).all()
+    assert np.isfinite(bt.forecast(paper, steps=[8000.0]).observed).all()
+
+
 def test_what_cannot_be_compared_is_refused(fit: bt.Fit, mean_fit: bt.Fit, ahead: bt.Forecast) -> None:
     with pytest.raises(bt.DataError, match="fits must be of the same losses as 'a'; got 'b'"):
         bt.compare({"a": fit, "b": mean_fit})
