@@ -53,7 +53,7 @@ def simulated_ranks(
 
     Returns:
         One row per run and quantity: seed, quantity (a parameter, or ``loss at STEP``), rank (share of draws below the truth),
-        converged.
+        converged. Of a run whose position curve is too flat for gap and rate to be told, these have no row.
     """
     step, rows = np.unique(np.asarray(steps, float)), []
     require(
@@ -76,7 +76,7 @@ def simulated_ranks(
         later = run.losses.after(origin).mean_losses()
         ahead = forecast(fitted, steps=later.index.to_numpy(float), seed=seed)
         posterior = fitted.data["posterior"].to_dataset()
-        drawn = {name: posterior[name].to_numpy() for name in run.parameters}
+        drawn = {name: posterior[name].to_numpy() for name in run.parameters if name in posterior}
         truth = dict(run.parameters)
         for i, (at, loss) in enumerate(later.items()):
             drawn[f"loss at {at:g}"], truth[f"loss at {at:g}"] = ahead.observed.to_numpy()[..., i], float(loss)

@@ -4,8 +4,8 @@
 
 multipowerlaw, 25M and 100M (--quick: 25M, few rows and draws): cosine_24000, constant_24000 and wsdcon_9 are fitted together,
 the other six are predicted whole. Beside the model, the multi-power law and the annealing law by least squares on the same
-three. All runs of a size share the model's laws, heat and drift; each departs from them by a smooth curve of its own in log
-progress and learning rate, so that an interval knows that no law is exact.
+three. All runs of a size share the model's laws, heat and drift, and departures from these that are smooth in log progress
+and learning rate; each has smaller ones of its own, so that an interval knows that no law is exact.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pandas as pd
-from common import keep, multipowerlaw, options, plan
+from common import PEAK_STEP, keep, multipowerlaw, options, plan
 from numpy.typing import NDArray
 
 import bayes_tsl as bt
@@ -80,13 +80,17 @@ def mean(path: laws.Path, sites: dict) -> jax.Array:
 
 
 def covariance(one: Runs, other: Runs, sites: dict) -> jax.Array:
-    """Departures from the laws: drift that all runs share, and a smooth part that each has for itself (row, row)."""
+    """Departures from the laws (row, row).
+
+    Drift in progress and a smooth surface over progress and learning rate are common to all runs; a smaller one is a run's.
+    """
     u, v = one.path.u, other.path.u
     near, far = jnp.minimum(jnp.abs(u)[:, None], jnp.abs(v)), jnp.maximum(jnp.abs(u)[:, None], jnp.abs(v))
     drift = jnp.where(u[:, None] * v > 0, near**2 * (3.0 * far - near) / 6.0, 0.0)
     apart = (u[:, None] - v) ** 2 / 0.5**2 + (one.relative_lr[:, None] - other.relative_lr) ** 2 / 0.5**2
-    own = jnp.where(one.run[:, None] == other.run, jnp.exp(-0.5 * apart), 0.0)
-    return sites["drift_scale"] ** 2 * drift + sites["own_scale"] ** 2 * own
+    surface = jnp.exp(-0.5 * apart)
+    own = jnp.where(one.run[:, None] == other.run, surface, 0.0)
+    return sites["drift_scale"] ** 2 * drift + sites["shared_scale"] ** 2 * surface + sites["own_scale"] ** 2 * own
 
 
 def model(seen: Runs) -> None:
@@ -100,7 +104,8 @@ def model(seen: Runs) -> None:
         "heat_memory": numpyro.sample("heat_memory", dist.LogNormal(np.log(0.03), 0.8)),
         "heat_fade": numpyro.sample("heat_fade", dist.Normal(0.15, 0.1)),
         "drift_scale": numpyro.sample("drift_scale", dist.LogNormal(np.log(0.02), 0.8)),
-        "own_scale": numpyro.sample("own_scale", dist.LogNormal(np.log(0.003), 0.8)),
+        "shared_scale": numpyro.sample("shared_scale", dist.LogNormal(np.log(0.005), 0.8)),
+        "own_scale": numpyro.sample("own_scale", dist.LogNormal(np.log(0.0015), 0.5)),
         "noise": numpyro.sample("noise", dist.LogNormal(np.log(0.003), 1.0)),
     }
     total = covariance(seen, seen, sites) + jnp.diag(sites["noise"] ** 2 * jnp.ones(len(seen.loss)))
@@ -109,7 +114,7 @@ def model(seen: Runs) -> None:
 
 START = {"slope": -0.2, "curvature": 0.5, "heat": 0.2, "heat_power": 0.8, "heat_delay": 0.003, "heat_memory": 0.05}
 START |= {"heat_fade": 0.15}
-START |= {"drift_scale": 0.02, "own_scale": 0.003, "noise": 0.003}
+START |= {"drift_scale": 0.02, "shared_scale": 0.005, "own_scale": 0.0015, "noise": 0.003}
 
 
 def predict(seen: Runs, ahead: Runs, draws: dict[str, Array], seed: int) -> Array:
@@ -163,7 +168,8 @@ def by_model(
 def by_least_squares(law: _Law, fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame]) -> dict[str, Array]:
     """A published law fitted to all runs at once, without uncertainty: one draw (row, 1)."""
     curves = fitted | others
-    seen = {name: law.see(rows["step"].to_numpy(float), ANCHOR, plan(rows, from_peak=True)) for name, rows in curves.items()}
+    unit = float(PEAK_STEP)  # by when all runs have made the same progress
+    seen = {name: law.see(rows["step"].to_numpy(float), unit, plan(rows, from_peak=True)) for name, rows in curves.items()}
 
     def joined(x: Array, parts: list) -> Array:
         return np.concatenate([law.curve(x, part) for part in parts])
