@@ -4,8 +4,9 @@
 
 multipowerlaw, 25M and 100M (--quick: 25M, few rows and draws): cosine_24000, constant_24000 and wsdcon_9 are fitted together,
 the other six are predicted whole. Beside the model, the multi-power law and the annealing law by least squares on the same
-three. All runs of a size share the model's laws, heat and drift, and departures from these that are smooth in log progress
-and learning rate; each has smaller ones of its own, so that an interval knows that no law is exact.
+three. Steps before twice the warm-up are left out, as they are in ``fit``. All runs of a size share the model's laws, heat and
+drift, and departures from these that are smooth in log progress and learning rate; each has smaller ones of its own, so that
+an interval knows that no law is exact.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 import bayes_tsl as bt
 from bayes_tsl import laws, scoring
 from bayes_tsl.baselines import _ANNEALING, _MULTI_POWER, _fit, _Law
-from bayes_tsl.design import Clock, make_path
+from bayes_tsl.design import SKIP_WARMUPS, Clock, make_path
 from bayes_tsl.model import HEAT_FAST
 from bayes_tsl.sampling import sample
 
@@ -56,7 +57,7 @@ def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
     """Runs on one axis of progress, rows thinned to a spacing in log progress or in heat."""
     paths, rates, numbers, losses = [], [], [], []
     for number, rows in enumerate(curves.values()):
-        schedule = plan(rows, from_peak=True)
+        schedule, rows = plan(rows, from_peak=True), settled(rows)
         step = rows["step"].to_numpy(float)
         path = make_path(step, schedule, Clock(step[-1], ANCHOR))
         u = path.u + np.log(float(schedule.progress(step[-1])) / ANCHOR)
@@ -69,6 +70,11 @@ def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
         losses.append(rows["loss"].to_numpy(float)[at])
     u, lag = (np.concatenate(parts) for parts in zip(*paths))
     return Runs(laws.Path(u, lag, 0.0), *(np.concatenate(parts) for parts in (rates, numbers, losses)))
+
+
+def settled(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of a run from twice the warm-up on."""
+    return pd.DataFrame(rows[rows["step"] >= SKIP_WARMUPS * PEAK_STEP])
 
 
 def mean(path: laws.Path, sites: dict) -> jax.Array:
@@ -169,20 +175,24 @@ def by_least_squares(law: _Law, fitted: dict[str, pd.DataFrame], others: dict[st
     """A published law fitted to all runs at once, without uncertainty: one draw (row, 1)."""
     curves = fitted | others
     unit = float(PEAK_STEP)  # by when all runs have made the same progress
-    seen = {name: law.see(rows["step"].to_numpy(float), unit, plan(rows, from_peak=True)) for name, rows in curves.items()}
+    seen = {
+        name: law.see(settled(rows)["step"].to_numpy(float), unit, plan(rows, from_peak=True)) for name, rows in curves.items()
+    }
 
     def joined(x: Array, parts: list) -> Array:
         return np.concatenate([law.curve(x, part) for part in parts])
 
     together = _Law(law.name, law.see, joined, law.starts, law.needs_schedule)
-    best, _ = _fit(together, [seen[name] for name in fitted], np.concatenate([rows["loss"] for rows in fitted.values()]))
+    best, _ = _fit(
+        together, [seen[name] for name in fitted], np.concatenate([settled(rows)["loss"] for rows in fitted.values()])
+    )
     return {name: law.curve(best, seen[name])[:, None] for name in others}
 
 
 def judge(predicted: dict[str, Array], others: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows = []
     for name, draws in predicted.items():
-        truth = others[name]["loss"].to_numpy()
+        truth = settled(others[name])["loss"].to_numpy()
         middle = draws.mean(axis=1)
         row = {
             "run": name,
