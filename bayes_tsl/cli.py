@@ -346,10 +346,9 @@ def _of_priors(moved: pd.DataFrame) -> str:
     decides = bool(np.any(moved["prior_decides"]))
     step = moved["share"].abs().idxmax() if decides else moved.index[-1]
     shift, share = (float(moved.loc[step, name]) for name in ("shift", "share"))
-    if not bool(np.all(moved["converged"])):
-        return "note: with priors twice as wide the chains do not agree: how much of the forecast is the prior's is not known."
+    doubt = "" if bool(np.all(moved["converged"])) else " (chains under the wider priors did not quite agree)"
     said = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
-    return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width."
+    return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width{doubt}."
 
 
 def _of_target(ahead: Forecast, target: float) -> str:

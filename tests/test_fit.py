@@ -205,7 +205,7 @@ def test_unreduced_positions_agree(schedule: bt.Schedule) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
         reduced, unreduced = (bt.fit(run.losses, reduce_positions=reduce, **settings) for reduce in (True, False))
-    assert {"effect_along", "floor_departure"} <= set(unreduced.diagnostics.table.index.str.replace(r"\[.*", "", regex=True))
+    assert {"effect_along", "mean_departure"} <= set(unreduced.diagnostics.table.index.str.replace(r"\[.*", "", regex=True))
     for one, other in (
         (reduced.coefficients()["floor"], unreduced.coefficients()["floor"]),
         (bt.forecast(reduced, steps=[6000, 8000]).expected, bt.forecast(unreduced, steps=[6000, 8000]).expected),
