@@ -91,7 +91,7 @@ def main() -> None:
     losses = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose").until(1250)
     design, _ = make_design(losses, SCHEDULE)
     priors = default_priors(SCHEDULE, origin=1250)
-    names, size = parameters(design), 100 if asked.quick else 500
+    names, size = parameters(design, priors), 100 if asked.quick else 500
     rows = []
     for seed in range(1 if asked.quick else 3):
         for name in ("tsl", "textbook"):
