@@ -4,9 +4,9 @@
 
 Every run is fitted under wide priors; of each parameter (of the logarithm of the positive ones) its posterior gives a mean and
 a standard deviation. Population centre and spread are their maximum-likelihood values under normal errors, so that a run which
-says nothing of a parameter does not count; those of HEATED follow the logarithms of peak learning rate and progress. Spreads
-are written down WIDENED times as wide, since other families of runs will differ more than these do among themselves. The
-result is bayes_tsl/population.json, which the package reads (--quick: four runs, written to out/quick).
+says nothing of a parameter does not count; those of HEATED follow the logarithms of peak learning rate and progress. No spread
+is written down below LEAST. The result is bayes_tsl/population.json, which the package reads (--quick: four runs, written to
+out/quick).
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from bayes_tsl.priors import Prior, lognormal, normal
 
 Array = NDArray[np.float64]
 
-WIDENED = 1.3
 LEAST = 0.1  # spread of a parameter on which all runs seem to agree
 LEAST_POWER = 0.2  # that of the heat's power: the true shape of the heat is not quite any of ours
 WIDE = {
@@ -104,7 +103,7 @@ def main() -> None:
         known = covariates if name in HEATED else covariates[:, :1]
         weights, spread = population(table[name].to_numpy(), table[f"{name}_sd"].to_numpy(), known)
         least = LEAST_POWER if name == "heat_power" else LEAST
-        parameters[name] = written(prior, weights, WIDENED * max(spread, least))
+        parameters[name] = written(prior, weights, max(spread, least))
     result = {
         "source": f"{len(chosen)} runs of lr-scheduling (Schaipp, Haegele et al.) and MultiPowerLaw (Luo et al.), 25M to 360M "
         "parameters, AdamW, 7,000 to 72,000 steps",

@@ -5,8 +5,8 @@
 multipowerlaw, 25M and 100M (--quick: 25M, few rows and draws): cosine_24000, constant_24000 and wsdcon_9 are fitted together,
 the other six are predicted whole. Beside the model, the multi-power law and the annealing law by least squares on the same
 three. Steps before twice the warm-up are left out, as they are in ``fit``. All runs of a size share the model's laws, heat and
-drift, and departures from these that are smooth in log progress and learning rate; each has smaller ones of its own, so that
-an interval knows that no law is exact.
+drift under its default priors, and departures from these that are smooth in log progress and learning rate; each has smaller
+ones of its own, so that an interval knows that no law is exact.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bayes_tsl import laws, scoring
 from bayes_tsl.baselines import _ANNEALING, _MULTI_POWER, _fit, _Law
 from bayes_tsl.design import SKIP_WARMUPS, Clock, make_path
 from bayes_tsl.model import HEAT_FAST
+from bayes_tsl.priors import Prior, Priors, default_priors, lognormal
 from bayes_tsl.sampling import sample
 
 Array = NDArray[np.float64]
@@ -99,28 +100,26 @@ def covariance(one: Runs, other: Runs, sites: dict) -> jax.Array:
     return sites["drift_scale"] ** 2 * drift + sites["shared_scale"] ** 2 * surface + sites["own_scale"] ** 2 * own
 
 
-def model(seen: Runs) -> None:
-    sites = {
-        "level": numpyro.sample("level", dist.Normal(jnp.min(seen.loss), 0.5)),
-        "slope": numpyro.sample("slope", dist.Normal(-0.3, 0.4)),
-        "curvature": numpyro.sample("curvature", dist.LogNormal(np.log(0.4), 0.5)),
-        "heat": numpyro.sample("heat", dist.LogNormal(np.log(0.2), 0.4)),
-        "heat_power": numpyro.sample("heat_power", dist.LogNormal(np.log(0.7), 0.3)),
-        "heat_delay": numpyro.sample("heat_delay", dist.LogNormal(np.log(0.003), 0.8)),
-        "heat_memory": numpyro.sample("heat_memory", dist.LogNormal(np.log(0.03), 0.8)),
-        "heat_fade": numpyro.sample("heat_fade", dist.Normal(0.15, 0.1)),
-        "drift_scale": numpyro.sample("drift_scale", dist.LogNormal(np.log(0.02), 0.8)),
-        "shared_scale": numpyro.sample("shared_scale", dist.LogNormal(np.log(0.005), 0.8)),
-        "own_scale": numpyro.sample("own_scale", dist.LogNormal(np.log(0.0015), 0.5)),
-        "noise": numpyro.sample("noise", dist.LogNormal(np.log(0.003), 1.0)),
-    }
-    total = covariance(seen, seen, sites) + jnp.diag(sites["noise"] ** 2 * jnp.ones(len(seen.loss)))
-    numpyro.sample("loss", dist.MultivariateNormal(mean(seen.path, sites), total), obs=seen.loss)
+DEPARTURES = {"shared_scale": lognormal(0.005, 0.8), "own_scale": lognormal(0.0015, 0.5), "noise": lognormal(0.003, 1.0)}
 
 
-START = {"slope": -0.2, "curvature": 0.5, "heat": 0.2, "heat_power": 0.8, "heat_delay": 0.003, "heat_memory": 0.05}
-START |= {"heat_fade": 0.15}
-START |= {"drift_scale": 0.02, "shared_scale": 0.005, "own_scale": 0.0015, "noise": 0.003}
+def priors_of(seen: pd.DataFrame) -> dict[str, Prior]:
+    """Default priors of a run, the level aside, and those of the departures."""
+    given = default_priors(plan(seen, from_peak=True), origin=ANCHOR)
+    shared = {name: getattr(given, f"floor_{name}") for name in ("slope", "curvature")}
+    heated = {name: getattr(given, name) for name in Priors.__dataclass_fields__ if name.startswith("heat")}
+    return shared | heated | {"drift_scale": given.drift_scale} | DEPARTURES
+
+
+def model(seen: Runs, priors: dict[str, Prior]) -> None:
+    sites = {name: numpyro.sample(name, prior.distribution()) for name, prior in priors.items()}
+    sites["level"] = numpyro.sample("level", dist.Normal(jnp.min(seen.loss), 0.5))
+    numpyro.sample("loss", dist.MultivariateNormal(mean(seen.path, sites), noisy(seen, sites)), obs=seen.loss)
+
+
+def noisy(runs: Runs, sites: dict) -> jax.Array:
+    """Covariance of measured losses around the laws (row, row)."""
+    return covariance(runs, runs, sites) + sites["noise"] ** 2 * jnp.eye(len(runs.loss))
 
 
 def predict(seen: Runs, ahead: Runs, draws: dict[str, Array], seed: int) -> Array:
@@ -128,11 +127,10 @@ def predict(seen: Runs, ahead: Runs, draws: dict[str, Array], seed: int) -> Arra
 
     @jax.jit
     def one(sites: dict) -> tuple[jax.Array, jax.Array]:
-        noise = sites["noise"] ** 2
-        known = covariance(seen, seen, sites) + noise * jnp.eye(len(seen.loss))
+        known = noisy(seen, sites)
         cross = covariance(ahead, seen, sites)
         solved = jnp.linalg.solve(known, cross.T).T
-        left = covariance(ahead, ahead, sites) - solved @ cross.T + noise * jnp.eye(len(ahead.loss))
+        left = noisy(ahead, sites) - solved @ cross.T
         expected = mean(ahead.path, sites) + solved @ (seen.loss - mean(seen.path, sites))
         return expected, jnp.linalg.cholesky(left)
 
@@ -147,12 +145,13 @@ def predict(seen: Runs, ahead: Runs, draws: dict[str, Array], seed: int) -> Arra
 def by_model(
     fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame], *, num_draws: int, spacing: float
 ) -> dict[str, Array]:
-    seen = stack(fitted, spacing)
+    seen, priors = stack(fitted, spacing), priors_of(fitted[FITTED[0]])
     with jax.enable_x64(True):
-        start = START | {"level": float(seen.loss.min()) - 0.2}
+        start = {name: prior.centre for name, prior in priors.items()} | {"level": float(seen.loss.min()) - 0.2}
         posterior = sample(
             model,
             seen,
+            priors,
             start=start,
             dense=list(start),
             seed=0,
