@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_choice, require_seed
+from bayes_tsl._checks import require, require_choice, require_number, require_seed
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
@@ -186,8 +186,9 @@ def fit(
     schedules.require_schedule(schedule)
     require_seed(seed)
     require(chains >= 2, "chains", "be 2 or more", chains, cure="R-hat compares chains; 4 are usual.")
-    require(min(num_warmup, num_draws) >= 10, "num_warmup and num_draws", "be 10 or more", [num_warmup, num_draws])
-    require(0 < target_accept < 1, "target_accept", "lie between 0 and 1", target_accept)
+    counts = [num_warmup, num_draws]
+    require(min(counts) >= 10, "num_warmup and num_draws", "be 10 or more", counts, cure="500 and 1000 are usual.")
+    require_number(target_accept, "target_accept", low=0.0, high=1.0, cure="0.95 is usual, 0.99 is safer.")
     require_choice(law, "law", LAWS, cure="Choose one of these.")
     schedule = schedule or schedules.unknown()
     design, notices = make_design(losses, schedule, exponent=LAWS[law].exponent)

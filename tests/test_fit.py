@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 import arviz as az
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -83,6 +84,20 @@ def test_mean_only_agrees_with_positions(mean_fit: bt.Fit, ahead: bt.Forecast) -
         bt.DataError, match=r"^positions must be among those fitted; got 5\. The fit has seen mean losses only\.$"
     ):
         bt.forecast(mean_fit, steps=[9000 - 1000], positions=[5])
+
+
+def test_a_fit_of_like_length_compiles_nothing(simulation: bt.Simulation, schedule: bt.Schedule) -> None:
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(lambda name, _, **more: compiled.append(name))
+    try:
+        for origin in (3000.0, 3400.0):  # 14 and 16 checkpoints, padded to the same size
+            compiled.clear()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", bt.Notice)
+                bt.fit(means(simulation).until(origin), schedule=schedule, chains=2, throw=False, **QUICK)
+        assert "/jax/core/compile/backend_compile_duration" not in compiled
+    finally:
+        jax.monitoring.clear_event_listeners()
 
 
 def test_saved_and_loaded_it_is_equal_and_forecasts_identically(fit: bt.Fit, ahead: bt.Forecast, tmp_path: Path) -> None:
@@ -164,8 +179,8 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
     ("arguments", "message"),
     [
         ({"chains": 1}, "chains must be 2 or more; got 1. R-hat compares chains; 4 are usual."),
-        ({"num_draws": 5}, "num_warmup and num_draws must be 10 or more; got 500, 5."),
-        ({"target_accept": 1.0}, "target_accept must lie between 0 and 1; got 1."),
+        ({"num_draws": 5}, "num_warmup and num_draws must be 10 or more; got 500, 5. 500 and 1000 are usual."),
+        ({"target_accept": 1.0}, "target_accept must lie between 0 and 1; got 1. 0.95 is usual, 0.99 is safer."),
         *(
             (
                 {"seed": seed},
