@@ -125,7 +125,10 @@ def backtest(
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean over cells by model and prefix: scores, coverage, widths, ``endpoint_mae`` and more; ``cells`` and ``failed``."""
+    """Mean over cells by model and prefix: scores, coverage, widths, ``cells`` and ``failed``.
+
+    Errors at the end are ``endpoint_mae`` and ``endpoint_median`` (mean and median of their size), and ``endpoint_bias``.
+    """
     rows = []
     for _, part in scores.groupby(["model", "prefix"], sort=True):
         cells = part.drop_duplicates(CELL)
@@ -134,7 +137,13 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         if len(good):
             each = pd.DataFrame([scoring.summarise(pd.DataFrame(cell)) for _, cell in good.groupby(CELL, sort=False)])
             errors = each.pop("endpoint_error")
-            row |= {**each.mean(), "endpoint_mae": errors.abs().mean(), "endpoint_bias": errors.mean()}
+            size = errors.abs()
+            row |= {
+                **each.mean(),
+                "endpoint_mae": size.mean(),
+                "endpoint_median": size.median(),
+                "endpoint_bias": errors.mean(),
+            }
         rows.append(row)
     return pd.DataFrame(rows)
 

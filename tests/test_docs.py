@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
+import tables
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -31,3 +32,17 @@ def test_readme_pictures_exist() -> None:
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text())
     assert pictures
     assert all((README.parent / picture).is_file() for picture in pictures)
+
+
+def test_tables_of_the_benchmarks_are_copies_of_their_results() -> None:
+    page = tables.DOCS.read_text()
+    bare = re.sub(r"^\|.*\n", "", page, flags=re.MULTILINE)
+    assert bare != page
+    assert tables.filled(bare) == page
+
+
+def test_pictures_of_the_docs_exist() -> None:
+    docs = tables.DOCS.parent
+    shown = [(page, picture) for page in docs.glob("*.md") for picture in re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())]
+    assert shown
+    assert all((page.parent / picture).is_file() for page, picture in shown)

@@ -1,0 +1,129 @@
+"""The tables of docs/benchmarks.md, copied from benchmarks/results.
+
+    python benchmarks/tables.py
+
+A table stands between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; what was there is replaced. Nothing is measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from common import RESULTS
+from prefix import SCORES
+
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
+
+SAID = {
+    "runs": "runs",
+    "test_set": "test set",
+    "prefix": "seen",
+    "endpoint_mae": "error at end",
+    "endpoint_median": "median error",
+    "endpoint_bias": "bias",
+    "endpoint_brier": "Brier",
+    "time_score": "time score",
+    "log_score": "log score",
+    "coverage_50": "50 % holds",
+    "coverage_90": "90 % holds",
+    "width_90": "90 % width",
+    "holds_50": "50 % holds",
+    "holds_90": "90 % holds",
+    "width_at_end": "90 % width",
+    "power_law_error": "power law",
+    "mae": "mean abs. error",
+    "r2": "R2",
+    "max_r_hat": "R-hat",
+    "min_ess": "ESS",
+    "p_corrected": "p, corrected",
+}
+DIGITS = {
+    **dict.fromkeys(["prefix"], ".0%"),
+    **dict.fromkeys(["coverage_50", "coverage_90", "holds_50", "holds_90", "covered", "good"], ".2f"),
+    **dict.fromkeys(["width_90", "width_at_end", "endpoint_brier", "p", "p_corrected", "log_score"], ".3f"),
+    **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
+    **dict.fromkeys(["chi2", "time_score", "GiB"], ".1f"),
+    **dict.fromkeys(["checkpoints", "positions", "draws", "min_ess", "divergences", "ess", "cells", "failed"], ".0f"),
+    **dict.fromkeys(["seconds", "leapfrogs", "median_ess", "min_ess_per_s", "median_ess_per_s", "gradient_ms"], ".3g"),
+}
+
+
+def result(name: str) -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"{name}.csv", comment="#")
+
+
+def blind() -> pd.DataFrame:
+    return _across(result("blind"), ["runs", "cells"], "prefix", "endpoint_mae")
+
+
+def prefix() -> pd.DataFrame:
+    """The held-out half by model, best on top."""
+    table = result("prefix").query("half == 'held out' and runs == 'all'")
+    order = ["prefix", "model", "cells", "failed", *SCORES]
+    return table.sort_values(["prefix", "crps"])[order]
+
+
+def prefix_kinds() -> pd.DataFrame:
+    """The held-out half by kind of run, the model alone."""
+    return result("prefix").query("half == 'held out' and runs != 'all' and model == 'tsl'").drop(columns=["half", "model"])
+
+
+def transfer() -> pd.DataFrame:
+    return result("transfer").query("run == 'mean of six'").drop(columns="run")
+
+
+def transfer_runs() -> pd.DataFrame:
+    return _across(result("transfer").query("run != 'mean of six'"), ["size", "run"], "model", "mae")
+
+
+def positions() -> pd.DataFrame:
+    table = result("positions").query("model in ['tsl', 'tsl, mean only', 'power-law', 'multi-power-law']")
+    return table.drop(columns=["cells", "log_score", "endpoint_bias"])
+
+
+TABLES: dict[str, Callable[[], pd.DataFrame]] = {
+    "blind": blind,
+    "prefix": prefix,
+    "prefix-kinds": prefix_kinds,
+    "transfer": transfer,
+    "transfer-runs": transfer_runs,
+    "positions": positions,
+    **{name: lambda name=name: result(name) for name in ("laws", "decision", "calibration", "speed", "cost", "accuracy")},
+}
+
+
+def _across(table: pd.DataFrame, rows: list[str], columns: str, values: str) -> pd.DataFrame:
+    """One column for each value of ``columns``."""
+    wide = table.pivot(index=rows, columns=columns, values=values).reset_index().rename_axis(columns=None)
+    return wide.rename(columns=lambda name: name if isinstance(name, str) else f"{name:.0%}")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    shown = pd.DataFrame(
+        {
+            SAID.get(name, name): [
+                value if isinstance(value, str) else "" if pd.isna(value) else format(value, DIGITS.get(name, ".4f"))
+                for value in (table[name].astype(int) if pd.api.types.is_bool_dtype(table[name]) else table[name])
+            ]
+            for name in table
+        }
+    )
+    return shown.to_markdown(index=False, disable_numparse=True, tablefmt="github")
+
+
+def filled(text: str) -> str:
+    """The page with every table as the results have it now."""
+    return TABLE.sub(lambda found: f"{found[1]} -->\n\n{markdown(TABLES[found[1]]())}\n\n", text)
+
+
+def main() -> None:
+    DOCS.write_text(filled(DOCS.read_text()))
+    print(f"wrote {DOCS.name}")
+
+
+if __name__ == "__main__":
+    main()
