@@ -36,6 +36,7 @@ from bayes_tsl.schedules import Schedule
 from bayes_tsl.summaries import Summary, effect_basis, mean_falling, summarise_means
 
 SCHEMA = "bayes_tsl fit 3"  # 2: the heat has a delay; 3: and fades; laws to choose from
+TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
 _ESTIMATES = ("log_gap", "log_rate", "mean")
 
@@ -156,7 +157,7 @@ def fit(
     chains: int = 4,
     num_warmup: int = 500,
     num_draws: int = 1000,
-    target_accept: float = 0.95,
+    target_accept: float = TARGET_ACCEPT,
     reduce_positions: bool = True,
     progress: bool = True,
     throw: bool = True,
@@ -188,7 +189,7 @@ def fit(
     require(chains >= 2, "chains", "be 2 or more", chains, cure="R-hat compares chains; 4 are usual.")
     counts = [num_warmup, num_draws]
     require(min(counts) >= 10, "num_warmup and num_draws", "be 10 or more", counts, cure="500 and 1000 are usual.")
-    require_number(target_accept, "target_accept", low=0.0, high=1.0, cure="0.95 is usual, 0.99 is safer.")
+    require_number(target_accept, "target_accept", low=0.0, high=1.0, cure="0.98 is usual, 0.99 is safer.")
     require_choice(law, "law", LAWS, cure="Choose one of these.")
     schedule = schedule or schedules.unknown()
     design, notices = make_design(losses, schedule, exponent=LAWS[law].exponent)
@@ -213,7 +214,7 @@ def fit(
 def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
     """The same losses under other priors, with as many chains and draws; it says itself whether it converged."""
     posterior = fit.data["posterior"].sizes
-    settings = {"chains": posterior[CHAIN], "num_warmup": 500, "num_draws": posterior[DRAW], "target_accept": 0.95}
+    settings = {"chains": posterior[CHAIN], "num_warmup": 500, "num_draws": posterior[DRAW], "target_accept": TARGET_ACCEPT}
     seed = int(fit.data.attrs["seed"])
     data = _sampled(design_of(fit), priors, fit.schedule, reduce=True, seed=seed, progress=progress, **settings)
     data.attrs = fit.data.attrs | data.attrs

@@ -21,6 +21,7 @@ from bayes_tsl.backtest import summarise
 DATA = Path(os.environ.get("BAYES_TSL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results"
 LEAST = 10  # rows of a run worth cutting
+SHORT = {"chains": 2, "num_warmup": 300, "num_draws": 500, "target_accept": 0.95, "progress": False, "throw": False}
 PEAK_STEP = 2160  # of multipowerlaw, where its linear warm-up ends
 
 
@@ -102,8 +103,7 @@ def modded_nanogpt() -> pd.DataFrame:
 
 def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
     """The default model on two short chains: a thousand draws are enough to score."""
-    fit = bt.fit(losses, schedule=schedule, seed=seed, chains=2, num_warmup=300, num_draws=500, progress=False, throw=False)
-    return bt.forecast(fit, steps=steps, seed=seed)
+    return bt.forecast(bt.fit(losses, schedule=schedule, seed=seed, **SHORT), steps=steps, seed=seed)
 
 
 def options(doc: str | None, name: str, **flags: str) -> argparse.Namespace:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 
 import pandas as pd
-from common import by_hash, keep, options, public_runs
+from common import SHORT, by_hash, keep, options, public_runs
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import backtest, summarise
@@ -22,8 +22,7 @@ SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
 
 
 def fitted(losses: bt.LossTable, law: str, *, schedule, seed) -> bt.Fit:
-    settings = {"chains": 2, "num_warmup": 300, "num_draws": 500, "progress": False, "throw": False}
-    return bt.fit(losses, schedule=schedule, law=law, seed=seed, **settings)
+    return bt.fit(losses, schedule=schedule, law=law, seed=seed, **SHORT)
 
 
 def general(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:

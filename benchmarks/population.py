@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import by_hash, options, public_runs
+from common import SHORT, by_hash, options, public_runs
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from tqdm import tqdm
@@ -53,9 +53,8 @@ def scaled(prior: Prior, value: Array) -> Array:
 
 def estimates(losses: bt.LossTable, schedule: bt.Schedule) -> dict[str, float]:
     """Posterior mean and standard deviation of each parameter, from a whole run."""
-    settings = {"chains": 2, "num_warmup": 300, "num_draws": 300, "progress": False, "throw": False}
     priors = bt.Priors(noise_scale=lognormal(0.002, 1.5), **WIDE, **GIVEN)
-    posterior = bt.fit(losses, schedule=schedule, priors=priors, **settings).data["posterior"].to_dataset()
+    posterior = bt.fit(losses, schedule=schedule, priors=priors, **SHORT | {"num_draws": 300}).data["posterior"].to_dataset()
     drawn = {name: scaled(prior, posterior[name].to_numpy()) for name, prior in WIDE.items()}
     return {name: one.mean() for name, one in drawn.items()} | {f"{name}_sd": one.std() for name, one in drawn.items()}
 
@@ -86,10 +85,18 @@ def written(prior: Prior, weights: Array, spread: float) -> dict[str, float]:
     return {name: round(float(number), 5) for name, number in numbers.items()}
 
 
+def spread_within(table: pd.DataFrame, covariates: Array, kinds: pd.Series) -> dict[str, float]:
+    """Spread of the log heat among the runs of each source, beyond its covariates."""
+    source = kinds.str.split().str[0].to_numpy()
+    mean, sd = table["heat"].to_numpy(), table["heat_sd"].to_numpy()
+    one = {name: source == name for name in np.unique(source)}
+    return {str(name): round(population(mean[at], sd[at], covariates[at])[1], 3) for name, at in one.items()}
+
+
 def main() -> None:
     asked = options(__doc__, "population")
     warnings.simplefilter("ignore", bt.Notice)
-    losses, plans, _ = public_runs()
+    losses, plans, kinds = public_runs()
     order = by_hash(losses.runs)
     chosen = order[: 4 if asked.quick else len(order) // 2]
     table = pd.DataFrame([estimates(losses.select(run=run), plans[run]) for run in tqdm(chosen, desc="fitting", unit="run")])
@@ -118,6 +125,7 @@ def main() -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
+    print(f"spread of the heat, for one family of runs alone: {spread_within(table, covariates, kinds[chosen])}")
     print(f"wrote {target.name}")
 
 

@@ -180,7 +180,7 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
     [
         ({"chains": 1}, "chains must be 2 or more; got 1. R-hat compares chains; 4 are usual."),
         ({"num_draws": 5}, "num_warmup and num_draws must be 10 or more; got 500, 5. 500 and 1000 are usual."),
-        ({"target_accept": 1.0}, "target_accept must lie between 0 and 1; got 1. 0.95 is usual, 0.99 is safer."),
+        ({"target_accept": 1.0}, "target_accept must lie between 0 and 1; got 1. 0.98 is usual, 0.99 is safer."),
         *(
             (
                 {"seed": seed},
