@@ -10,22 +10,21 @@ from __future__ import annotations
 import warnings
 
 import pandas as pd
-from common import keep, options
+from common import SMALL_LM, keep, options
 
 import bayes_tsl as bt
 from bayes_tsl.baselines import power_law
 
 PREFIXES = (0.3, 0.5, 0.8)
-SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
 
 
 def row(losses: bt.LossTable, prefix: float) -> dict[str, object]:
     until = 2500 * prefix
     past, later = losses.until(until), losses.after(until).mean_losses()
     steps = later.index.to_numpy(float)
-    posterior = bt.fit(past, schedule=SCHEDULE, progress=False, throw=False)
+    posterior = bt.fit(past, schedule=SMALL_LM, progress=False, throw=False)
     frame = bt.forecast(posterior, steps=steps).to_frame(prob=0.9)
-    blind = power_law(past, steps=steps, schedule=SCHEDULE)  # takes no more than the warm-up from it
+    blind = power_law(past, steps=steps, schedule=SMALL_LM)  # takes no more than the warm-up from it
     inside = later.between(frame["lower"].to_numpy(), frame["upper"].to_numpy())
     return {
         "run": losses.runs[0],

@@ -22,6 +22,7 @@ DATA = Path(os.environ.get("BAYES_TSL_DATA", Path(__file__).parents[2] / "shared
 RESULTS = Path(__file__).parent / "results"
 LEAST = 10  # rows of a run worth cutting
 SHORT = {"chains": 2, "num_warmup": 300, "num_draws": 500, "target_accept": 0.95, "progress": False, "throw": False}
+SMALL_LM = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)  # schedule of the bundled runs
 PEAK_STEP = 2160  # of multipowerlaw, where its linear warm-up ends
 
 

@@ -9,32 +9,25 @@ runs at 50 %. *stacked* averages the laws by their stacking weights. --quick: on
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import pandas as pd
-from common import SHORT, by_hash, keep, options, public_runs
+from common import SHORT, SMALL_LM, by_hash, keep, options, public_runs
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import backtest, summarise
 
 LAWS = ("general", "free-exponent", "paper")
 SCORES = ["log_score", "crps", "endpoint_mae", "endpoint_bias", "coverage_50", "coverage_90", "width_90"]
-SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
 
 
 def fitted(losses: bt.LossTable, law: str, *, schedule, seed) -> bt.Fit:
     return bt.fit(losses, schedule=schedule, law=law, seed=seed, **SHORT)
 
 
-def general(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
-    return bt.forecast(fitted(losses, "general", schedule=schedule, seed=seed), steps=steps, seed=seed)
-
-
-def free_exponent(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
-    return bt.forecast(fitted(losses, "free-exponent", schedule=schedule, seed=seed), steps=steps, seed=seed)
-
-
-def paper(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
-    return bt.forecast(fitted(losses, "paper", schedule=schedule, seed=seed), steps=steps, seed=seed)
+def alone(losses: bt.LossTable, law: str, *, steps, schedule=None, seed=0) -> bt.Forecast:
+    """One law by itself."""
+    return bt.forecast(fitted(losses, law, schedule=schedule, seed=seed), steps=steps, seed=seed)
 
 
 def stacked(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
@@ -61,13 +54,13 @@ def main() -> None:
     order = by_hash(public.runs)
     chosen = [run for run in order[len(order) // 2 :] if plans[run].peak < 4.5e-3][: 2 if asked.quick else 12]
     means = bt.LossTable.from_frame(public.frame[public.frame["run"].isin(chosen)])
-    over_positions = {"general": general, "free-exponent": free_exponent, "paper": paper, "stacked": stacked}
-    over_means = {"general": general, "paper": paper, "stacked": stacked}
+    over_positions = {law: partial(alone, law=law) for law in LAWS} | {"stacked": stacked}
+    over_means = {name: forecaster for name, forecaster in over_positions.items() if name != "free-exponent"}
     settings = {"store": asked.out / "cells", "workers": asked.workers}
     one = small.select(run="mix50_cosine", test_set="prose") if asked.quick else small
     prefixes = (0.5,) if asked.quick else (0.3, 0.5, 0.8)
     parts = {
-        "small_lm, positions": backtest(one, SCHEDULE, prefixes=prefixes, forecasters=over_positions, **settings),
+        "small_lm, positions": backtest(one, SMALL_LM, prefixes=prefixes, forecasters=over_positions, **settings),
         "public, means": backtest(means, plans, prefixes=(0.5,), forecasters=over_means, **settings),
     }
     tables = []

@@ -7,14 +7,13 @@ small_lm: two runs, three test sets, cut at 30, 50 and 80 %; --quick takes one r
 
 from __future__ import annotations
 
-from common import by_kind, keep, options, tsl
+from common import SMALL_LM, by_kind, keep, options, tsl
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import backtest
 from bayes_tsl.baselines import BASELINES
 
 SCORES = ["endpoint_mae", "endpoint_bias", "crps", "log_score", "coverage_50", "coverage_90", "width_90"]
-SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
 
 
 def mean_only(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
@@ -28,7 +27,7 @@ def main() -> None:
     losses = bt.datasets.load("small_lm")
     scores = backtest(
         losses.select(run="mix50_cosine", test_set="prose") if asked.quick else losses,
-        SCHEDULE,
+        SMALL_LM,
         prefixes=(0.3, 0.5, 0.8),
         forecasters={"tsl": tsl, "tsl, mean only": mean_only, **BASELINES},
         store=asked.out / "cells",

@@ -21,7 +21,7 @@ import numpyro
 import numpyro.distributions as dist
 import pandas as pd
 from arviz import ess
-from common import SHORT, keep, options
+from common import SHORT, SMALL_LM, keep, options
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import initialize_model
 
@@ -30,8 +30,6 @@ from bayes_tsl import laws
 from bayes_tsl.design import Design, make_design
 from bayes_tsl.model import _sample_globals, model, parameters, spread_of, trend
 from bayes_tsl.priors import Priors, default_priors
-
-SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
 
 
 def textbook(design: Design, priors: Priors) -> None:
@@ -64,7 +62,7 @@ def by_textbook(design: Design, priors: Priors, seed: int, size: int) -> tuple[d
 
 
 def by_package(losses: bt.LossTable, seed: int, size: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    fit = bt.fit(losses, schedule=SCHEDULE, seed=seed, **SHORT | {"num_warmup": size, "num_draws": size})
+    fit = bt.fit(losses, schedule=SMALL_LM, seed=seed, **SHORT | {"num_warmup": size, "num_draws": size})
     stats = fit.data["sample_stats"]
     said = {"divergences": int(stats["diverging"].sum()), "leapfrogs": float(stats["n_steps"].mean())}
     return {str(name): values.to_numpy() for name, values in fit.data["posterior"].to_dataset().items()}, said
@@ -88,8 +86,8 @@ def main() -> None:
     asked = options(__doc__, "speed")
     warnings.simplefilter("ignore")
     losses = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose").until(1250)
-    design, _ = make_design(losses, SCHEDULE)
-    priors = default_priors(SCHEDULE, origin=1250)
+    design, _ = make_design(losses, SMALL_LM)
+    priors = default_priors(SMALL_LM, origin=1250)
     names, size = parameters(design, priors), 100 if asked.quick else 500
     rows = []
     for seed in range(1 if asked.quick else 3):

@@ -19,7 +19,6 @@ DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
 SAID = {
-    "runs": "runs",
     "test_set": "test set",
     "prefix": "seen",
     "endpoint_mae": "error at end",
@@ -107,7 +106,7 @@ def markdown(table: pd.DataFrame) -> str:
         {
             SAID.get(name, name): [
                 value if isinstance(value, str) else "" if pd.isna(value) else format(value, DIGITS.get(name, ".4f"))
-                for value in (table[name].astype(int) if pd.api.types.is_bool_dtype(table[name]) else table[name])
+                for value in table[name]
             ]
             for name in table
         }
