@@ -14,6 +14,7 @@ from bayes_tsl.plans import WhatIf, what_if
 from bayes_tsl.plotting import (
     plot_calibration,
     plot_coefficients,
+    plot_comparison,
     plot_errors,
     plot_forecast,
     plot_prior_predictive,
@@ -21,6 +22,7 @@ from bayes_tsl.plotting import (
 )
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
+from bayes_tsl.ranking import Comparison, compare_runs
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.sensitivity import prior_sensitivity
 from bayes_tsl.simulate import Simulation, prior_predictive, simulate
@@ -28,6 +30,7 @@ from bayes_tsl.simulate import Simulation, prior_predictive, simulate
 __version__ = version("bayes_tsl")
 
 __all__ = [
+    "Comparison",
     "ConvergenceError",
     "DataError",
     "Diagnostics",
@@ -44,6 +47,7 @@ __all__ = [
     "baselines",
     "calibration",
     "compare",
+    "compare_runs",
     "datasets",
     "fit",
     "forecast",
@@ -51,6 +55,7 @@ __all__ = [
     "load_fit",
     "plot_calibration",
     "plot_coefficients",
+    "plot_comparison",
     "plot_errors",
     "plot_forecast",
     "plot_prior_predictive",

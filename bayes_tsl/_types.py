@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-CHAIN, DRAW, STEP, POSITION = "chain", "draw", "step", "position"
+CHAIN, DRAW, RUN, STEP, POSITION = "chain", "draw", "run", "step", "position"
 DRAWS = (CHAIN, DRAW)

@@ -7,6 +7,7 @@ step given, whatever was averaged; ``u`` and heat are measured from there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._checks import require, show
 from bayes_tsl.data import LossTable
+from bayes_tsl.errors import DataError
 from bayes_tsl.laws import MEMORIES, ORDER, POWERS, RATES, Path
 from bayes_tsl.schedules import UNKNOWN, Schedule
-from bayes_tsl.summaries import Summary, around_means, summarise_means, summarise_positions
+from bayes_tsl.summaries import Summary, around_means, rows, summarise_means, summarise_positions
 
 MAX_CHECKPOINTS = 48
 MIN_CHECKPOINTS = 4
@@ -74,7 +76,7 @@ class Design(NamedTuple):
     @property
     def by_position(self) -> bool:
         """Whether there is a position curve; without one, the floor is the mean loss itself."""
-        return len(self.position) > 0
+        return np.shape(self.position)[-1] > 0
 
 
 def make_design(losses: LossTable, schedule: Schedule, *, exponent: float | None = 1.0) -> tuple[Design, tuple[str, ...]]:
@@ -85,50 +87,111 @@ def make_design(losses: LossTable, schedule: Schedule, *, exponent: float | None
     Raises:
         DataError: several runs or test sets, a schedule that ends before the data, or too few checkpoints.
     """
+    designs, notices = make_designs(losses, {str(losses.runs[0]): schedule}, exponent=exponent)
+    return designs[0], notices
+
+
+def make_designs(
+    losses: LossTable, schedules: Mapping[str, Schedule], *, exponent: float | None = 1.0
+) -> tuple[list[Design], tuple[str, ...]]:
+    """Model inputs of every run of ``schedules`` on one test set, whose position effects they share; and what had to be said.
+
+    Raises:
+        DataError: several test sets, a schedule that ends before its data, too few checkpoints, or positions of some runs only.
+    """
+    alone = len(schedules) == 1
+    parts = [_measured(losses, schedule, run=None if alone else run) for run, schedule in schedules.items()]
+    by_position = [part.by_position for part in parts]
+    cure = "Give the positions of all runs, or the mean losses of all."
+    lacking = [run for run, has in zip(schedules, by_position) if not has]
+    require(
+        all(by_position) or not any(by_position),
+        "positions",
+        "be given for all runs or none",
+        lacking,
+        where="without",
+        cure=cure,
+    )
+    values = pd.concat([part.values for part in parts]).sort_index(axis=1)
+    position = values.columns.to_numpy(float) if all(by_position) else np.array([])
+    starts = np.cumsum([0, *(len(part.step) for part in parts)])
+    summary, has_curve, said_of_positions = _summarise(values.to_numpy(float), position, exponent, starts[:-1])
+    designs = []
+    for part, schedule, first, last in zip(parts, schedules.values(), starts, starts[1:]):
+        designs.append(_placed(part, schedule, rows(summary, slice(first, last)) if has_curve else None, position))
+    known = () if all(schedule.known for schedule in schedules.values()) else (UNKNOWN,)
+    said = dict.fromkeys(said if alone else f"{run}: {said}" for run, part in zip(schedules, parts) for said in part.said)
+    return designs, (*losses.notices, *known, *said, *said_of_positions)
+
+
+class _Measured(NamedTuple):
+    """Checkpoints of one run that can be fitted (step), averaged where there are many, and what was said of them."""
+
+    origin: float
+    step: Array
+    values: pd.DataFrame
+    mean_loss: Array
+    number: Array
+    by_position: bool
+    said: tuple[str, ...]
+
+
+def _measured(losses: LossTable, schedule: Schedule, *, run: str | None) -> _Measured:
+    """What can be fitted of the only run, or of one of several."""
+    if run is not None:
+        try:
+            return _measured(losses.select(run=run), schedule, run=None)
+        except DataError as error:
+            raise DataError(f"{error} (run {run!r})") from None
     origin = float(losses.curve().index[-1])
     schedule.require_reaches(origin)
-    clock = make_clock(schedule, origin)
     kept, said = after_warmup(losses, schedule)
-    curve, means = kept.curve(), kept.mean_losses()
-    step, values, mean_loss, count = _average(curve, means, schedule)
-    position = curve.columns.to_numpy(float) if kept.by_position else np.array([])
-    summary, by_position, said_of_positions = _summarise(values, position, exponent)
-    design = Design(
-        step=step,
-        count=count,
-        path=make_path(np.append(step, origin), schedule, clock),
-        summary=around_means(summary, position) if by_position else summarise_means(mean_loss),
-        shape=mean_shape(position, summary.exponent) if by_position else np.zeros(ORDER),
-        centre=summary.coefficients[-1] if by_position else np.array([0.0, 0.0, mean_loss[-1]]),
-        clock=clock,
-        position=position if by_position else np.array([]),
-        losses=values,
-        mean_loss=mean_loss,
-    )
+    curve = kept.curve()
+    step, values, mean_loss, number = _average(curve, kept.mean_losses(), schedule)
     averaged = (f"{len(curve)} checkpoints are averaged to {len(step)}, evenly in log progress.",)
-    notices = losses.notices + (() if schedule.known else (UNKNOWN,)) + said
-    return design, notices + (averaged if len(step) < len(curve) else ()) + said_of_positions
+    said = said + (averaged if len(step) < len(curve) else ())
+    return _Measured(origin, step, pd.DataFrame(values, columns=curve.columns), mean_loss, number, kept.by_position, said)
 
 
-def padded(design: Design) -> Design:
+def _placed(part: _Measured, schedule: Schedule, curves: Summary | None, position: Array) -> Design:
+    """The design of measured checkpoints, with the estimates of their position curves if they have any."""
+    clock = make_clock(schedule, part.origin)
+    position = np.array([]) if curves is None else position
+    return Design(
+        step=part.step,
+        count=part.number,
+        path=make_path(np.append(part.step, part.origin), schedule, clock),
+        summary=summarise_means(part.mean_loss) if curves is None else around_means(curves, position),
+        shape=np.zeros(ORDER) if curves is None else mean_shape(position, curves.exponent),
+        centre=np.array([0.0, 0.0, part.mean_loss[-1]]) if curves is None else curves.coefficients[-1],
+        clock=clock,
+        position=position,
+        losses=part.values.to_numpy(float),
+        mean_loss=part.mean_loss,
+    )
+
+
+def padded(design: Design, *, to: int = 0) -> Design:
     """What a model of the summaries sees of a design, in one of few shapes: no position, and checkpoints that say nothing.
 
-    Those are put last, at the origin, with estimates of variance ``SILENT``; the density of all else is as it was.
+    Those are put last, at the origin, with estimates of variance ``SILENT``; the density of all else is as it was. There are at
+    least ``to`` checkpoints then.
     """
     steps = len(design.step)
-    extra = -steps % PADDING
-    rows = np.concatenate([np.arange(steps), np.full(extra, steps - 1)])
+    wanted = max(steps, to)
+    extra = wanted + -wanted % PADDING - steps
+    kept = np.concatenate([np.arange(steps), np.full(extra, steps - 1)])
     placed = np.concatenate([np.arange(steps), np.full(extra + 1, steps)])
     silence = np.concatenate([np.zeros(steps), np.full(extra, SILENT)])[:, None, None] * np.eye(3)
     summary, none = design.summary, np.zeros(0)
     return design._replace(
-        step=design.step[rows],
-        count=design.count[rows],
+        step=design.step[kept],
+        count=design.count[kept],
         path=Path(design.path.u[placed], design.path.lag[placed], design.path.end),
-        summary=Summary(summary.coefficients[rows], summary.covariance[rows] + silence, none, none, summary.noise),
+        summary=Summary(summary.coefficients[kept], summary.covariance[kept] + silence, none, none, summary.noise),
         position=design.position[:1],
-        losses=np.zeros((len(rows), 0)),
-        mean_loss=design.mean_loss[rows],
+        losses=np.zeros((len(kept), 0)),
+        mean_loss=design.mean_loss[kept],
     )
 
 
@@ -170,8 +233,8 @@ def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tupl
     return (losses.after(step[dropped - 1]), (said,)) if dropped else (losses, ())
 
 
-def later_steps(steps: ArrayLike, origin: float) -> Array:
-    """Steps to forecast, sorted and without repeats (step).
+def later_steps(steps: ArrayLike, origin: float, *, run: str | None = None) -> Array:
+    """Steps to forecast, sorted and without repeats (step); of one ``run`` of several, its origin may be among them.
 
     Raises:
         DataError: there is none, or one is infinite or not later than the origin.
@@ -180,7 +243,11 @@ def later_steps(steps: ArrayLike, origin: float) -> Array:
     require(ahead.size > 0, "steps", "name at least one step", "none", cure="Give e.g. steps=[2000, 2500].")
     require(np.isfinite(ahead).all(), "steps", "be finite", ahead, cure="Give steps that the run will reach.")
     cure = "Use Fit.coefficients() for the past."
-    require(ahead[0] > origin, "steps", f"lie after the origin {show(origin)}", ahead[ahead <= origin], cure=cure)
+    if run is None:
+        require(ahead[0] > origin, "steps", f"lie after the origin {show(origin)}", ahead[ahead <= origin], cure=cure)
+    else:
+        rule = f"not lie before the origin {show(origin)} of run {run!r}"
+        require(ahead[0] >= origin, "steps", rule, ahead[ahead < origin], cure="Forecast it alone, with fit.select(run=...).")
     return ahead
 
 
@@ -206,13 +273,13 @@ def _average(curve: pd.DataFrame, means: pd.Series, schedule: Schedule) -> tuple
     return steps, values, mean_loss, count.astype(float)
 
 
-def _summarise(values: Array, position: Array, exponent: float | None) -> tuple[Summary, bool, tuple[str, ...]]:
+def _summarise(values: Array, position: Array, exponent: float | None, starts: Array) -> tuple[Summary, bool, tuple[str, ...]]:
     if len(position) == 0:
         return summarise_means(values[:, 0]), False, ()
     if len(position) < MIN_POSITIONS:
         said = f"{len(position)} positions are too few for a position law ({MIN_POSITIONS} are needed)"
         return summarise_means(values[:, 0]), False, (f"{said}: only the mean loss is modelled.",)
-    summary = summarise_positions(values, position, exponent=exponent)
+    summary = summarise_positions(values, position, exponent=exponent, starts=starts)
     error = np.sqrt(np.median(np.diagonal(summary.covariance, axis1=1, axis2=2), axis=0))
     if error[:2].max() > FLAT_CURVE:
         said = "Losses hardly fall with position, so gap and rate cannot be told: only the mean loss is modelled."

@@ -95,22 +95,33 @@ class Diagnostics:
 
 
 def diagnose(data: xr.DataTree) -> Diagnostics:
-    """Diagnostics of a fit's tree, over every parameter that the sampler moved."""
+    """Diagnostics of a fit's tree, over every parameter that the sampler moved; of several runs, over those of each."""
+    if "posterior" in data:
+        tables, stats = [_table(data["posterior"].to_dataset())], data["sample_stats"].to_dataset()
+    else:
+        trees = [tree for tree in data.children.values() if "posterior" in tree]
+        labelled = [_table(tree["posterior"].to_dataset()).rename(f"{tree.attrs['run']}: {{}}".format) for tree in trees]
+        tables = [_table(data["population"].to_dataset()), *labelled]
+        stats = trees[0]["sample_stats"].to_dataset()
+    return Diagnostics(
+        table=pd.concat(tables),
+        chains=stats.sizes[CHAIN],
+        draws=stats.sizes[CHAIN] * stats.sizes[DRAW],
+        divergences=int(stats["diverging"].sum()),
+        bfmi=float(np.min(arviz().bfmi(stats["energy"].to_numpy()))),
+    )
+
+
+def _table(posterior: xr.Dataset) -> pd.DataFrame:
+    """R-hat and effective sample sizes of every parameter that was sampled (index)."""
     az = arviz()
-    posterior, stats = data["posterior"].to_dataset(), data["sample_stats"].to_dataset()
     sampled = posterior[[name for name in posterior if posterior[name].attrs.get("sampled")]]
     columns = {
         "r_hat": az.rhat(sampled),
         "ess_bulk": az.ess(sampled, method="bulk"),
         "ess_tail": az.ess(sampled, method="tail"),
     }
-    return Diagnostics(
-        table=pd.DataFrame({name: _flatten(values) for name, values in columns.items()}),
-        chains=posterior.sizes[CHAIN],
-        draws=posterior.sizes[CHAIN] * posterior.sizes[DRAW],
-        divergences=int(stats["diverging"].sum()),
-        bfmi=float(np.min(az.bfmi(stats["energy"].to_numpy()))),
-    )
+    return pd.DataFrame({name: _flatten(values) for name, values in columns.items()})
 
 
 def arviz() -> ModuleType:
@@ -125,9 +136,11 @@ def _flatten(values: xr.Dataset) -> pd.Series:
     """One number per scalar parameter, named ``weight[200]`` where a parameter has an axis."""
     flat = {}
     for name, array in values.data_vars.items():
-        if array.ndim == 0:
-            flat[name] = float(array)
-        else:
-            labels = array[array.dims[0]].to_numpy()
-            flat.update({f"{name}[{label:g}]": float(value) for label, value in zip(labels, array.to_numpy())})
+        for place in np.ndindex(array.shape):
+            labels = [_label(array[dim].to_numpy()[i]) for dim, i in zip(array.dims, place)]
+            flat[f"{name}[{', '.join(labels)}]" if labels else str(name)] = float(array.to_numpy()[place])
     return pd.Series(flat)
+
+
+def _label(value: object) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

@@ -7,15 +7,15 @@ next measurement is about the observed, the time at which a target is reached ab
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayes_tsl._checks import require_choice, require_number
-from bayes_tsl._types import DRAWS, STEP
+from bayes_tsl._types import DRAWS, RUN, STEP
 
 Kind = Literal["observed", "expected"]
 
@@ -24,10 +24,12 @@ Kind = Literal["observed", "expected"]
 class Forecast:
     """Draws of the mean test loss at steps after an origin, in nats per token.
 
+    That of several runs has the axis ``run`` after chain and draw; ``select`` chooses one.
+
     Attributes:
-        run: name of the run.
+        run: name of the run; of several, all names with commas between.
         test_set: name of the test set.
-        origin: last step that the forecaster has seen.
+        origin: last step that the forecaster has seen; of several runs, the last of any (each has its own in ``select``).
         expected: draws of the loss curve (chain, draw, step).
         observed: draws of what a checkpoint's evaluation will read (chain, draw, step).
         history: mean losses that the forecaster has seen (step).
@@ -52,6 +54,32 @@ class Forecast:
     def steps(self) -> np.ndarray:
         """Steps forecast, increasing (step)."""
         return self.observed[STEP].to_numpy()
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the runs."""
+        return [str(run) for run in self.observed[RUN].to_numpy()] if RUN in self.observed.dims else [self.run]
+
+    def select(self, *, run: str) -> Forecast:
+        """The forecast of one of the runs.
+
+        Raises:
+            DataError: there is no such run.
+        """
+        require_choice(run, "run", self.runs, cure="Choose one of these.")
+        if RUN not in self.observed.dims:
+            return self
+        one = {RUN: self.runs.index(run)}
+        return replace(
+            self,
+            run=run,
+            origin=float(self.observed["origin"][one]),
+            expected=self.expected.isel(one).drop_vars(["origin", RUN]),
+            observed=self.observed.isel(one).drop_vars(["origin", RUN]),
+            history=self.history.isel(one, drop=True).dropna(STEP),
+            coefficients=self.coefficients.isel(one, drop=True),
+            positions=None if self.positions is None else self.positions.isel(one, drop=True),
+        )
 
     def draws(self, kind: Kind = "observed") -> xr.DataArray:
         """Draws of one kind (chain, draw, step), in nats per token.
@@ -95,7 +123,10 @@ class Forecast:
         return self.expected.isel({STEP: 0}, drop=True).copy(data=reached).rename("time_to")
 
     def to_frame(self, *, prob: float = 0.9, kind: Kind = "observed") -> pd.DataFrame:
-        """One row per step: run, step, mean, median, lower, upper, prob, sd."""
+        """One row per run and step: run, step, mean, median, lower, upper, prob, sd."""
+        if len(self.runs) > 1:
+            each = [self.select(run=run).to_frame(prob=prob, kind=kind) for run in self.runs]
+            return pd.concat(each, ignore_index=True)
         draws, interval = self.draws(kind), self.interval(prob=prob, kind=kind)
         return pd.DataFrame(
             {
@@ -124,3 +155,26 @@ def first_below(losses: np.ndarray, steps: np.ndarray, target: float) -> np.ndar
     share = np.divide(earlier - target, earlier - later, out=np.ones_like(later), where=earlier > later)
     crossing = steps[np.maximum(at - 1, 0)] * (1.0 - share) + steps[at] * share
     return np.where(below.any(axis=-1), crossing, np.inf)
+
+
+def side_by_side(forecasts: Sequence[Forecast]) -> Forecast:
+    """Forecasts of several runs on one test set at the same steps, draw for draw from one posterior, as one."""
+    names = pd.Index([ahead.run for ahead in forecasts], name=RUN)
+
+    def joined(values: Sequence[Any]) -> Any:
+        return xr.concat(values, names, join="outer").transpose(*DRAWS, RUN, ...)
+
+    origins = {"origin": (RUN, [ahead.origin for ahead in forecasts])}
+    positions = [ahead.positions for ahead in forecasts if ahead.positions is not None]
+    return Forecast(
+        run=", ".join(names),
+        test_set=forecasts[0].test_set,
+        origin=max(ahead.origin for ahead in forecasts),
+        expected=joined([ahead.expected for ahead in forecasts]).assign_coords(origins),
+        observed=joined([ahead.observed for ahead in forecasts]).assign_coords(origins),
+        history=xr.concat([ahead.history for ahead in forecasts], names, join="outer"),
+        notices=tuple(dict.fromkeys(notice for ahead in forecasts for notice in ahead.notices)),
+        converged=all(ahead.converged for ahead in forecasts),
+        coefficients=joined([ahead.coefficients for ahead in forecasts]),
+        positions=joined(positions) if positions else None,
+    )

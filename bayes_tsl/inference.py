@@ -1,13 +1,15 @@
 """``fit``: from losses to a posterior, checked and frozen.
 
 A ``Fit`` is an xarray tree in the ArviZ schema and nothing else: all that a forecast needs is in it, so a saved fit forecasts
-years later what it would have forecast at once.
+years later what it would have forecast at once. That of several runs holds one such tree per run, draw for draw from one
+posterior, and what the runs have in common.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -17,42 +19,48 @@ from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_choice, require_number, require_seed
+from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_number, require_seed
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
 from bayes_tsl.data import LossTable, require_losses
-from bayes_tsl.design import Clock, Design, make_design, make_path, mean_shape, padded
+from bayes_tsl.design import Clock, Design, make_designs, make_path, mean_shape, padded
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
+from bayes_tsl.families import make_family
 from bayes_tsl.laws import ORDER
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
 from bayes_tsl.priors import LAWS, Priors, default_priors
 from bayes_tsl.sampling import Draws, over_draws, sample
-from bayes_tsl.schedules import Schedule
+from bayes_tsl.schedules import Schedule, require_schedule, unknown
 from bayes_tsl.summaries import Summary, effect_basis, mean_falling, summarise_means
+from bayes_tsl.together import sample_family
 
 SCHEMA = "bayes_tsl fit 3"  # 2: the heat has a delay; 3: and fades; laws to choose from
 TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
+_OF_RUN = "run_"  # group of each run's tree, with its number: names may hold a slash
 _ESTIMATES = ("log_gap", "log_rate", "mean")
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Posterior of one run on one test set.
+    """Posterior of one run on one test set, or of several together.
 
     Attributes:
         data: groups posterior, sample_stats, observed_data and constant_data in the ArviZ schema. Dims are chain, draw,
-            step and position; ``arviz.from_netcdf`` reads a saved one.
+            step and position; ``arviz.from_netcdf`` reads a saved one. Of several runs: one such tree per run, and the group
+            population.
     """
 
     data: xr.DataTree
 
     def __repr__(self) -> str:
+        if len(self.runs) > 1:
+            return f"Fit(runs={self.runs}, test_set={self.test_set!r}, {self.diagnostics.verdict})"
         of = f"run={self.run!r}, test_set={self.test_set!r}, origin={self.origin:.10g}, schedule={self.schedule.text!r}"
         return f"Fit({of}, {self.diagnostics.verdict})"
 
@@ -60,9 +68,23 @@ class Fit:
         return isinstance(other, Fit) and self.data.identical(other.data)
 
     @property
+    def runs(self) -> list[str]:
+        """Names of the runs, in the order in which they were given."""
+        return json.loads(self.data.attrs["runs"]) if "runs" in self.data.attrs else [str(self.data.attrs["run"])]
+
+    def select(self, *, run: str) -> Fit:
+        """The fit of one of the runs, as the others have informed it.
+
+        Raises:
+            DataError: there is no such run.
+        """
+        require_choice(run, "run", self.runs, cure="Choose one of these.")
+        return self if len(self.runs) == 1 else Fit(self.data[f"{_OF_RUN}{self.runs.index(run)}"])
+
+    @property
     def run(self) -> str:
         """Name of the run."""
-        return str(self.data.attrs["run"])
+        return str(self._alone.attrs["run"])
 
     @property
     def test_set(self) -> str:
@@ -72,7 +94,7 @@ class Fit:
     @property
     def origin(self) -> float:
         """Last step used to fit."""
-        return float(self.data.attrs["origin"])
+        return float(self._alone.attrs["origin"])
 
     @property
     def notices(self) -> tuple[str, ...]:
@@ -82,17 +104,17 @@ class Fit:
     @property
     def priors(self) -> Priors:
         """Priors it was made with."""
-        return Priors.from_json(self.data.attrs["priors"])
+        return Priors.from_json(self._alone.attrs["priors"])
 
     @property
     def clock(self) -> Clock:
         """Anchor of its time axis."""
-        return Clock(self.origin, float(self.data.attrs["memory_unit"]))
+        return Clock(self.origin, float(self._alone.attrs["memory_unit"]))
 
     @property
     def schedule(self) -> Schedule:
         """Learning-rate schedule it was made with."""
-        knots, attrs = self.data["constant_data"], self.data.attrs
+        knots, attrs = self._alone["constant_data"], self._alone.attrs
         return Schedule(
             text=str(attrs["schedule"]),
             steps=knots["schedule_step"].to_numpy(),
@@ -119,8 +141,14 @@ class Fit:
 
     def coefficients(self) -> xr.Dataset:
         """Draws of gap, rate and floor at each fitted checkpoint (chain, draw, step); floor alone without positions."""
-        posterior = self.data["posterior"].to_dataset()
+        posterior = self._alone["posterior"].to_dataset()
         return posterior[[name for name in ("gap", "rate", "floor") if name in posterior]]
+
+    @property
+    def _alone(self) -> xr.DataTree:
+        """The tree of the only run."""
+        require(len(self.runs) == 1, "fit", "be of a single run", self.runs, cure="Choose one with fit.select(run=...).")
+        return self.data
 
     def save(self, path: str | Path) -> None:
         """Write the fit to a NetCDF file, whole or not at all."""
@@ -151,6 +179,9 @@ def fit(
     losses: LossTable,
     *,
     schedule: Schedule | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
+    runs: pd.DataFrame | None = None,
+    covariates: Sequence[str] = (),
     priors: Priors | None = None,
     law: str = "general",
     seed: int = 0,
@@ -162,46 +193,58 @@ def fit(
     progress: bool = True,
     throw: bool = True,
 ) -> Fit:
-    """Posterior of the temporal scaling law of one run on one test set, by NUTS.
+    """Posterior of the temporal scaling law of one run on one test set, or of several runs together, by NUTS.
+
+    Several runs, finished or not, are a population: each learns from the others what they have in common, and position
+    effects belong to the test set.
 
     Args:
-        losses: one run, one test set, up to the origin; ``losses.before(step)`` cuts a table.
+        losses: one test set, up to the origin of each run; ``losses.before(step)`` cuts a table.
         schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
+        schedules: that of every run by name, to fit several together.
+        runs: a table of what is known of each run, with a column ``run``.
+        covariates: columns of ``runs`` that the population mean of every parameter follows, linearly, e.g. log parameters.
         priors: by default ``priors.default_priors``: wide for a short run, those of a population of public runs for a long one.
-        law: one of ``priors.LAWS``: "general", "free-exponent" or "paper".
+        law: one of ``priors.LAWS``: "general", "free-exponent" or "paper" (of a single run).
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
         num_warmup: adaptation, per chain.
         num_draws: draws kept, per chain.
         target_accept: acceptance that the step size aims at; raise it if trajectories diverge.
         reduce_positions: reduce the positions of a checkpoint to its coefficients first; if not, every loss at every
-            position is in the likelihood and every coefficient is sampled, at many times the cost.
+            position is in the likelihood and every coefficient is sampled, at many times the cost (of a single run).
         progress: show a bar on stderr.
         throw: raise if the chains did not converge; else the fit says so itself (``fit.converged``).
 
     Raises:
-        DataError: losses or schedule cannot be used.
+        DataError: losses, schedule or covariates cannot be used.
         ConvergenceError: carrying ``.diagnostics``, unless ``throw`` is False.
     """
     require_losses(losses)
-    schedules.require_schedule(schedule)
     require_seed(seed)
     require(chains >= 2, "chains", "be 2 or more", chains, cure="R-hat compares chains; 4 are usual.")
     counts = [num_warmup, num_draws]
     require(min(counts) >= 10, "num_warmup and num_draws", "be 10 or more", counts, cure="500 and 1000 are usual.")
     require_number(target_accept, "target_accept", low=0.0, high=1.0, cure="0.98 is usual, 0.99 is safer.")
     require_choice(law, "law", LAWS, cure="Choose one of these.")
-    schedule = schedule or schedules.unknown()
-    design, notices = make_design(losses, schedule, exponent=LAWS[law].exponent)
-    priors = replace(priors or default_priors(schedule, origin=design.clock.origin), **LAWS[law].priors)
+    plans = _plans(losses, schedule, schedules)
+    known = _known(runs, covariates, list(plans))
+    designs, notices = make_designs(losses, plans, exponent=LAWS[law].exponent)
+    each = [
+        replace(priors or default_priors(plan, origin=design.clock.origin), **LAWS[law].priors)
+        for plan, design in zip(plans.values(), designs)
+    ]
     settings = {"chains": chains, "num_warmup": num_warmup, "num_draws": num_draws, "target_accept": target_accept}
-    data = _sampled(design, priors, schedule, reduce=reduce_positions, seed=seed, progress=progress, **settings)
-    data.attrs |= {
-        "run": losses.runs[0],
-        "test_set": losses.test_sets[0],
-        "law": law,
-        "notices": json.dumps(notices),
-    }
+    settings |= {"seed": seed, "progress": progress}
+    named = {"test_set": losses.test_sets[0], "law": law, "notices": json.dumps(notices)}
+    if len(plans) == 1:
+        data = _sampled(designs[0], each[0], next(iter(plans.values())), reduce=reduce_positions, **settings)
+        data.attrs |= {"run": losses.runs[0], **named}
+    else:
+        cure = "Fit one run with losses.select(run=...)."
+        require(law != "paper", "law", "be general or free-exponent", law, where="for several runs", cure=cure)
+        require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
+        data = _sampled_together(designs, each, plans, known, named, **settings)
     result = Fit(data)
     problems = result.diagnostics.problems
     if problems and throw:
@@ -209,6 +252,49 @@ def fit(
     for notice in (*notices[len(losses.notices) :], *problems):
         warnings.warn(notice, Notice, stacklevel=2)
     return result
+
+
+def _plans(losses: LossTable, schedule: Schedule | None, schedules: Mapping[str, Schedule] | None) -> dict[str, Schedule]:
+    """The schedule of every run."""
+    require_schedule(schedule)
+    if schedules is None:
+        cure = "Choose one with losses.select(run=...), or fit them together with schedules={run: schedule}."
+        require(len(losses.runs) == 1, "losses", "hold a single run", losses.runs, cure=cure)
+        return {losses.runs[0]: schedule or unknown()}
+    cure = "Give {run: schedule}."
+    require(schedule is None, "one of schedule and schedules", "be given", "both", cure="Name every run in schedules.")
+    require(isinstance(schedules, Mapping), "schedules", "be a mapping", type(schedules).__name__, cure=cure)
+    missing = [run for run in losses.runs if run not in schedules]
+    require(not missing, "schedules", "name every run", missing, where="without one", cure="Use schedules.unknown() if it is.")
+    for plan in schedules.values():
+        require_schedule(plan)
+    return {run: schedules[run] for run in losses.runs}
+
+
+def _known(runs: pd.DataFrame | None, covariates: Sequence[str], names: list[str]) -> pd.DataFrame:
+    """Covariates of every run (run, covariate)."""
+    covariates = [covariates] if isinstance(covariates, str) else list(covariates)
+    if not covariates:
+        return pd.DataFrame(index=names)
+    cure = "Leave the covariates out; one run cannot tell what they do."
+    require(len(names) > 1, "covariates", "describe several runs", len(names), where="run", cure=cure)
+    cure = "Pass runs=, a table with a column run and one per covariate."
+    require(runs is not None, "covariates", "be columns of runs", covariates, where="without runs", cure=cure)
+    require_frame(runs, "runs", ["run", *covariates])
+    for name in ["run", *covariates]:
+        require_choice(name, "covariate" if name != "run" else "column", runs.columns, cure="Add it, or name another.")
+    table = runs.assign(run=runs["run"].astype(str)).set_index("run")
+    repeated = [run for run in names if (table.index == run).sum() > 1]
+    require(not repeated, "runs", "have each run once", repeated, where="more than once", cure="Keep one row.")
+    missing = [run for run in names if run not in table.index]
+    require(not missing, "runs", "have a row for every run", missing, where="without one", cure="Add them.")
+    values = pd.DataFrame({name: numbers(table.loc[names], name) for name in covariates})
+    for name in covariates:
+        bad = values.index[~np.isfinite(values[name])]
+        require(not len(bad), f"covariate {name!r}", "be a finite number", list(bad), where="without one", cure="Fill it in.")
+        cure = "Leave it out; it cannot tell the runs apart."
+        require(values[name].nunique() > 1, f"covariate {name!r}", "differ between runs", values[name].iloc[0], cure=cure)
+    return values
 
 
 def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
@@ -226,6 +312,45 @@ def _sampled(design: Design, priors: Priors, schedule: Schedule, *, reduce: bool
     draw = _draw_reduced if reduce or not design.by_position else _draw_unreduced
     with jax.enable_x64(True):
         draws, coefficients = draw(design, priors, seed=seed, **settings)
+    return _tree(design, priors, schedule, draws, coefficients, seed)
+
+
+def _sampled_together(
+    designs: list[Design],
+    priors: list[Priors],
+    plans: Mapping[str, Schedule],
+    known: pd.DataFrame,
+    named: dict[str, Any],
+    *,
+    seed: int,
+    **settings: Any,
+) -> xr.DataTree:
+    """The tree of a fit of several runs: one of each, and the population."""
+    family = make_family(designs, priors, known.to_numpy(float))
+    with jax.enable_x64(True):
+        drawn, population = sample_family(family, seed=seed, **settings)
+        trees = {}
+        for number, (run, design, own, draws) in enumerate(zip(plans, designs, priors, drawn)):
+            wide = padded(design, to=family.design.step.shape[1])
+            kept, coefficients = _with_coefficients(draws, wide, own, len(design.step), seed=seed + number)
+            tree = _tree(design, own, plans[run], kept, coefficients, seed)
+            tree.attrs |= {"run": run, **named}
+            trees[f"{_OF_RUN}{number}"] = tree
+    dims = {"trait_mean": ("trait",), "trait_spread": ("trait",), "trait_effect": ("covariate", "trait")}
+    traits = {name: ((*DRAWS, *dims[name]), values, {"sampled": 1}) for name, values in population.sites.items()}
+    scales = {"unit": ("trait", family.unit), "typical": ("covariate", known.mean()), "scale": ("covariate", known.std(ddof=0))}
+    reference = float(np.exp(np.mean(np.log([design.clock.memory_unit / np.exp(design.path.end) for design in designs]))))
+    shared = _dataset(traits | scales, designs[0]).assign_coords(trait=family.traits, covariate=list(known.columns))
+    data = xr.DataTree.from_dict({"population": shared.assign_attrs(progress=reference)}, name=None)
+    for name, tree in trees.items():
+        data[name] = tree
+    data.attrs = {**_origin_of_file(seed), "runs": json.dumps(list(plans)), **named}
+    return data
+
+
+def _tree(
+    design: Design, priors: Priors, schedule: Schedule, draws: Draws, coefficients: dict[str, np.ndarray], seed: int
+) -> xr.DataTree:
     data = xr.DataTree.from_dict(
         {
             "posterior": _posterior(draws, coefficients, design),
@@ -272,12 +397,19 @@ def design_of(fit: Fit) -> Design:
 
 def _draw_reduced(design: Design, priors: Priors, *, seed: int, **settings: Any) -> tuple[Draws, dict[str, np.ndarray]]:
     """Globals and weights by NUTS, coefficients put back."""
-    seen, steps = padded(design), len(design.step)
+    seen = padded(design)
     draws = sample(model, seen, priors, start=_start(seen, priors), dense=parameters(seen, priors), seed=seed, **settings)
+    return _with_coefficients(draws, seen, priors, len(design.step), seed=seed)
+
+
+def _with_coefficients(
+    draws: Draws, seen: Design, priors: Priors, steps: int, *, seed: int
+) -> tuple[Draws, dict[str, np.ndarray]]:
+    """Draws and the coefficients given them, without the steps that were padded."""
     shape = next(iter(draws.stats.values())).shape
     keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), shape)
     named = over_draws(draw_coefficients, (seen, priors.fixed()), draws.sites, keys)._asdict()
-    kept = {name: named[name][..., :steps] for name in (named if design.by_position else ("floor", "drift"))}
+    kept = {name: named[name][..., :steps] for name in (named if seen.by_position else ("floor", "drift"))}
     return draws._replace(sites=draws.sites | {"weight": draws.sites["weight"][..., :steps]}), kept
 
 
@@ -346,7 +478,7 @@ def _constants(design: Design, schedule: Schedule) -> xr.Dataset:
 
 def _attributes(schedule: Schedule, priors: Priors, design: Design, seed: int) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
+        **_origin_of_file(seed),
         "origin": design.clock.origin,
         "memory_unit": design.clock.memory_unit,
         "schedule": schedule.text,
@@ -354,6 +486,13 @@ def _attributes(schedule: Schedule, priors: Priors, design: Design, seed: int) -
         "schedule_end": schedule.end,
         "schedule_known": int(schedule.known),
         "priors": priors.to_json(),
+    }
+
+
+def _origin_of_file(seed: int) -> dict[str, Any]:
+    """What made a tree, and when."""
+    return {
+        "schema": SCHEMA,
         "seed": seed,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "inference_library": "numpyro",

@@ -149,8 +149,7 @@ def trend(path: laws.Path, sites: Sites) -> Trend:
     ``floor_slope`` is how the floor moves at the origin with the learning rate held, so what fades of the heat is in it.
     """
     u = path.u[:-1]
-    shape = {name: sites[f"heat_{name}"] for name in ("power", "delay", "memory", "fade")}
-    hot = sites["heat"] * laws.heat_shape(path, fast=HEAT_FAST, **shape)
+    hot = heat_at(path, sites)
 
     def law(name: str, time: Any, slope: Any) -> Array:
         return laws.temporal_law(time, level=sites[f"{name}_level"], slope=slope, curvature=sites[f"{name}_curvature"])
@@ -160,6 +159,12 @@ def trend(path: laws.Path, sites: Sites) -> Trend:
         return Trend(jnp.full_like(u, -jnp.inf), jnp.zeros_like(u), floor)
     moving = jnp.minimum(u, sites["convergence"]) - jnp.minimum(0.0, sites["convergence"])
     return Trend(law("gap", moving, sites["gap_slope"]), law("rate", moving, sites["rate_slope"]), floor)
+
+
+def heat_at(path: laws.Path, sites: Sites) -> Any:
+    """What the learning rate adds to the floor at every row of a path (row), in nats."""
+    shape = {name: sites[f"heat_{name}"] for name in ("power", "delay", "memory", "fade")}
+    return sites["heat"] * laws.heat_shape(path, fast=HEAT_FAST, **shape)
 
 
 def mean_over_positions(design: Design, law: Trend) -> Array:

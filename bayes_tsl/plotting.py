@@ -15,6 +15,7 @@ from bayes_tsl._types import CHAIN, DRAWS, STEP
 from bayes_tsl.forecasts import Forecast, Kind
 from bayes_tsl.inference import Fit
 from bayes_tsl.plans import WhatIf
+from bayes_tsl.ranking import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,6 +42,8 @@ def plot_forecast(
     Raises:
         DataError: ``kind`` is neither observed nor expected.
     """
+    cure = "Choose one with forecast.select(run=...)."
+    require(len(ahead.runs) == 1, "forecast", "be of a single run", ahead.runs, cure=cure)
     draws = ahead.draws(kind)
     ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
     history = ahead.history
@@ -57,6 +60,40 @@ def plot_forecast(
     _write_below(ax, ahead.notices)
     ax.legend(frameon=False)
     return ax
+
+
+def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """Where each run is expected to end, and the probability that it ends lowest; likeliest first.
+
+    Args:
+        comparison: what ``compare_runs`` returned.
+        prob: mass of the thin bars; the thick ones hold half of it.
+        ax: two axes, for losses and probabilities; a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes.
+    """
+    wide, narrow = (comparison.to_frame(prob=mass) for mass in (prob, 0.5 * prob))
+    axes = _axes(2, (8.4, 1.2 + 0.42 * len(wide))) if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
+    require(len(axes) == 2, "ax", "hold 2 axes, for losses and probabilities", len(axes), cure="Or leave it out.")
+    rows = np.arange(len(wide))
+    for table, width in ((wide, 1.4), (narrow, 4.5)):
+        axes[0].hlines(rows, table["lower"], table["upper"], color=_AHEAD, lw=width)
+    axes[0].plot(wide["mean"], rows, "o", ms=6, color=_AHEAD, mec="white")
+    axes[1].barh(rows, wide["prob_lowest"], color=_AHEAD, height=0.55)
+    for row, (chance, regret) in enumerate(zip(wide["prob_lowest"], wide["regret"])):
+        axes[1].annotate(
+            f"{chance:.0%}, regret {regret:.4f}", (chance, row), (4, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]", title=comparison.test_set)
+    axes[0].set_yticks(rows, [textwrap.shorten(name, 40, placeholder="...") for name in wide["run"]])
+    axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.35), yticks=[])
+    if not comparison.converged:
+        axes[1].set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
+    for panel in axes:
+        panel.set_ylim(len(rows) - 0.5, -0.5)
+        panel.spines[["top", "right"]].set_visible(False)
+    return axes
 
 
 def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs: int = 10, ax: Axes | None = None) -> Axes:

@@ -20,7 +20,7 @@ from bayes_tsl import schedules
 from bayes_tsl._checks import require, require_seed, show
 from bayes_tsl._types import CHAIN, DRAW, POSITION, STEP
 from bayes_tsl.design import later_steps, make_path
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasts import Forecast, side_by_side
 from bayes_tsl.inference import Fit
 from bayes_tsl.model import TAIL, Trend, trend
 from bayes_tsl.sampling import over_draws
@@ -52,10 +52,13 @@ def forecast(
 ) -> Forecast:
     """Test loss at steps after the origin; the posterior is read, never refitted.
 
+    Of a fit of several runs all are forecast at the same steps, draw for draw from one posterior; a step may be the last
+    that a run has seen, where the forecast is of the loss that it has there. ``fit.select(run=...)`` chooses one run.
+
     Args:
         fit: what the past says.
         steps: later steps, in any order (step).
-        schedule: another plan for the steps after the origin; by default the one that was fitted.
+        schedule: another plan for the steps after the origin; by default the one that was fitted (one run only).
         positions: token positions whose loss to draw as well; any of those fitted.
         seed: of the drift and noise ahead.
 
@@ -64,10 +67,26 @@ def forecast(
     """
     schedules.require_schedule(schedule)
     require_seed(seed)
+    if len(fit.runs) > 1:
+        cure = "Choose a run with fit.select(run=...), or use what_if."
+        require(schedule is None, "schedule", "be left out for several runs", "one", cure=cure)
+        return _of_several(fit, steps, positions, seed)
     ahead = later_steps(steps, fit.origin)
     plan = plan_ahead(fit, schedule)
     plan.require_reaches(float(ahead[-1]))
     return forecast_paths(fit, {"": ahead}, {"": plan}, positions=positions, seed=seed)[""]
+
+
+def _of_several(fit: Fit, steps: ArrayLike, positions: Sequence[float], seed: int) -> Forecast:
+    """All runs at the same steps; what happens to each after its origin is its own."""
+    made = []
+    for number, run in enumerate(fit.runs):
+        one = fit.select(run=run)
+        ahead = later_steps(steps, one.origin, run=run)
+        one.schedule.require_reaches(float(ahead[-1]))
+        own = int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint32)[0])
+        made.append(forecast_paths(one, {"": ahead}, {"": one.schedule}, positions=positions, seed=own)[""])
+    return side_by_side(made)
 
 
 def plan_ahead(fit: Fit, schedule: Schedule | None) -> Schedule:

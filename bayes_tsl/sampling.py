@@ -39,6 +39,7 @@ _MODE_STEPS = 500
 _HALVINGS = 30
 _CLIFF = 1e12  # potential where it cannot be computed
 _FARTHEST = 12.0  # from typical values to the mode, on the real line, where priors have spreads of order one
+_STIFFEST = 0.25  # least curvature of a block along any direction: its priors are of order one
 _WIDEST = 4.0  # variance of starting points along any direction: priors are of order one there
 
 
@@ -78,7 +79,7 @@ class _Space(NamedTuple):
         return potential_energy(self.model, args, {}, self.unravel(flat))
 
 
-class _Frame(NamedTuple):
+class Frame(NamedTuple):
     """Standard coordinates ``x``: the vector ``mode + root x``.
 
     Attributes:
@@ -88,6 +89,38 @@ class _Frame(NamedTuple):
 
     mode: Any
     root: Any
+
+    def place(self, x: Any) -> Any:
+        """The vector at standard coordinates (..., parameter)."""
+        return self.mode + x @ self.root.T
+
+
+class Arrow(NamedTuple):
+    """Standard coordinates of parameters that are shared, and of blocks that are independent given those.
+
+    ``shared = mode + root x`` and ``block = mode + lean (root x) + roots x``: cost grows with the number of blocks, no faster.
+
+    Attributes:
+        mode: where ``x = 0`` lies (parameter).
+        root: of the covariance of what is shared, the first parameters (shared, shared).
+        lean: how a block moves with what is shared (block, place, shared).
+        roots: of the covariance of each block given what is shared (block, place, place).
+        places: which parameters make up a block (block, place).
+    """
+
+    mode: Any
+    root: Any
+    lean: Any
+    roots: Any
+    places: Any
+
+    def place(self, x: Any) -> Any:
+        """The vector at standard coordinates (..., parameter)."""
+        shared = len(self.root)
+        common = jnp.einsum("ij,...j->...i", self.root, x[..., :shared])
+        own = jnp.einsum("bij,...bj->...bi", self.roots, x[..., self.places])
+        moved = jnp.zeros(jnp.shape(x)).at[..., self.places].set(own + jnp.einsum("bij,...j->...bi", self.lean, common))
+        return self.mode + moved.at[..., :shared].add(common)
 
 
 class _Tuning(NamedTuple):
@@ -103,6 +136,7 @@ def sample(
     *args: Any,
     start: Values,
     dense: list[str],
+    frame: Frame | Arrow | None = None,
     seed: int,
     chains: int,
     num_warmup: int,
@@ -117,6 +151,7 @@ def sample(
         args: its arguments, trees of arrays.
         start: a value for every latent site, away from the mode: the search from here learns the curvature on its way.
         dense: sites that share a dense mass matrix.
+        frame: standard coordinates, of the vector that ``unconstrained`` makes of ``start``; else looked for around the mode.
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains; as many threads as cores are used.
         num_warmup: transitions that adapt the sampler and are thrown away, per chain.
@@ -124,12 +159,8 @@ def sample(
         target_accept: acceptance that the step size aims at; higher is slower and safer.
         progress: show a bar on stderr.
     """
-    names = [*dense, *sorted(set(start) - set(dense))]
-    transforms = _transforms(model, args, start)
-    layout = tuple((name, np.shape(start[name])) for name in names)
-    space = _Space(model, layout, sum(np.size(start[name]) for name in dense))
-    flat = np.concatenate([np.ravel(transforms[name].inv(jnp.asarray(start[name]))) for name in names]).astype(float)
-    frame = _find_mode(space, args, flat)
+    space, transforms, flat = _space(model, args, start, dense)
+    frame = _find_mode(space, args, flat) if frame is None else frame
     rng = np.random.default_rng(seed)
     points = [_scatter(rng, space, frame, args) for _ in range(chains)]
     tuning = _Tuning(num_warmup, target_accept)
@@ -138,8 +169,48 @@ def sample(
     traces = _run(partial(_block, space, tuning, frame, args), states, num_warmup + num_draws, progress)
     moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, num_warmup:], *traces)
     standard = np.concatenate([moved["dense"], moved["diagonal"]], axis=-1)
-    unconstrained = space.unravel(frame.mode + standard @ frame.root.T)
+    unconstrained = space.unravel(frame.place(standard))
     return Draws({name: np.asarray(transforms[name](value)) for name, value in unconstrained.items()}, stats)
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def laplace(model: Model, *args: Any, start: Values) -> tuple[Values, Values]:
+    """Mode of the posterior, and the variance around it on the real line; a value per site.  Call in x64."""
+    space, transforms, flat = _space(model, args, start, [])
+    mode, root = _find_mode(space, args, flat)
+    sites = {name: np.asarray(transforms[name](value)) for name, value in space.unravel(mode).items()}
+    return sites, {name: np.asarray(value) for name, value in space.unravel(np.sum(root**2, axis=1)).items()}
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")
+def arrow(model: Model, *args: Any, start: Values, shared: list[str]) -> Arrow:
+    """Standard coordinates around ``start``, of sites ``shared`` and others whose first axis counts independent blocks.
+
+    Curvatures are read off products of the Hessian with one vector at a time, which tell of all blocks at once. Call inside
+    ``jax.enable_x64(True)``.
+    """
+    space, _, mode = _space(model, args, start, shared)
+    where = space.unravel(np.arange(len(mode)))
+    blocks = [np.asarray(where[name]) for name, _ in space.layout if name not in shared]
+    places = np.concatenate([block.reshape(len(block), -1) for block in blocks], axis=1)
+
+    def curvature(direction: Array) -> Array:
+        return np.asarray(_hessian_product(space, mode, args, direction))
+
+    across = np.stack([curvature(row) for row in np.eye(space.dense, len(mode))])
+    within = np.empty((*places.shape, places.shape[1]))
+    for i, place in enumerate(places.T):
+        within[:, :, i] = curvature(np.isin(np.arange(len(mode)), place).astype(float))[places]
+    roots = _root(within, _STIFFEST)
+    lean = -roots @ np.swapaxes(roots, 1, 2) @ np.moveaxis(across[:, places], 0, -1)
+    left = across[:, : space.dense] + np.einsum("sbp,bpt->st", across[:, places], lean)
+    return Arrow(mode, _root(left, 1.0), lean, roots, places)
+
+
+def _root(curvature: Array, least: float) -> Array:
+    """Root of the inverse of a symmetric matrix whose eigenvalues count for ``least`` at least (..., parameter, parameter)."""
+    scale, axes = np.linalg.eigh(0.5 * (curvature + np.swapaxes(curvature, -1, -2)))
+    return axes / np.sqrt(np.maximum(scale, least))[..., None, :]
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -158,6 +229,20 @@ def _loop(function: Callable[..., Any], fixed: tuple[Any, ...], drawn: Any) -> A
     return lax.map(lambda one: function(*fixed, *one), drawn)
 
 
+def _space(model: Model, args: tuple[Any, ...], start: Values, dense: list[str]) -> tuple[_Space, dict[str, Any], Array]:
+    """The sites as one vector, from the real line to the support of each, and the vector of ``start``."""
+    names = [*dense, *sorted(set(start) - set(dense))]
+    transforms = _transforms(model, args, start)
+    space = _Space(model, tuple((name, np.shape(start[name])) for name in names), sum(np.size(start[name]) for name in dense))
+    flat = np.concatenate([np.ravel(transforms[name].inv(jnp.asarray(start[name]))) for name in names]).astype(float)
+    return space, transforms, flat
+
+
+@partial(jax.jit, static_argnums=0)
+def _hessian_product(space: _Space, flat: Any, args: tuple[Any, ...], direction: Any) -> Any:
+    return jax.jvp(jax.grad(lambda x: space.potential(x, args)), (flat,), (direction,))[1]
+
+
 def _transforms(model: Model, args: tuple[Any, ...], start: Values) -> dict[str, Any]:
     """From the real line to the support of each site; supports are read off a trace that computes nothing."""
     with handlers.trace() as trace, handlers.substitute(data=start), handlers.seed(rng_seed=0):
@@ -170,7 +255,7 @@ def _value_and_grad(space: _Space, flat: Any, args: tuple[Any, ...]) -> Any:
     return jax.value_and_grad(space.potential)(flat, args)
 
 
-def _find_mode(space: _Space, args: tuple[Any, ...], flat: Array) -> _Frame:
+def _find_mode(space: _Space, args: tuple[Any, ...], flat: Array) -> Frame:
     """Mode and curvature by BFGS; where that runs away, by a search within bounds."""
 
     def objective(x: Array) -> tuple[Any, Array]:
@@ -186,12 +271,12 @@ def _find_mode(space: _Space, args: tuple[Any, ...], flat: Array) -> _Frame:
         covariance = found.hess_inv.todense()
     scale, axes = np.linalg.eigh(np.nan_to_num(0.5 * (covariance + covariance.T)))
     if found.fun >= _CLIFF or scale[-1] <= 0:
-        return _Frame(flat, np.eye(len(flat)))
+        return Frame(flat, np.eye(len(flat)))
     clipped = np.clip(scale, 1e-9 * min(scale[-1], _WIDEST), _WIDEST)
-    return _Frame(found.x, np.linalg.cholesky((axes * clipped) @ axes.T))
+    return Frame(found.x, np.linalg.cholesky((axes * clipped) @ axes.T))
 
 
-def _scatter(rng: np.random.Generator, space: _Space, frame: _Frame, args: tuple[Any, ...]) -> Array:
+def _scatter(rng: np.random.Generator, space: _Space, frame: Frame, args: tuple[Any, ...]) -> Array:
     """A point as far from the mode as the posterior is wide, drawn in where the posterior is narrower than its curvature says.
 
     A normal in d dimensions is d/2 above its mode, give or take; beyond 2 d a chain may never come back.
@@ -199,30 +284,30 @@ def _scatter(rng: np.random.Generator, space: _Space, frame: _Frame, args: tuple
     x = rng.standard_normal(len(frame.mode))
     ceiling = float(_value_and_grad(space, frame.mode, args)[0]) + 2.0 * len(frame.mode)
     for _ in range(_HALVINGS):
-        value, slope = _value_and_grad(space, frame.mode + frame.root @ x, args)
+        value, slope = _value_and_grad(space, frame.place(x), args)
         if value <= ceiling and np.isfinite(slope).all():
             break
         x = 0.5 * x
     return x
 
 
-def _sampler(space: _Space, frame: _Frame, args: tuple[Any, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _sampler(space: _Space, frame: Frame, args: tuple[Any, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """NumPyro's two halves of NUTS in standard coordinates: how it begins, and one transition."""
 
     def potential(x: Values) -> Any:
-        return space.potential(frame.mode + frame.root @ jnp.concatenate([x["dense"], x["diagonal"]]), args)
+        return space.potential(frame.place(jnp.concatenate([x["dense"], x["diagonal"]])), args)
 
     return hmc(potential_fn=potential, algo="NUTS")
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _begin(space: _Space, tuning: _Tuning, frame: _Frame, args: tuple[Any, ...], key: Any, x: Any) -> Any:
+def _begin(space: _Space, tuning: _Tuning, frame: Frame, args: tuple[Any, ...], key: Any, x: Any) -> Any:
     begin, _ = _sampler(space, frame, args)
     return begin({"dense": x[: space.dense], "diagonal": x[space.dense :]}, rng_key=key, **_adaptation(tuning))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _block(space: _Space, tuning: _Tuning, frame: _Frame, args: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
+def _block(space: _Space, tuning: _Tuning, frame: Frame, args: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
     begin, step = _sampler(space, frame, args)
     begin(ParamInfo(state.z, state.potential_energy, state.z_grad), **_adaptation(tuning))  # tells step how to adapt
 

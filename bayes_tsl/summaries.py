@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
 Array = NDArray[np.float64]
@@ -53,24 +53,26 @@ class _Places(NamedTuple):
     exponent: float
 
 
-def summarise_positions(losses: Array, positions: Array, *, exponent: float | None = 1.0) -> Summary:
+def summarise_positions(losses: Array, positions: Array, *, exponent: float | None = 1.0, starts: ArrayLike = (0,)) -> Summary:
     """Fit the position law to every checkpoint, with position effects shared by all.
 
     Args:
         losses: mean loss (step, position); NaN where none was measured.
         positions: token positions (position).
         exponent: of the law; None for that with the smallest residuals.
+        starts: rows at which a run begins.
     """
+    begins = np.isin(np.arange(len(losses)), starts)
     if exponent is None:
 
         def misfit(log_exponent: float) -> float:
-            tried = _sweep(losses, _Places(positions, float(np.exp(log_exponent))))
+            tried = _sweep(losses, _Places(positions, float(np.exp(log_exponent))), begins)
             return float(np.nansum(tried.residual**2))
 
         found = minimize_scalar(misfit, bounds=np.log(EXPONENTS), method="bounded", options={"xatol": 0.01})
         exponent = float(np.exp(found.x))
     places, present = _Places(positions, exponent), np.isfinite(losses)
-    coefficients, effect, noise, residual = _sweep(losses, places)
+    coefficients, effect, noise, residual = _sweep(losses, places, begins)
     information = _information(_slopes(coefficients, places), present, noise)
     effect_scale = noise / np.sqrt(present.sum(axis=0))
     covariance = np.asarray(noise**2 * np.linalg.inv(information), float)
@@ -88,7 +90,7 @@ class _Swept(NamedTuple):
     residual: Array
 
 
-def _sweep(losses: Array, places: _Places) -> _Swept:
+def _sweep(losses: Array, places: _Places, begins: NDArray[np.bool_]) -> _Swept:
     """Coefficients and effects in turn, until they settle."""
     coefficients, effect, noise = _start(losses), np.zeros(len(places.position)), 0.1
     residual = losses
@@ -97,10 +99,16 @@ def _sweep(losses: Array, places: _Places) -> _Swept:
         coefficients = _gauss_newton(coefficients, losses - effect, places, noise)
         residual = losses - _law(coefficients, places)
         effect = _shared_effect(residual, coefficients[-1], places)
-        noise = _short_term_noise(residual)
+        noise = _short_term_noise(residual, begins)
         if np.abs(coefficients - before).max() < _TOLERANCE:
             break
     return _Swept(coefficients, effect, noise, residual - effect)
+
+
+def rows(summary: Summary, which: slice) -> Summary:
+    """Estimates of some of the checkpoints."""
+    own = {name: getattr(summary, name)[which] for name in ("coefficients", "covariance", "log_density")}
+    return summary._replace(**own)
 
 
 def around_means(summary: Summary, positions: Array) -> Summary:
@@ -179,9 +187,9 @@ def _misfit(coefficients: Array, losses: Array, places: _Places, noise: float) -
     return np.nansum((losses - _law(coefficients, places)) ** 2, axis=1) + prior
 
 
-def _short_term_noise(residual: Array) -> float:
+def _short_term_noise(residual: Array, begins: NDArray[np.bool_]) -> float:
     """Noise of one position from one checkpoint to the next: what moves slowly belongs to the coefficients' own noise."""
-    change = np.diff(residual, axis=0)
+    change = np.diff(residual, axis=0)[~begins[1:]]
     freedom = max(np.isfinite(change).sum() - 3 * len(change), 1)
     return float(np.sqrt(0.5 * np.nansum(change**2) / freedom))
 

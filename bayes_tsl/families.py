@@ -1,0 +1,180 @@
+r"""Several runs at once: each has its own laws, drawn from a population that all of them tell about.
+
+A trait is a global parameter of the single-run model, or its logarithm, less the centre of that run's prior and in units of
+the prior's spread. Trait ``k`` of run ``r`` with covariates ``x_r`` is drawn around what the family has in common,
+
+    trait_rk ~ Normal(mean_k + x_r effect_k, spread_k),
+
+so a run of another length or peak learning rate differs by what its prior says, and by as much again as the family does.
+Levels are each run's own. Slopes are those at one progress, common to all, from which each run's law carries them to its
+origin. Spreads are positive by their prior: no two runs are known beforehand to be alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+
+from bayes_tsl import laws
+from bayes_tsl.design import Design, padded
+from bayes_tsl.model import TAIL, Sites, chain, heat_at, mean_over_positions, parameters, spread_of, trend
+from bayes_tsl.priors import LEVELS, Priors
+
+COMMON = float(np.sqrt(0.5))  # prior scale of a trait's mean: half of the variance that the prior of one run has
+BETWEEN = 0.4  # median of the prior of a trait's spread, in units of the prior of one run ...
+CLOSE = {"floor_slope": 0.02, "gap_slope": 0.05, "rate_slope": 0.05, "noise_scale": 0.2, "gap_noise": 0.2, "rate_noise": 0.2}
+# ... but for those of which the prior of one run is wide since it knows nothing: spread of slopes [nats], of logs of noise
+DOUBT = 0.6  # standard deviation of the log of a spread
+EFFECT = 0.5  # prior scale of what one standard deviation of a covariate does to a trait
+
+
+class Population(NamedTuple):
+    """What runs have in common: of each trait the mean (trait), the spread (trait) and the effects (covariate, trait)."""
+
+    mean: Any
+    spread: Any
+    effect: Any
+
+
+class Family(NamedTuple):
+    """Everything that the model of several runs conditions on.
+
+    Attributes:
+        design: designs of all runs, padded to one length (run, ...).
+        priors: of each run by itself (run).
+        unit: one spread of each trait's prior (trait).
+        covariates: centred, in standard deviations (run, covariate).
+        lead: log progress of each origin over that at which slopes are compared (run).
+        told: whether a run tells of a trait, so that it is sampled as it is; else its departure is, in spreads (run, trait).
+    """
+
+    design: Design
+    priors: Priors
+    unit: Any
+    covariates: Any
+    lead: Any
+    told: Any
+
+    @property
+    def by_position(self) -> bool:
+        """Whether the runs have position curves."""
+        return self.design.position.shape[-1] > 0
+
+    @property
+    def traits(self) -> list[str]:
+        """Names of the traits."""
+        return [name for name in self.parameters if name not in LEVELS]
+
+    @property
+    def levels(self) -> list[str]:
+        """Names of the parameters that are each run's own."""
+        return [name for name in self.parameters if name in LEVELS]
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the parameters of each run."""
+        return parameters(self.design, self.priors)
+
+    def one(self, run: int) -> Family:
+        """A family of one of the runs."""
+        alone = jax.tree.map(lambda values: values[run : run + 1], self)
+        return alone._replace(unit=self.unit)
+
+
+def make_family(designs: Sequence[Design], priors: Sequence[Priors], covariates: np.ndarray) -> Family:
+    """Runs side by side; ``covariates`` (run, covariate) as they are meant."""
+    longest = max(len(design.step) for design in designs)
+    stacked = _stack([padded(design, to=longest) for design in designs])
+    own = _stack(priors)
+    progress = np.log([design.clock.memory_unit / np.exp(design.path.end) for design in designs])
+    scale = np.where(covariates.std(axis=0) > 0, covariates.std(axis=0), 1.0)
+    centred = (covariates - covariates.mean(axis=0)) / scale
+    family = Family(stacked, own, np.zeros(0), centred, progress - progress.mean(), np.zeros(0))
+    unit = np.array([np.max(getattr(own, name).spread) for name in family.traits])
+    return family._replace(unit=unit, told=np.ones((len(designs), len(unit)), bool))
+
+
+def _stack(values: Sequence[Any]) -> Any:
+    return jax.tree.map(lambda *parts: np.stack([np.asarray(part, float) for part in parts]), *values)
+
+
+def family_model(family: Family, population: Population | None = None) -> None:
+    """Bayesian temporal scaling laws of several runs on one test set, and of the population that they are from.
+
+    Args:
+        family: estimated coefficients and the time axis of every run.
+        population: what the runs have in common, if it is to be taken as known.
+    """
+    common = _sample_population(family) if population is None else population
+    with numpyro.plate("run", len(family.lead)):
+        sites = {}
+        for name in family.levels:
+            level = getattr(family.priors, name)
+            centre = level.centre + family.design.centre[:, LEVELS[name]]
+            sites[name] = numpyro.sample(name, dist.Normal(centre, level.spread))
+        expected = common.mean + family.covariates @ common.effect
+        centre, scale = jnp.where(family.told, expected, 0.0), jnp.where(family.told, common.spread, 1.0)
+        drawn = numpyro.sample("trait", dist.Normal(centre, scale).to_event(1))
+        noise = dist.Gamma(TAIL / 2.0, TAIL / 2.0).expand([family.design.step.shape[1]]).to_event(1)
+        sites["weight"] = numpyro.sample("weight", noise)
+    sites |= run_sites(family, traits_of(family, common, drawn))
+    numpyro.factor("estimates", jax.vmap(_log_density)(family.design, sites).sum())
+
+
+def _sample_population(family: Family) -> Population:
+    traits, covariates = len(family.unit), family.covariates.shape[1]
+    mean = numpyro.sample("trait_mean", dist.Normal(0.0, COMMON).expand([traits]).to_event(1))
+    spread = numpyro.sample("trait_spread", dist.LogNormal(jnp.log(likely_spread(family)), DOUBT).to_event(1))
+    if not covariates:
+        return Population(mean, spread, jnp.zeros((0, traits)))
+    return Population(
+        mean, spread, numpyro.sample("trait_effect", dist.Normal(0.0, EFFECT).expand([covariates, traits]).to_event(2))
+    )
+
+
+def likely_spread(family: Family) -> Array:
+    """Median of the prior of each trait's spread (trait)."""
+    return jnp.array([CLOSE[name] / unit if name in CLOSE else BETWEEN for name, unit in zip(family.traits, family.unit)])
+
+
+def traits_of(family: Family, population: Population, drawn: Any) -> Any:
+    """Traits of the runs (run, trait) from what is sampled of them."""
+    expected = population.mean + family.covariates @ population.effect
+    return jnp.where(family.told, drawn, expected + population.spread * drawn)
+
+
+def run_sites(family: Family, trait: Any) -> Sites:
+    """Parameters of the single-run model that have these traits (run, trait), and those that are fixed; each (run)."""
+    sites: Sites = {name: jnp.zeros_like(family.lead) + value for name, value in family.priors.fixed().items()}
+    for k, name in enumerate(family.traits):
+        prior, departure = getattr(family.priors, name), family.unit[k] * trait[:, k]
+        sites[name] = prior.centre + departure if prior.family == "normal" else prior.centre * jnp.exp(departure)
+    for name in [name for name in sites if name.endswith("_slope")]:
+        sites[name] = sites[name] * jnp.exp(-sites[name.replace("slope", "curvature")] * family.lead)
+    path = family.design.path
+    hot = jax.vmap(heat_at)(laws.Path(path.u[:, -1:], path.lag[:, -1:], path.end), sites)[:, 0]
+    return sites | {"floor_slope": sites["floor_slope"] - sites["heat_fade"] * hot}
+
+
+def _log_density(design: Design, sites: Sites) -> Array:
+    """Log density of all estimates of one run, given its parameters and the weights of its checkpoints."""
+    law, spread = trend(design.path, sites), spread_of(design, sites)
+    gap, rate, mean = chain(design, spread)
+    seen = jnp.asarray(design.summary.coefficients)
+    density, off_gap, off_rate = 0.0, 0.0, 0.0
+    if design.by_position:
+        off_gap, off_rate = seen[:, 0] - law.log_gap, seen[:, 1] - law.log_rate
+        density = _normal(off_gap, gap.scale) + _normal(off_rate - rate.gap * off_gap, rate.scale)
+    off = seen[:, 2] - mean_over_positions(design, law) - mean.gap * off_gap - mean.rate * off_rate
+    return density + laws.drift_log_density(design.path.u[:-1], off, noise=mean.scale**2, scale=sites["drift_scale"])
+
+
+def _normal(off: Any, scale: Any) -> Any:
+    return dist.Normal(0.0, scale).log_prob(off).sum()

@@ -1,0 +1,119 @@
+"""Which run ends lowest, how surely, and what choosing wrongly would cost.
+
+All runs are compared draw by draw, so what they share in a fit of them together does not blur the difference between them.
+Losses are *expected*: the noise of one evaluation is nothing that a choice could be right about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_tsl._checks import require, require_choice, require_number, show
+from bayes_tsl._types import DRAWS, RUN, STEP
+from bayes_tsl.forecasts import Forecast
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several runs at one step, draw by draw.
+
+    Attributes:
+        losses: draws of the expected loss (chain, draw, run).  [nats/token]
+        step: where they are compared.
+        test_set: name of the test set.
+        notices: what the user should know, in words.
+        converged: False where the chains of the fit did not agree.
+    """
+
+    losses: xr.DataArray = field(repr=False)
+    step: float
+    test_set: str
+    notices: tuple[str, ...] = ()
+    converged: bool = True
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the runs."""
+        return [str(run) for run in self.losses[RUN].to_numpy()]
+
+    def prob_lowest(self) -> pd.Series:
+        """Probability that a run is the lowest of all (run); a tie counts in equal parts."""
+        lowest = self.losses == self.losses.min(RUN)
+        return (lowest / lowest.sum(RUN)).mean(DRAWS).to_series().rename("prob_lowest")
+
+    def prob_below(self) -> pd.DataFrame:
+        """Probability that the run of the row ends below the run of the column (run, run); blank on the diagonal."""
+        draws = self._flat()
+        below = (draws[:, None] < draws[None]).mean(axis=-1) + 0.5 * (draws[:, None] == draws[None]).mean(axis=-1)
+        np.fill_diagonal(below, np.nan)
+        return pd.DataFrame(below, pd.Index(self.runs, name=RUN), pd.Index(self.runs, name="below"))
+
+    def difference(self, run: str, other: str) -> xr.DataArray:
+        """Draws of the loss of ``run`` less that of ``other`` (chain, draw), in nats per token.
+
+        Raises:
+            DataError: there is no such run.
+        """
+        for name in (run, other):
+            require_choice(name, "run", self.runs, cure="Choose one of these.")
+        one, two = (self.losses.isel({RUN: self.runs.index(name)}, drop=True) for name in (run, other))
+        return (one - two).rename("difference")
+
+    def regret(self) -> pd.Series:
+        """Expected loss of each run above the lowest of all (run): the cost of choosing it now, in nats per token."""
+        return (self.losses - self.losses.min(RUN)).mean(DRAWS).to_series().rename("regret")
+
+    def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
+        """One row per run, likeliest to be lowest first.
+
+        Columns: run, step, mean, lower, upper (of ``prob``), prob_lowest, regret, and gap, gap_lower, gap_upper: the
+        loss above that of the first row.
+
+        Raises:
+            DataError: ``prob`` does not lie between 0 and 1.
+        """
+        require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+        tails = [0.5 * (1.0 - prob), 0.5 * (1.0 + prob)]
+        draws, chance, regret = self._flat(), self.prob_lowest().to_numpy(), self.regret().to_numpy()
+        order = np.lexsort((regret, -chance))
+        behind = draws - draws[order[0]]
+        (lower, upper), (gap_lower, gap_upper) = (np.quantile(each, tails, axis=1) for each in (draws, behind))
+        table = {
+            "run": self.runs,
+            "step": self.step,
+            "mean": draws.mean(axis=1),
+            "lower": lower,
+            "upper": upper,
+            "prob_lowest": chance,
+            "regret": regret,
+            "gap": behind.mean(axis=1),
+            "gap_lower": gap_lower,
+            "gap_upper": gap_upper,
+        }
+        return pd.DataFrame(table).iloc[order].reset_index(drop=True)
+
+    def _flat(self) -> np.ndarray:
+        """Losses (run, draw)."""
+        return self.losses.transpose(RUN, *DRAWS).to_numpy().reshape(len(self.runs), -1)
+
+
+def compare_runs(ahead: Forecast, *, at: float | None = None) -> Comparison:
+    """Compare the runs of a forecast where they end.
+
+    Args:
+        ahead: ``forecast`` of a fit of several runs.
+        at: one of its steps; by default the last.
+
+    Raises:
+        DataError: the forecast is of a single run, or has no such step.
+    """
+    cure = "Fit several with fit(losses, schedules={run: schedule}) and forecast that."
+    require(len(ahead.runs) > 1, "forecast", "be of several runs", ahead.runs, cure=cure)
+    at = float(ahead.steps[-1]) if at is None else at
+    require(at in ahead.steps, "at", f"be a step of the forecast ({show(ahead.steps)})", at, cure="Forecast that step.")
+    losses = ahead.expected.sel({STEP: at}, drop=True).transpose(*DRAWS, RUN)
+    return Comparison(losses, float(at), ahead.test_set, ahead.notices, ahead.converged)
