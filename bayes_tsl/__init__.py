@@ -20,6 +20,7 @@ from bayes_tsl.plotting import (
     plot_prior_predictive,
     plot_what_if,
 )
+from bayes_tsl.populations import Population, load_population
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
 from bayes_tsl.ranking import Comparison, compare_runs
@@ -38,6 +39,7 @@ __all__ = [
     "Forecast",
     "LossTable",
     "Notice",
+    "Population",
     "Priors",
     "Schedule",
     "Simulation",
@@ -53,6 +55,7 @@ __all__ = [
     "forecast",
     "laws",
     "load_fit",
+    "load_population",
     "plot_calibration",
     "plot_coefficients",
     "plot_comparison",

@@ -35,7 +35,7 @@ DOUBT = 0.6  # standard deviation of the log of a spread
 EFFECT = 0.5  # prior scale of what one standard deviation of a covariate does to a trait
 
 
-class Population(NamedTuple):
+class Common(NamedTuple):
     """What runs have in common: of each trait the mean (trait), the spread (trait) and the effects (covariate, trait)."""
 
     mean: Any
@@ -105,7 +105,7 @@ def _stack(values: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *parts: np.stack([np.asarray(part, float) for part in parts]), *values)
 
 
-def family_model(family: Family, population: Population | None = None) -> None:
+def family_model(family: Family, population: Common | None = None) -> None:
     """Bayesian temporal scaling laws of several runs on one test set, and of the population that they are from.
 
     Args:
@@ -128,13 +128,13 @@ def family_model(family: Family, population: Population | None = None) -> None:
     numpyro.factor("estimates", jax.vmap(_log_density)(family.design, sites).sum())
 
 
-def _sample_population(family: Family) -> Population:
+def _sample_population(family: Family) -> Common:
     traits, covariates = len(family.unit), family.covariates.shape[1]
     mean = numpyro.sample("trait_mean", dist.Normal(0.0, COMMON).expand([traits]).to_event(1))
     spread = numpyro.sample("trait_spread", dist.LogNormal(jnp.log(likely_spread(family)), DOUBT).to_event(1))
     if not covariates:
-        return Population(mean, spread, jnp.zeros((0, traits)))
-    return Population(
+        return Common(mean, spread, jnp.zeros((0, traits)))
+    return Common(
         mean, spread, numpyro.sample("trait_effect", dist.Normal(0.0, EFFECT).expand([covariates, traits]).to_event(2))
     )
 
@@ -144,7 +144,7 @@ def likely_spread(family: Family) -> Array:
     return jnp.array([CLOSE[name] / unit if name in CLOSE else BETWEEN for name, unit in zip(family.traits, family.unit)])
 
 
-def traits_of(family: Family, population: Population, drawn: Any) -> Any:
+def traits_of(family: Family, population: Common, drawn: Any) -> Any:
     """Traits of the runs (run, trait) from what is sampled of them."""
     expected = population.mean + family.covariates @ population.effect
     return jnp.where(family.told, drawn, expected + population.spread * drawn)

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_number, require_seed
+from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_number, require_seed, show
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
@@ -33,6 +33,7 @@ from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.families import make_family
 from bayes_tsl.laws import ORDER
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
+from bayes_tsl.populations import Population, Trait, base_of
 from bayes_tsl.priors import LAWS, Priors, default_priors
 from bayes_tsl.sampling import Draws, over_draws, sample
 from bayes_tsl.schedules import Schedule, require_schedule, unknown
@@ -79,7 +80,7 @@ class Fit:
             DataError: there is no such run.
         """
         require_choice(run, "run", self.runs, cure="Choose one of these.")
-        return self if len(self.runs) == 1 else Fit(self.data[f"{_OF_RUN}{self.runs.index(run)}"])
+        return self if len(self.runs) == 1 else Fit(self.data.children[f"{_OF_RUN}{self.runs.index(run)}"])
 
     @property
     def run(self) -> str:
@@ -144,6 +145,32 @@ class Fit:
         posterior = self._alone["posterior"].to_dataset()
         return posterior[[name for name in ("gap", "rate", "floor") if name in posterior]]
 
+    def population(self) -> Population:
+        """What the runs have in common: priors for another run of their kind.
+
+        Raises:
+            DataError: the fit is of a single run.
+        """
+        cure = "Fit several with fit(losses, schedules={run: schedule})."
+        require(len(self.runs) > 1, "fit", "be of several runs", self.runs, cure=cure)
+        drawn, attrs = self.data["population"].to_dataset(), self.data.attrs
+        unit, mean = drawn["unit"].to_numpy(), drawn["trait_mean"]
+        shift = unit * mean.mean(DRAWS).to_numpy()
+        spread = unit * np.sqrt(mean.var(DRAWS).to_numpy() + (drawn["trait_spread"] ** 2).mean(DRAWS).to_numpy())
+        covariates = json.loads(drawn.attrs["covariates"])
+        effect = unit * drawn["trait_effect"].mean(DRAWS).to_numpy() if covariates else np.zeros((0, len(unit)))
+        return Population(
+            traits={
+                str(name): Trait(float(shift[i]), float(spread[i]), dict(zip(covariates, map(float, effect[:, i]))))
+                for i, name in enumerate(drawn["trait"].to_numpy())
+            },
+            covariates={name: (float(centre), float(scale)) for name, (centre, scale) in covariates.items()},
+            progress=float(drawn.attrs["progress"]),
+            base=json.loads(drawn.attrs["base"]),
+            source={name: attrs[name] for name in ("test_set", "law", "created_at")}
+            | {"runs": self.runs, "versions": json.loads(attrs["versions"])},
+        )
+
     @property
     def _alone(self) -> xr.DataTree:
         """The tree of the only run."""
@@ -182,7 +209,7 @@ def fit(
     schedules: Mapping[str, Schedule] | None = None,
     runs: pd.DataFrame | None = None,
     covariates: Sequence[str] = (),
-    priors: Priors | None = None,
+    priors: Priors | Population | None = None,
     law: str = "general",
     seed: int = 0,
     chains: int = 4,
@@ -205,6 +232,7 @@ def fit(
         runs: a table of what is known of each run, with a column ``run``.
         covariates: columns of ``runs`` that the population mean of every parameter follows, linearly, e.g. log parameters.
         priors: by default ``priors.default_priors``: wide for a short run, those of a population of public runs for a long one.
+            A ``Population``, of ``Fit.population`` or ``load_population``, makes the priors of a run of its family.
         law: one of ``priors.LAWS``: "general", "free-exponent" or "paper" (of a single run).
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
@@ -228,11 +256,11 @@ def fit(
     require_number(target_accept, "target_accept", low=0.0, high=1.0, cure="0.98 is usual, 0.99 is safer.")
     require_choice(law, "law", LAWS, cure="Choose one of these.")
     plans = _plans(losses, schedule, schedules)
-    known = _known(runs, covariates, list(plans))
+    known = _known(runs, [covariates] if isinstance(covariates, str) else list(covariates), list(plans))
     designs, notices = make_designs(losses, plans, exponent=LAWS[law].exponent)
     each = [
-        replace(priors or default_priors(plan, origin=design.clock.origin), **LAWS[law].priors)
-        for plan, design in zip(plans.values(), designs)
+        replace(_priors_of(run, priors, plan, design.clock.origin, runs, alone=len(plans) == 1), **LAWS[law].priors)
+        for (run, plan), design in zip(plans.items(), designs)
     ]
     settings = {"chains": chains, "num_warmup": num_warmup, "num_draws": num_draws, "target_accept": target_accept}
     settings |= {"seed": seed, "progress": progress}
@@ -244,7 +272,8 @@ def fit(
         cure = "Fit one run with losses.select(run=...)."
         require(law != "paper", "law", "be general or free-exponent", law, where="for several runs", cure=cure)
         require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
-        data = _sampled_together(designs, each, plans, known, named, **settings)
+        base = base_of(priors if isinstance(priors, Priors) else None)
+        data = _sampled_together(designs, each, plans, known, base, named, **settings)
     result = Fit(data)
     problems = result.diagnostics.problems
     if problems and throw:
@@ -271,29 +300,49 @@ def _plans(losses: LossTable, schedule: Schedule | None, schedules: Mapping[str,
     return {run: schedules[run] for run in losses.runs}
 
 
+def _priors_of(
+    run: str, priors: Priors | Population | None, plan: Schedule, origin: float, runs: pd.DataFrame | None, *, alone: bool
+) -> Priors:
+    """Priors of one run: those given, those of its family, or the default."""
+    if not isinstance(priors, Population):
+        return priors or default_priors(plan, origin=origin)
+    cure = "Fit each run by itself, or all of them with those that the population was learned from."
+    require(alone, "priors", "be a Population for a single run only", "several runs", cure=cure)
+    covariates = _looked_up(runs, list(priors.covariates), [run]).iloc[0].to_dict() if priors.covariates else {}
+    return priors.priors(plan, origin=origin, covariates=covariates)
+
+
 def _known(runs: pd.DataFrame | None, covariates: Sequence[str], names: list[str]) -> pd.DataFrame:
     """Covariates of every run (run, covariate)."""
-    covariates = [covariates] if isinstance(covariates, str) else list(covariates)
     if not covariates:
-        return pd.DataFrame(index=names)
+        return pd.DataFrame(index=pd.Index(names))
     cure = "Leave the covariates out; one run cannot tell what they do."
-    require(len(names) > 1, "covariates", "describe several runs", len(names), where="run", cure=cure)
+    require(len(names) > 1, "covariates", "describe several runs", names, where="alone", cure=cure)
+    values = _looked_up(runs, covariates, names)
+    cure = "Leave it out; it cannot tell the runs apart."
+    for name in covariates:
+        require(values[name].nunique() > 1, f"covariate {name!r}", "differ between runs", values[name].iloc[0], cure=cure)
+    return values
+
+
+def _looked_up(runs: pd.DataFrame | None, covariates: Sequence[str], names: list[str]) -> pd.DataFrame:
+    """Columns of the table of runs, for these runs (run, covariate)."""
     cure = "Pass runs=, a table with a column run and one per covariate."
     require(runs is not None, "covariates", "be columns of runs", covariates, where="without runs", cure=cure)
-    require_frame(runs, "runs", ["run", *covariates])
-    for name in ["run", *covariates]:
-        require_choice(name, "covariate" if name != "run" else "column", runs.columns, cure="Add it, or name another.")
-    table = runs.assign(run=runs["run"].astype(str)).set_index("run")
-    repeated = [run for run in names if (table.index == run).sum() > 1]
-    require(not repeated, "runs", "have each run once", repeated, where="more than once", cure="Keep one row.")
-    missing = [run for run in names if run not in table.index]
-    require(not missing, "runs", "have a row for every run", missing, where="without one", cure="Add them.")
+    frame = pd.DataFrame() if runs is None else runs
+    require_frame(frame, "runs", ["run", *covariates])
+    missing = [name for name in ("run", *covariates) if name not in frame]
+    require(not missing, "runs", f"have the columns run, {', '.join(covariates)}", list(frame), cure=f"Add {show(missing)}.")
+    table = frame.assign(run=frame["run"].astype(str)).set_index("run")
+    counted = {run: int(np.sum(table.index == run)) for run in names}
+    wrong = [run for run, count in counted.items() if count != 1]
+    require(
+        not wrong, "runs", "have one row for every run", wrong, where="without one, or with several", cure="Mend the table."
+    )
     values = pd.DataFrame({name: numbers(table.loc[names], name) for name in covariates})
     for name in covariates:
         bad = values.index[~np.isfinite(values[name])]
         require(not len(bad), f"covariate {name!r}", "be a finite number", list(bad), where="without one", cure="Fill it in.")
-        cure = "Leave it out; it cannot tell the runs apart."
-        require(values[name].nunique() > 1, f"covariate {name!r}", "differ between runs", values[name].iloc[0], cure=cure)
     return values
 
 
@@ -320,6 +369,7 @@ def _sampled_together(
     priors: list[Priors],
     plans: Mapping[str, Schedule],
     known: pd.DataFrame,
+    base: dict[str, Any],
     named: dict[str, Any],
     *,
     seed: int,
@@ -338,12 +388,12 @@ def _sampled_together(
             trees[f"{_OF_RUN}{number}"] = tree
     dims = {"trait_mean": ("trait",), "trait_spread": ("trait",), "trait_effect": ("covariate", "trait")}
     traits = {name: ((*DRAWS, *dims[name]), values, {"sampled": 1}) for name, values in population.sites.items()}
-    scales = {"unit": ("trait", family.unit), "typical": ("covariate", known.mean()), "scale": ("covariate", known.std(ddof=0))}
     reference = float(np.exp(np.mean(np.log([design.clock.memory_unit / np.exp(design.path.end) for design in designs]))))
-    shared = _dataset(traits | scales, designs[0]).assign_coords(trait=family.traits, covariate=list(known.columns))
-    data = xr.DataTree.from_dict({"population": shared.assign_attrs(progress=reference)}, name=None)
-    for name, tree in trees.items():
-        data[name] = tree
+    shared = _dataset(traits | {"unit": ("trait", family.unit)}, designs[0]).assign_coords(trait=family.traits)
+    shared = shared.assign_coords(covariate=list(known.columns)) if len(known.columns) else shared
+    scales = {name: [float(np.mean(known[name])), float(np.std(known[name]))] for name in known.columns}
+    shared.attrs = {"progress": reference, "covariates": json.dumps(scales), "base": json.dumps(base)}
+    data = xr.DataTree(children={"population": xr.DataTree(shared), **trees})
     data.attrs = {**_origin_of_file(seed), "runs": json.dumps(list(plans)), **named}
     return data
 

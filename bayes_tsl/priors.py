@@ -193,22 +193,25 @@ converge and stand still, and a floor that follows the learning rate at once.
 """
 
 
-def default_priors(schedule: Schedule, *, origin: float) -> Priors:
+def default_priors(
+    schedule: Schedule, *, origin: float, wide: Priors | None = None, known: Mapping[str, Any] | None = None
+) -> Priors:
     """Priors for a run of this length and peak learning rate: wide for a short one, those of a population for a long one.
 
     Over ``LENGTHS`` they pass from ``Priors()`` to what public AdamW runs of 25M to 360M parameters have in common
     (``population.json``, which says where from): a curvature near one half, little drift, and a heat that grows with the peak
     learning rate. The length is that of the schedule in optimizer steps, or ``origin`` where that has no end. Where the
-    schedule is unknown, or its peak no learning rate of AdamW, they are ``Priors()``.
+    schedule is unknown, or its peak no learning rate of AdamW, they are ``Priors()``. ``wide`` and ``known`` stand in for
+    ``Priors()`` and ``population()``, as another version of the package had them.
     """
+    wide, known = wide or Priors(), known or population()
     if not (schedule.known and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1]):
-        return Priors()
+        return wide
     last = schedule.end if np.isfinite(schedule.end) else origin
     share = float(np.clip(np.log(last / LENGTHS[0]) / np.log(LENGTHS[1] / LENGTHS[0]), 0.0, 1.0))
-    known = population()
     seen = {"peak": schedule.peak, "progress": float(schedule.progress(last))}
     at = {name: np.log(np.clip(seen[name], *known["seen"][name]) / known["unit"][name]) for name in seen}
-    return Priors(**{name: _between(getattr(Priors, name), one, at, share) for name, one in known["parameters"].items()})
+    return replace(wide, **{name: _between(getattr(wide, name), one, at, share) for name, one in known["parameters"].items()})
 
 
 def _between(wide: Prior, known: Mapping[str, float], at: Mapping[str, float], share: float) -> Prior:

@@ -276,7 +276,7 @@ def _find_mode(space: _Space, args: tuple[Any, ...], flat: Array) -> Frame:
     return Frame(found.x, np.linalg.cholesky((axes * clipped) @ axes.T))
 
 
-def _scatter(rng: np.random.Generator, space: _Space, frame: Frame, args: tuple[Any, ...]) -> Array:
+def _scatter(rng: np.random.Generator, space: _Space, frame: Frame | Arrow, args: tuple[Any, ...]) -> Array:
     """A point as far from the mode as the posterior is wide, drawn in where the posterior is narrower than its curvature says.
 
     A normal in d dimensions is d/2 above its mode, give or take; beyond 2 d a chain may never come back.
@@ -291,7 +291,7 @@ def _scatter(rng: np.random.Generator, space: _Space, frame: Frame, args: tuple[
     return x
 
 
-def _sampler(space: _Space, frame: Frame, args: tuple[Any, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def _sampler(space: _Space, frame: Frame | Arrow, args: tuple[Any, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """NumPyro's two halves of NUTS in standard coordinates: how it begins, and one transition."""
 
     def potential(x: Values) -> Any:
@@ -301,13 +301,13 @@ def _sampler(space: _Space, frame: Frame, args: tuple[Any, ...]) -> tuple[Callab
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _begin(space: _Space, tuning: _Tuning, frame: Frame, args: tuple[Any, ...], key: Any, x: Any) -> Any:
+def _begin(space: _Space, tuning: _Tuning, frame: Frame | Arrow, args: tuple[Any, ...], key: Any, x: Any) -> Any:
     begin, _ = _sampler(space, frame, args)
     return begin({"dense": x[: space.dense], "diagonal": x[space.dense :]}, rng_key=key, **_adaptation(tuning))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _block(space: _Space, tuning: _Tuning, frame: Frame, args: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
+def _block(space: _Space, tuning: _Tuning, frame: Frame | Arrow, args: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
     begin, step = _sampler(space, frame, args)
     begin(ParamInfo(state.z, state.potential_energy, state.z_grad), **_adaptation(tuning))  # tells step how to adapt
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_tsl.families import COMMON, DOUBT, EFFECT, Family, Population, family_model, likely_spread, run_sites, traits_of
+from bayes_tsl.families import COMMON, DOUBT, EFFECT, Common, Family, family_model, likely_spread, run_sites, traits_of
 from bayes_tsl.sampling import Draws, Values, arrow, laplace, over_draws, sample
 
 Array = NDArray[np.float64]
 
 _ROUNDS = 4  # of expectation-maximisation
-_UNTOLD = 0.7  # of a trait's variance in the population: a run that leaves as much of it tells nothing
+_UNTOLD = 0.9  # of a trait's variance in the population: a run that leaves as much of it tells nothing
 _SPREADS = np.exp(np.linspace(np.log(1e-3), np.log(10.0), 500))  # on which the spread of a trait is looked for
 
 
@@ -39,7 +39,7 @@ def sample_family(family: Family, *, seed: int, **settings: Any) -> tuple[list[D
     frame = arrow(family_model, family, start=start, shared=list(shared))
     drawn = sample(family_model, family, start=start, dense=list(shared), frame=frame, seed=seed, **settings)
     effect = drawn.sites.get("trait_effect", np.zeros((*drawn.sites["trait_mean"].shape[:2], *population.effect.shape)))
-    common = Population(drawn.sites["trait_mean"], drawn.sites["trait_spread"], effect)
+    common = Common(drawn.sites["trait_mean"], drawn.sites["trait_spread"], effect)
     parameters = over_draws(_run_sites, (family,), common, drawn.sites["trait"])
     named = {name: values for name, values in parameters.items() if name in family.traits}
     named |= {name: drawn.sites[name] for name in [*family.levels, "weight"]}
@@ -47,14 +47,14 @@ def sample_family(family: Family, *, seed: int, **settings: Any) -> tuple[list[D
     return each, Draws({name: drawn.sites[name] for name in shared}, drawn.stats)
 
 
-def _run_sites(family: Family, population: Population, drawn: Array) -> Values:
+def _run_sites(family: Family, population: Common, drawn: Array) -> Values:
     return run_sites(family, traits_of(family, population, drawn))
 
 
-def _pilot(family: Family) -> tuple[Population, Values, Array]:
+def _pilot(family: Family) -> tuple[Common, Values, Array]:
     """An estimate of the population, the modes of all runs under it, and how uncertain each trait is (run, trait)."""
     runs, traits, covariates = len(family.lead), len(family.unit), family.covariates.shape[1]
-    population = Population(np.zeros(traits), np.ones(traits), np.zeros((covariates, traits)))
+    population = Common(np.zeros(traits), np.ones(traits), np.zeros((covariates, traits)))
     modes = [_start(family.one(run)) for run in range(runs)]
     doubt = np.zeros((runs, traits))
     for _ in range(_ROUNDS):
@@ -72,7 +72,7 @@ def _start(alone: Family) -> Values:
     return flat | {"trait": np.zeros((1, len(alone.unit))), "weight": np.ones(alone.design.step.shape)}
 
 
-def _most_likely(family: Family, before: Population, seen: Array, doubt: Array) -> Population:
+def _most_likely(family: Family, before: Common, seen: Array, doubt: Array) -> Common:
     """The population that traits (run, trait), known with a variance, make most likely beside its priors."""
     known = np.column_stack([np.ones(len(seen)), family.covariates])
     ridge = np.diag([COMMON**-2, *[EFFECT**-2] * family.covariates.shape[1]])
@@ -85,4 +85,4 @@ def _most_likely(family: Family, before: Population, seen: Array, doubt: Array) 
     grid = _SPREADS[:, None]
     surprise = (np.log(grid) - np.log(likely_spread(family))) ** 2 / (2.0 * DOUBT**2)
     spread = _SPREADS[np.argmin(len(seen) * np.log(grid) + scatter / (2.0 * grid**2) + surprise, axis=0)]
-    return Population(mean, spread, np.reshape(effect, before.effect.shape))
+    return Common(mean, spread, np.reshape(effect, before.effect.shape))

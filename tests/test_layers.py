@@ -24,7 +24,7 @@ LAYERS = (
     ("priors",),
     ("model",),
     ("conditioning", "sampling", "families"),
-    ("together",),
+    ("together", "populations"),
     ("inference", "simulate"),
     ("predict", "baselines"),
     ("plans", "compare", "ranking", "sensitivity", "calibration", "backtest"),

@@ -1,0 +1,152 @@
+"""What a family of runs was found to have in common, kept as text: priors for the next run of its kind.
+
+A population says of each parameter by how much a run of this family differs from the prior that any run of its schedule
+would have (of the logarithm, where that prior is log-normal), how widely its runs spread around that, and what covariates
+do. Slopes are those at one progress; a run's law carries them to its own origin.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bayes_tsl._checks import require, require_number
+from bayes_tsl._files import whole_file
+from bayes_tsl.design import make_clock, make_path
+from bayes_tsl.errors import DataError
+from bayes_tsl.model import heat_at
+from bayes_tsl.priors import Prior, Priors, default_priors, population
+from bayes_tsl.schedules import Schedule
+
+SCHEMA = "bayes_tsl population 1"
+_DRAWS = 4000  # that carry the prior of a slope to another progress
+
+
+@dataclass(frozen=True)
+class Trait:
+    """One parameter in a family of runs.
+
+    Attributes:
+        shift: mean of the parameter (of its logarithm, if positive) above the centre of the prior of any run.
+        spread: standard deviation among runs, the doubt about the mean included.
+        effects: what one standard deviation of each covariate adds.
+    """
+
+    shift: float
+    spread: float
+    effects: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Population:
+    """What runs of one family have in common; ``fit(..., priors=population)`` uses it for another run.
+
+    Attributes:
+        traits: by the name of the parameter.
+        covariates: mean and standard deviation of each covariate among the runs.
+        progress: progress at which slopes are compared, in steps at peak learning rate.
+        base: the priors that traits are counted from, as ``base_of`` writes them.
+        source: where it comes from: runs, test_set, law, created_at, versions.
+    """
+
+    traits: Mapping[str, Trait]
+    covariates: Mapping[str, tuple[float, float]]
+    progress: float
+    base: Mapping[str, Any] = field(repr=False)
+    source: Mapping[str, Any] = field(repr=False)
+
+    def priors(self, schedule: Schedule, *, origin: float, covariates: Mapping[str, float] | None = None) -> Priors:
+        """Priors of a run of this family, seen until ``origin``.
+
+        Args:
+            schedule: its planned learning rate.
+            origin: last step used to fit.
+            covariates: one value for each covariate of the population.
+
+        Raises:
+            DataError: a covariate is missing, or no number.
+        """
+        given = dict(covariates or {})
+        missing = [name for name in self.covariates if name not in given]
+        cure = "Pass them with runs=, a table with a column run and one per covariate."
+        require(not missing, "covariates", "have a value for each of the population's", missing, where="without one", cure=cure)
+        for name in self.covariates:
+            require_number(given[name], f"covariate {name!r}")
+        place = {name: (given[name] - centre) / scale for name, (centre, scale) in self.covariates.items()}
+        base = _base(self.base, schedule, origin)
+        made = {name: _shifted(getattr(base, name), trait, place) for name, trait in self.traits.items()}
+        return _carried(replace(base, **made), schedule, origin, self.progress)
+
+    def save(self, path: str | Path) -> None:
+        """Write the population as JSON, whole or not at all."""
+        with whole_file(path) as beside:
+            beside.write_text(json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n")
+
+
+def load_population(path: str | Path) -> Population:
+    """The population that ``Population.save`` wrote.
+
+    Raises:
+        DataError: there is no such file, or it holds no population.
+    """
+    path = Path(path)
+    require(path.is_file(), "population", "be a file", str(path), cure="Check the path.")
+    try:
+        read = json.loads(path.read_text())
+        schema = read.pop("schema") if isinstance(read, dict) else None
+        require(schema == SCHEMA, path.name, f"hold a {SCHEMA!r}", schema, cure="Save it again with Population.save.")
+        traits = {name: Trait(**trait) for name, trait in read.pop("traits").items()}
+        covariates = {name: (float(centre), float(scale)) for name, (centre, scale) in read.pop("covariates").items()}
+        return Population(traits, covariates, **read)
+    except DataError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path.name} must hold a population; got {reason}. Save it again with Population.save.") from None
+
+
+def base_of(priors: Priors | None) -> dict[str, Any]:
+    """Priors that traits are counted from, as text can hold them: those given, or the defaults as they are in this version."""
+    if priors is not None:
+        return {"priors": json.loads(priors.to_json())}
+    return {"wide": json.loads(Priors().to_json()), "known": dict(population())}
+
+
+def _base(base: Mapping[str, Any], schedule: Schedule, origin: float) -> Priors:
+    if "priors" in base:
+        return Priors.from_json(json.dumps(base["priors"]))
+    return default_priors(schedule, origin=origin, wide=Priors.from_json(json.dumps(base["wide"])), known=base["known"])
+
+
+def _shifted(prior: Prior, trait: Trait, place: Mapping[str, float]) -> Prior:
+    shift = trait.shift + sum(effect * place[name] for name, effect in trait.effects.items())
+    centre = prior.centre + shift if prior.family == "normal" else prior.centre * float(np.exp(shift))
+    return Prior(prior.family, centre, trait.spread)
+
+
+def _carried(priors: Priors, schedule: Schedule, origin: float, progress: float) -> Priors:
+    """Slopes at the origin, of priors whose slopes are those at another progress; by draws, as normals."""
+    rng = np.random.default_rng(0)
+    lead = float(np.log(schedule.progress(origin) / progress))
+    path = make_path([origin], schedule, make_clock(schedule, origin))
+    typical = {name: getattr(priors, name).centre for name in Priors.__dataclass_fields__}
+    shape = float(heat_at(path, typical)[0]) / typical["heat"]
+
+    def drawn(name: str) -> np.ndarray:
+        prior, standard = getattr(priors, name), rng.standard_normal(_DRAWS)
+        if prior.family == "lognormal":
+            return prior.centre * np.exp(prior.spread * standard)
+        return prior.centre + prior.spread * standard
+
+    carried = {}
+    for name in ("gap", "rate", "floor"):
+        slope = drawn(f"{name}_slope") * np.exp(-drawn(f"{name}_curvature") * lead)
+        if name == "floor":
+            slope = slope - drawn("heat_fade") * drawn("heat") * shape
+        carried[f"{name}_slope"] = Prior("normal", float(slope.mean()), float(slope.std()))
+    return replace(priors, **carried)

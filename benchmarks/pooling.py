@@ -1,0 +1,168 @@
+"""Several runs fitted together: choosing the best of them early, and a larger model from smaller ones.
+
+    python benchmarks/pooling.py [--quick] [--workers N]
+
+*Choice*: runs of one size and horizon that differ in peak learning rate (lr_scheduling, 12 layers of width 768: cosines, and
+decayed runs, one per peak), and the two bundled mixtures on each test set, cut at 10, 20 and 50 %. Who will end lowest, by a fit
+of all of them together, by fits of each alone, by the power law, and by the lowest loss so far. *Size*: runs of 24 layers cut
+at 20 %, alone and together with finished runs of 12 layers. A run that diverges is left out.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+import pandas as pd
+from common import DATA, SHORT, SMALL_LM, by_hash, keep, options, public_runs
+from tqdm import tqdm
+
+import bayes_tsl as bt
+from bayes_tsl.baselines import BASELINES
+
+PREFIXES = (0.1, 0.2, 0.5)
+ELDERS = 6  # finished smaller runs that a larger one is fitted with
+DIVERGED = 6.0  # nats
+
+
+def sized() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.DataFrame]:
+    """Runs of lr_scheduling that do not diverge: losses, plans, and layers, width, peak, kind and last step of each."""
+    losses, plans, kinds = public_runs()
+    ends = losses.frame.groupby("run")[["step", "loss"]].last()
+    table = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
+    table = table.join(kinds.rename("kind"), how="inner").join(ends).loc[lambda runs: runs["loss"] < DIVERGED]
+    return losses, plans, table[table["dataset"] == "slimpajama"]
+
+
+def groups() -> dict[str, tuple[bt.LossTable, dict[str, bt.Schedule]]]:
+    """Runs to choose among, by the name of the group."""
+    losses, plans, table = sized()
+    table = table[(table["n_layer"] == 12) & (table["n_embd"] == 768) & ~table["kind"].str.endswith("wsd")]
+    found = {}
+    for (kind, last), part in table.groupby(["kind", "step"]):
+        runs = part.loc[by_hash(part.index)].drop_duplicates("base_lr").index
+        if len(runs) > 1:
+            chosen = losses.frame[losses.frame["run"].isin(runs)]
+            found[f"{kind}, {last:g} steps"] = bt.LossTable.from_frame(chosen), {run: plans[run] for run in runs}
+    small = bt.datasets.load("small_lm")
+    for test_set in small.test_sets:
+        found[f"mixtures, {test_set}"] = small.select(test_set=test_set), dict.fromkeys(small.runs, SMALL_LM)
+    return found
+
+
+def cut(losses: bt.LossTable, prefix: float) -> bt.LossTable:
+    """Every run up to a share of its last step."""
+    frame = losses.frame
+    return bt.LossTable.from_frame(frame[frame["step"] <= prefix * frame.groupby("run")["step"].transform("max")])
+
+
+def choose(name: str, prefix: float, losses: bt.LossTable, plans: Mapping[str, bt.Schedule]) -> pd.DataFrame:
+    """Probability of each run to be lowest, by every way, and what each choice costs."""
+    warnings.simplefilter("ignore", bt.Notice)
+    past, runs = cut(losses, prefix), losses.runs
+    truth = pd.Series({run: losses.select(run=run).mean_losses().iloc[-1] for run in runs})
+    last = float(min(losses.select(run=run).steps[-1] for run in runs))
+
+    def alone(run: str) -> np.ndarray:
+        fit = bt.fit(past.select(run=run), schedule=plans[run], **SHORT)
+        return bt.forecast(fit, steps=[last]).expected.to_numpy().ravel()
+
+    def by_power_law(run: str) -> np.ndarray:
+        return (
+            BASELINES["power-law"](past.select(run=run), steps=[last], schedule=plans[run], seed=0).expected.to_numpy().ravel()
+        )
+
+    def together() -> np.ndarray:
+        ahead = bt.forecast(bt.fit(past, schedules=plans, **SHORT), steps=[last])
+        return ahead.expected.sel(step=last).transpose("run", ...).sel(run=runs).to_numpy().reshape(len(runs), -1)
+
+    ways = {
+        "together": together,
+        "alone": lambda: np.stack([alone(run) for run in runs]),
+        "power-law": lambda: np.stack([by_power_law(run) for run in runs]),
+        "lowest so far": lambda: np.stack([past.select(run=run).mean_losses().iloc[[-1]] for run in runs]),
+    }
+    rows = []
+    for way, forecast in ways.items():
+        label = {"group": name, "prefix": prefix, "way": way}
+        try:
+            ends = forecast()
+        except (bt.DataError, bt.ConvergenceError) as error:
+            rows.append(label | {"reason": str(error)})
+            continue
+        chance = np.bincount(ends.argmin(axis=0), minlength=len(runs)) / ends.shape[1]
+        best = np.arange(len(runs)) == truth.to_numpy().argmin()
+        chosen = chance.argmax() if way != "lowest so far" else ends[:, 0].argmin()
+        error, (low, high) = ends.mean(axis=1) - truth.to_numpy(), np.quantile(ends, [0.05, 0.95], axis=1)
+        rows.append(
+            label
+            | {
+                "runs": len(runs),
+                "right": float(best[chosen]),
+                "regret": truth.iloc[chosen] - truth.min(),
+                "prob_of_chosen": chance[chosen],
+                "brier": np.mean((chance - best) ** 2),
+                "mae": np.abs(error).mean(),
+                "holds_90": np.mean((truth >= low) & (truth <= high)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def size(name: str, losses: bt.LossTable, plans: Mapping[str, bt.Schedule]) -> pd.DataFrame:
+    """The end of a run of 24 layers from its first fifth, alone and with finished smaller ones."""
+    warnings.simplefilter("ignore", bt.Notice)
+    frame = losses.frame
+    truth = losses.select(run=name).mean_losses()
+    past = bt.LossTable.from_frame(frame[(frame["run"] != name) | (frame["step"] <= 0.2 * truth.index[-1])])
+    rows = []
+    for way in ("alone", "together"):
+        if way == "alone":
+            fit = bt.fit(past.select(run=name), schedule=plans[name], **SHORT)
+        else:
+            fit = bt.fit(past, schedules=plans, **SHORT).select(run=name)
+        ahead = bt.forecast(fit, steps=truth.index[truth.index > fit.origin])
+        table = bt.scoring.score(ahead, truth)
+        end = table.iloc[-1]
+        row = {"group": name, "prefix": 0.2, "way": way, "runs": len(plans), "mae": abs(end["mean"] - end["observed"])}
+        row |= {"bias": end["mean"] - end["observed"], "holds_90": table["covered_90"].mean(), "crps": table["crps"].mean()}
+        rows.append(row | {"width_90": end["width_90"]})
+    return pd.DataFrame(rows)
+
+
+def larger() -> list[tuple[str, bt.LossTable, dict[str, bt.Schedule]]]:
+    """Each run of 24 layers with finished ones of 12."""
+    losses, plans, table = sized()
+    small = by_hash(table.index[table["n_layer"] == 12])[:ELDERS]
+    tasks = []
+    for name in by_hash(table.index[table["n_layer"] == 24]):
+        chosen = losses.frame[losses.frame["run"].isin([*small, name])]
+        tasks.append((name, bt.LossTable.from_frame(chosen), {run: plans[run] for run in (*small, name)}))
+    return tasks
+
+
+def main() -> None:
+    asked = options(__doc__, "pooling")
+    warnings.simplefilter("ignore", bt.Notice)
+    choices = [(name, prefix, *group) for name, group in groups().items() for prefix in PREFIXES]
+    sizes = larger()
+    if asked.quick:
+        choices, sizes = [choice for choice in choices if choice[:2] == ("mixtures, prose", 0.5)], []
+    done = []
+    with ProcessPoolExecutor(asked.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        futures = [*(pool.submit(choose, *task) for task in choices), *(pool.submit(size, *task) for task in sizes)]
+        for future in tqdm(futures, desc="pooling", unit="task"):
+            done.append(future.result())
+            print(done[-1].round(4).to_string(index=False), flush=True)
+    table = pd.concat(done, ignore_index=True)
+    columns = ["right", "regret", "prob_of_chosen", "brier", "mae", "holds_90", "crps", "width_90"]
+    what = np.where(table["prefix"].eq(0.2) & ~table.get("right", pd.Series(np.nan, table.index)).notna(), "size", "choice")
+    mean = table.assign(group="mean, " + pd.Series(what)).groupby(["group", "prefix", "way"], sort=False)
+    keep(pd.concat([mean[[c for c in columns if c in table]].mean().reset_index(), table]), asked.table)
+
+
+if __name__ == "__main__":
+    main()
