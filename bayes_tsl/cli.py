@@ -24,9 +24,10 @@ from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.errors import DataError, Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import Fit, fit
-from bayes_tsl.plotting import plot_calibration, plot_errors, plot_forecast
+from bayes_tsl.plotting import plot_calibration, plot_comparison, plot_errors, plot_forecast
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import LAWS
+from bayes_tsl.ranking import Comparison, compare_runs
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.sensitivity import prior_sensitivity
 
@@ -180,6 +181,77 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
         )
     click.echo(f"wrote {out / 'scores.csv'}, {out / 'summary.csv'}")
     return DONE
+
+
+@cli.command("compare", no_args_is_help=True)
+@click.argument("losses", type=click.Path(path_type=Path))
+@click.option(
+    "--schedule", help="CSV with columns step, lr [, run]; or in words, as of forecast; or 'column' to take lr of LOSSES."
+)
+@click.option("--until", type=float, metavar="STEP", help="Fit every run up to this step; by default all of LOSSES.")
+@click.option("--at", type=float, metavar="STEP", required=True, help="Compare the runs at this step.")
+@click.option("--test-set", help="Which test set, if LOSSES has several.")
+@click.option("--runs", type=click.Path(path_type=Path), help="Table with a column run, and the covariates.")
+@click.option("--covariates", metavar="A,B", help="Columns of --runs that the population of runs follows.")
+@click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the intervals.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same comparison.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
+def compare_command(losses: Path, out: Path, **options: Any) -> int:
+    """Fit several runs together, and say which ends lowest, how surely, and what choosing wrongly would cost.
+
+    LOSSES is a file as of forecast, with a column run; runs may have come to different steps. Writes compare.csv, pairs.csv
+    (probability that the run of the row ends below that of the column), fit.nc and compare.png to the folder --out.
+
+    \b
+    Example:
+      bayes-tsl compare losses.csv --test-set prose --until 1250 --at 2500 --out out \\
+        --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
+    """  # noqa: D301
+    require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+    _check_start(out, options["seed"])
+    with _notices_aloud():
+        table = read_losses(losses).select(test_set=options["test_set"])
+        cure = "Use bayes-tsl forecast for a single one."
+        require(len(table.runs) > 1, losses.name, "hold several runs", table.runs, cure=cure)
+        plans = {run: _schedule(options["schedule"], table.select(run=run), run) for run in table.runs}
+        past = table if options["until"] is None else table.until(options["until"])
+        lost = [run for run in table.runs if run not in past.runs]
+        require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
+        for plan in plans.values():
+            plan.require_reaches(options["at"])
+        posterior = fit(
+            past,
+            schedules=plans,
+            runs=None if options["runs"] is None else read_table(options["runs"]),
+            covariates=[name.strip() for name in (options["covariates"] or "").split(",") if name.strip()],
+            seed=options["seed"],
+            throw=False,
+        )
+        comparison = compare_runs(forecast(posterior, steps=[options["at"]], seed=options["seed"]))
+    frame = comparison.to_frame(prob=options["prob"])
+    _write_comparison(out, posterior, comparison, frame, options["prob"])
+    shown = frame[["run", "mean", "lower", "upper", "prob_lowest", "regret"]]
+    click.echo(shown.to_string(index=False, float_format="{:.4f}".format))
+    click.echo(posterior.diagnostics.verdict)
+    for notice in posterior.notices:
+        click.echo(f"note: {notice}")
+    click.echo(f"wrote {', '.join(str(out / name) for name in ('compare.csv', 'pairs.csv', 'fit.nc', 'compare.png'))}")
+    return DONE if posterior.converged else NOT_CONVERGED
+
+
+def _write_comparison(out: Path, posterior: Fit, comparison: Comparison, frame: pd.DataFrame, prob: float) -> None:
+    from matplotlib.figure import Figure
+
+    out.mkdir(parents=True, exist_ok=True)
+    with whole_file(out / "compare.csv") as path:
+        frame.to_csv(path, index=False)
+    with whole_file(out / "pairs.csv") as path:
+        comparison.prob_below().to_csv(path)
+    posterior.save(out / "fit.nc")
+    figure = Figure(figsize=(8.4, 1.2 + 0.42 * len(frame)), layout="constrained")
+    plot_comparison(comparison, prob=prob, ax=figure.subplots(1, 2))
+    with whole_file(out / "compare.png") as path:
+        figure.savefig(path, dpi=150)
 
 
 def _check_start(out: Path, seed: int) -> None:

@@ -83,17 +83,27 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
     axes[1].barh(rows, wide["prob_lowest"], color=_AHEAD, height=0.55)
     for row, (chance, regret) in enumerate(zip(wide["prob_lowest"], wide["regret"])):
         axes[1].annotate(
-            f"{chance:.0%}, regret {regret:.4f}", (chance, row), (4, 0), textcoords="offset points", va="center", fontsize=8
+            f"{_percent(chance)}, regret {regret:.4f}",
+            (chance, row),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
         )
     axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]", title=comparison.test_set)
     axes[0].set_yticks(rows, [textwrap.shorten(name, 40, placeholder="...") for name in wide["run"]])
-    axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.35), yticks=[])
+    axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.6), xticks=[0.0, 0.5, 1.0], yticks=[])
     if not comparison.converged:
         axes[1].set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
     for panel in axes:
         panel.set_ylim(len(rows) - 0.5, -0.5)
         panel.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def _percent(chance: float) -> str:
+    """A probability that draws tell to a percent, and never as certain."""
+    return "over 99%" if chance > 0.995 else "under 1%" if chance < 0.005 else f"{chance:.0%}"
 
 
 def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs: int = 10, ax: Axes | None = None) -> Axes:

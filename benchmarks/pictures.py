@@ -1,4 +1,4 @@
-"""Pictures of the README: a forecast of a bundled run beside what came, its coefficients, other plans, and the priors.
+"""Pictures of the README: a forecast of a bundled run beside what came, its coefficients, other plans, two runs, the priors.
 
 python benchmarks/pictures.py
 """
@@ -31,6 +31,9 @@ def main() -> None:
         "decay at 2000": bt.schedules.decayed(schedule, start=2000, total=2500),
     }
     bt.plot_what_if(bt.what_if(fit, plans, steps=range(1300, 2501, 50)))[0].figure.savefig(IMAGES / "what_if.png", dpi=110)
+    both = bt.datasets.load("small_lm").select(test_set="prose").until(1250)
+    together = bt.forecast(bt.fit(both, schedules=dict.fromkeys(both.runs, schedule)), steps=[2500])
+    bt.plot_comparison(bt.compare_runs(together))[0].figure.savefig(IMAGES / "comparison.png", dpi=110)
     steps = losses.after(200).steps
     drawn = bt.prior_predictive(schedule=schedule, steps=steps, origin=1250, loss=float(losses.mean_losses().loc[1250]))
     observed = losses.after(200).mean_losses()

@@ -35,6 +35,7 @@ SAID = {
     "width_at_end": "90 % width",
     "power_law_error": "power law",
     "mae": "mean abs. error",
+    "prob_of_chosen": "P(chosen is lowest)",
     "r2": "R2",
     "max_r_hat": "R-hat",
     "min_ess": "ESS",
@@ -42,7 +43,9 @@ SAID = {
 }
 DIGITS = {
     **dict.fromkeys(["prefix"], ".0%"),
-    **dict.fromkeys(["coverage_50", "coverage_90", "holds_50", "holds_90", "covered", "good"], ".2f"),
+    **dict.fromkeys(
+        ["coverage_50", "coverage_90", "holds_50", "holds_90", "covered", "good", "right", "prob_of_chosen"], ".2f"
+    ),
     **dict.fromkeys(["width_90", "width_at_end", "endpoint_brier", "p", "p_corrected", "log_score"], ".3f"),
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
     **dict.fromkeys(["chi2", "time_score", "GiB"], ".1f"),
@@ -84,6 +87,15 @@ def positions() -> pd.DataFrame:
     return table.drop(columns=["cells", "log_score", "endpoint_bias"])
 
 
+def choice() -> pd.DataFrame:
+    table = result("pooling").query("group == 'mean, choice'")
+    return table[["prefix", "way", "right", "regret", "prob_of_chosen", "brier", "mae", "holds_90"]]
+
+
+def size() -> pd.DataFrame:
+    return result("pooling").query("group == 'mean, size'")[["prefix", "way", "mae", "crps", "holds_90", "width_90"]]
+
+
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "blind": blind,
     "prefix": prefix,
@@ -91,6 +103,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "transfer": transfer,
     "transfer-runs": transfer_runs,
     "positions": positions,
+    "choice": choice,
+    "size": size,
     **{name: lambda name=name: result(name) for name in ("laws", "decision", "calibration", "speed", "cost", "accuracy")},
 }
 

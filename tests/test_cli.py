@@ -33,6 +33,51 @@ def losses(simulation: bt.Simulation, tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
+def test_a_comparison_from_a_file(tmp_path: Path) -> None:
+    steps = np.arange(400.0, 4001.0, 300.0)
+    frame = pd.concat(
+        pd.DataFrame({"run": run, "step": steps, "loss": level + 3.0 * (steps / 400.0) ** -0.5})
+        for run, level in (("low", 3.0), ("hi/gh", 3.3))
+    )
+    frame.to_csv(tmp_path / "losses.csv", index=False)
+    pd.DataFrame({"run": ["low", "hi/gh"], "share": [0.2, 0.5]}).to_csv(tmp_path / "runs.csv", index=False)
+    out, shown = tmp_path / "out", ("--schedule", SPEC, "--until", 3000, "--at", 8000)
+    done = run(
+        "compare", tmp_path / "losses.csv", *shown, "--runs", tmp_path / "runs.csv", "--covariates", "share", "--out", out
+    )
+    assert done.returncode in (0, 3), done.stderr
+    assert {path.name for path in out.iterdir()} == {"compare.csv", "pairs.csv", "fit.nc", "compare.png"}
+    table, pairs = pd.read_csv(out / "compare.csv"), pd.read_csv(out / "pairs.csv", index_col="run")
+    assert list(table["run"]) == ["low", "hi/gh"]
+    assert table.loc[0, "prob_lowest"] == pytest.approx(pairs.loc["low", "hi/gh"])
+    assert bt.load_fit(out / "fit.nc").runs == ["hi/gh", "low"]
+    assert done.stdout.split()[:6] == ["run", "mean", "lower", "upper", "prob_lowest", "regret"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--at", 9000), "error: schedule must reach the last forecast step 9000; got 8000."),
+        (("--at", 8000, "--run", "a"), "error: No such option"),
+        (("--at", 8000, "--until", 300), "error: losses must have rows of step up to 300;"),
+        (("--at", 8000, "--covariates", "x"), "error: covariates must be columns of runs; got 'x' without runs."),
+    ],
+)
+def test_what_cannot_be_compared(options: tuple, message: str, tmp_path: Path) -> None:
+    steps = np.arange(400.0, 4001.0, 300.0)
+    pd.concat(pd.DataFrame({"run": run, "step": steps, "loss": 3.0}) for run in "ab").to_csv(tmp_path / "l.csv", index=False)
+    done = run("compare", tmp_path / "l.csv", "--schedule", SPEC, *options, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_run_is_not_compared(losses: Path, tmp_path: Path) -> None:
+    done = run("compare", losses, "--schedule", SPEC, "--at", 8000, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert done.stderr == "error: losses.csv.gz must hold several runs; got 'run'. Use bayes-tsl forecast for a single one.\n"
+
+
 def test_a_forecast_from_a_file(losses: Path, simulation: bt.Simulation, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     done = run(
