@@ -231,7 +231,7 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
     frame = comparison.to_frame(prob=options["prob"])
     _write_comparison(out, posterior, comparison, frame, options["prob"])
     shown = frame[["run", "mean", "lower", "upper", "prob_lowest", "regret"]]
-    click.echo(shown.to_string(index=False, float_format="{:.4f}".format))
+    click.echo(shown.round(4).to_string(index=False))
     click.echo(posterior.diagnostics.verdict)
     for notice in posterior.notices:
         click.echo(f"note: {notice}")

@@ -3,8 +3,8 @@
     python benchmarks/pooling.py [--quick] [--workers N]
 
 *Choice*: runs of one size and horizon that differ in peak learning rate (lr_scheduling, 12 layers of width 768: cosines, and
-decayed runs, one per peak), and the two bundled mixtures on each test set, cut at 10, 20 and 50 %. Which ends lowest, by a fit of
-all of them together, by fits of each alone, by the power law, and by the lowest loss so far. *Size*: runs of 24 layers cut
+decayed runs, one per peak), and the two bundled mixtures on each test set, cut at 10, 20 and 50 %. Which is lowest at the end,
+by a fit of all together, by fits of each alone, by the power law, and by the lowest loss so far. *Size*: runs of 24 layers cut
 at 20 %, alone and with finished runs of 12 layers. A run that diverges is left out.
 """
 
