@@ -63,11 +63,6 @@ class Family(NamedTuple):
     told: Any
 
     @property
-    def by_position(self) -> bool:
-        """Whether the runs have position curves."""
-        return self.design.position.shape[-1] > 0
-
-    @property
     def traits(self) -> list[str]:
         """Names of the traits."""
         return [name for name in self.parameters if name not in LEVELS]
@@ -156,8 +151,9 @@ def run_sites(family: Family, trait: Any) -> Sites:
     for k, name in enumerate(family.traits):
         prior, departure = getattr(family.priors, name), family.unit[k] * trait[:, k]
         sites[name] = prior.centre + departure if prior.family == "normal" else prior.centre * jnp.exp(departure)
-    for name in [name for name in sites if name.endswith("_slope")]:
-        sites[name] = sites[name] * jnp.exp(-sites[name.replace("slope", "curvature")] * family.lead)
+    for name in ("gap", "rate", "floor"):
+        if {f"{name}_slope", f"{name}_curvature"} <= set(sites):
+            sites[f"{name}_slope"] = sites[f"{name}_slope"] * jnp.exp(-sites[f"{name}_curvature"] * family.lead)
     path = family.design.path
     hot = jax.vmap(heat_at)(laws.Path(path.u[:, -1:], path.lag[:, -1:], path.end), sites)[:, 0]
     return sites | {"floor_slope": sites["floor_slope"] - sites["heat_fade"] * hot}

@@ -13,6 +13,7 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from numpyro.infer.util import log_density
+from stop_early import eliminate
 
 import bayes_tsl as bt
 from bayes_tsl.design import make_designs
@@ -334,6 +335,17 @@ def test_what_is_no_population(text: str, tmp_path: Path) -> None:
         bt.load_population(tmp_path / "p.json")
     with pytest.raises(bt.DataError, match=r"^population must be a file; got '.*none\.json'\. Check the path\.$"):
         bt.load_population(tmp_path / "none.json")
+
+
+def test_a_run_that_will_hardly_win_is_stopped() -> None:
+    steps = np.arange(400.0, 8001.0, 400.0)
+    curves = {run: level + 2.0 * (steps / 400.0) ** -0.5 for run, level in (("worse", 3.6), ("better", 3.0))}
+    frame = pd.concat(pd.DataFrame({"run": run, "step": steps, "loss": losses}) for run, losses in curves.items())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bt.Notice)
+        plans = dict.fromkeys(curves, PLAN)
+        stopped = eliminate(bt.LossTable.from_frame(frame), plans, end=8000.0, rungs=(0.5, 0.7), throw=False, **SHORT)
+    assert stopped.to_dict() == {"better": 8000.0, "worse": 4000.0}
 
 
 def test_own_priors_are_the_base_of_a_population(losses: bt.LossTable) -> None:
