@@ -42,6 +42,8 @@ SAID = {
     "p_corrected": "p, corrected",
 }
 DIGITS = {
+    **dict.fromkeys(["level", "saved", "best_kept"], ".2f"),
+    **dict.fromkeys(["runs", "left"], ".1f"),
     **dict.fromkeys(["prefix"], ".0%"),
     **dict.fromkeys(
         ["coverage_50", "coverage_90", "holds_50", "holds_90", "covered", "good", "right", "prob_of_chosen"], ".2f"
@@ -96,6 +98,10 @@ def size() -> pd.DataFrame:
     return result("pooling").query("group == 'mean, size'")[["prefix", "way", "mae", "crps", "holds_90", "width_90"]]
 
 
+def stopping() -> pd.DataFrame:
+    return result("stopping").query("group == 'mean'").drop(columns="group")
+
+
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "blind": blind,
     "prefix": prefix,
@@ -105,6 +111,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "positions": positions,
     "choice": choice,
     "size": size,
+    "stopping": stopping,
     **{name: lambda name=name: result(name) for name in ("laws", "decision", "calibration", "speed", "cost", "accuracy")},
 }
 
