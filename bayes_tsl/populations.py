@@ -8,7 +8,7 @@ do. Slopes are those at one progress; a run's law carries them to its own origin
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,8 @@ class Population:
         place = {name: (given[name] - centre) / scale for name, (centre, scale) in self.covariates.items()}
         base = _base(self.base, schedule, origin)
         made = {name: _shifted(getattr(base, name), trait, place) for name, trait in self.traits.items()}
-        return _carried(replace(base, **made), schedule, origin, self.progress)
+        slopes = [name for name in self.traits if name.endswith("_slope")]
+        return _carried(replace(base, **made), slopes, schedule, origin, self.progress)
 
     def save(self, path: str | Path) -> None:
         """Write the population as JSON, whole or not at all."""
@@ -129,8 +130,8 @@ def _shifted(prior: Prior, trait: Trait, place: Mapping[str, float]) -> Prior:
     return Prior(prior.family, centre, trait.spread)
 
 
-def _carried(priors: Priors, schedule: Schedule, origin: float, progress: float) -> Priors:
-    """Slopes at the origin, of priors whose slopes are those at another progress; by draws, as normals."""
+def _carried(priors: Priors, slopes: Sequence[str], schedule: Schedule, origin: float, progress: float) -> Priors:
+    """Slopes at the origin, of priors in which these are at another progress; by draws, as normals."""
     rng = np.random.default_rng(0)
     lead = float(np.log(schedule.progress(origin) / progress))
     path = make_path([origin], schedule, make_clock(schedule, origin))
@@ -144,9 +145,9 @@ def _carried(priors: Priors, schedule: Schedule, origin: float, progress: float)
         return prior.centre + prior.spread * standard
 
     carried = {}
-    for name in ("gap", "rate", "floor"):
-        slope = drawn(f"{name}_slope") * np.exp(-drawn(f"{name}_curvature") * lead)
-        if name == "floor":
+    for name in slopes:
+        slope = drawn(name) * np.exp(-drawn(name.replace("slope", "curvature")) * lead)
+        if name == "floor_slope":
             slope = slope - drawn("heat_fade") * drawn("heat") * shape
-        carried[f"{name}_slope"] = Prior("normal", float(slope.mean()), float(slope.std()))
+        carried[name] = Prior("normal", float(slope.mean()), float(slope.std()))
     return replace(priors, **carried)

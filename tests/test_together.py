@@ -215,6 +215,11 @@ def test_slopes_of_a_population_are_carried_to_the_origin(fit: bt.Fit) -> None:
     assert abs(prior.centre - slope) < 3.0 * prior.spread
 
 
+def test_a_population_of_mean_losses_says_nothing_of_gap_and_rate(fit: bt.Fit) -> None:
+    own, default = fit.population().priors(PLAN, origin=2000.0), bt.priors.default_priors(PLAN, origin=2000.0)
+    assert (own.gap_slope, own.rate_slope) == (default.gap_slope, default.rate_slope)
+
+
 def test_a_covariate_moves_the_population(losses: bt.LossTable) -> None:
     table = pd.DataFrame({"run": list(CUT), "log_parameters": [17.0, 18.0, 19.0]})
     with warnings.catch_warnings():
