@@ -78,6 +78,11 @@ class Design(NamedTuple):
         """Whether there is a position curve; without one, the floor is the mean loss itself."""
         return np.shape(self.position)[-1] > 0
 
+    @property
+    def log_progress(self) -> float:
+        """Log of the progress made at the origin, in steps at peak learning rate."""
+        return float(np.log(self.clock.memory_unit) - self.path.end)
+
 
 def make_design(losses: LossTable, schedule: Schedule, *, exponent: float | None = 1.0) -> tuple[Design, tuple[str, ...]]:
     """Model inputs for one run on one test set, and what had to be said about making them.

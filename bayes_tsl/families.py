@@ -88,12 +88,17 @@ def make_family(designs: Sequence[Design], priors: Sequence[Priors], covariates:
     longest = max(len(design.step) for design in designs)
     stacked = _stack([padded(design, to=longest) for design in designs])
     own = _stack(priors)
-    progress = np.log([design.clock.memory_unit / np.exp(design.path.end) for design in designs])
+    lead = np.array([design.log_progress for design in designs]) - reference(designs)
     scale = np.where(covariates.std(axis=0) > 0, covariates.std(axis=0), 1.0)
     centred = (covariates - covariates.mean(axis=0)) / scale
-    family = Family(stacked, own, np.zeros(0), centred, progress - progress.mean(), np.zeros(0))
+    family = Family(stacked, own, np.zeros(0), centred, lead, np.zeros(0))
     unit = np.array([np.max(getattr(own, name).spread) for name in family.traits])
     return family._replace(unit=unit, told=np.ones((len(designs), len(unit)), bool))
+
+
+def reference(designs: Sequence[Design]) -> float:
+    """Log progress at which slopes are compared: the mean of that at the origins."""
+    return float(np.mean([design.log_progress for design in designs]))
 
 
 def _stack(values: Sequence[Any]) -> Any:

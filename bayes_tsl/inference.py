@@ -30,7 +30,7 @@ from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.design import Clock, Design, make_designs, make_path, mean_shape, padded
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
-from bayes_tsl.families import make_family
+from bayes_tsl.families import make_family, reference
 from bayes_tsl.laws import ORDER
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
 from bayes_tsl.populations import Population, Trait, base_of
@@ -388,11 +388,10 @@ def _sampled_together(
             trees[f"{_OF_RUN}{number}"] = tree
     dims = {"trait_mean": ("trait",), "trait_spread": ("trait",), "trait_effect": ("covariate", "trait")}
     traits = {name: ((*DRAWS, *dims[name]), values, {"sampled": 1}) for name, values in population.sites.items()}
-    reference = float(np.exp(np.mean(np.log([design.clock.memory_unit / np.exp(design.path.end) for design in designs]))))
     shared = _dataset(traits | {"unit": ("trait", family.unit)}, designs[0]).assign_coords(trait=family.traits)
     shared = shared.assign_coords(covariate=list(known.columns)) if len(known.columns) else shared
     scales = {name: [float(np.mean(known[name])), float(np.std(known[name]))] for name in known.columns}
-    shared.attrs = {"progress": reference, "covariates": json.dumps(scales), "base": json.dumps(base)}
+    shared.attrs = {"progress": float(np.exp(reference(designs))), "covariates": json.dumps(scales), "base": json.dumps(base)}
     data = xr.DataTree(children={"population": xr.DataTree(shared), **trees})
     data.attrs = {**_origin_of_file(seed), "runs": json.dumps(list(plans)), **named}
     return data
