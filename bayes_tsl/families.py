@@ -33,6 +33,7 @@ CLOSE = {"floor_slope": 0.02, "gap_slope": 0.05, "rate_slope": 0.05, "noise_scal
 # ... but for those of which the prior of one run is wide since it knows nothing: spread of slopes [nats], of logs of noise
 DOUBT = 0.6  # standard deviation of the log of a spread
 EFFECT = 0.5  # prior scale of what one standard deviation of a covariate does to a trait
+LINE = ("floor_level", "floor_slope")  # in which the estimates are linear, so that they are integrated out
 
 
 class Common(NamedTuple):
@@ -77,6 +78,16 @@ class Family(NamedTuple):
         """Names of the parameters of each run."""
         return parameters(self.design, self.priors)
 
+    @property
+    def steep(self) -> np.ndarray:
+        """Which trait is the floor's slope (trait)."""
+        return np.array([name in LINE for name in self.traits])
+
+    @property
+    def sampled(self) -> np.ndarray:
+        """Numbers of the traits that NUTS moves in (sampled)."""
+        return np.flatnonzero(~self.steep)
+
     def one(self, run: int) -> Family:
         """A family of one of the runs."""
         alone = jax.tree.map(lambda values: values[run : run + 1], self)
@@ -93,7 +104,7 @@ def make_family(designs: Sequence[Design], priors: Sequence[Priors], covariates:
     centred = (covariates - covariates.mean(axis=0)) / scale
     family = Family(stacked, own, np.zeros(0), centred, lead, np.zeros(0))
     unit = np.array([np.max(getattr(own, name).spread) for name in family.traits])
-    return family._replace(unit=unit, told=np.ones((len(designs), len(unit)), bool))
+    return family._replace(unit=unit, told=np.tile(~family.steep, (len(designs), 1)))
 
 
 def reference(designs: Sequence[Design]) -> float:
@@ -116,16 +127,17 @@ def family_model(family: Family, population: Common | None = None) -> None:
     with numpyro.plate("run", len(family.lead)):
         sites = {}
         for name in family.levels:
-            level = getattr(family.priors, name)
-            centre = level.centre + family.design.centre[:, LEVELS[name]]
-            sites[name] = numpyro.sample(name, dist.Normal(centre, level.spread))
-        expected = common.mean + family.covariates @ common.effect
-        centre, scale = jnp.where(family.told, expected, 0.0), jnp.where(family.told, common.spread, 1.0)
-        drawn = numpyro.sample("trait", dist.Normal(centre, scale).to_event(1))
+            if name not in LINE:
+                prior = getattr(family.priors, name)
+                sites[name] = numpyro.sample(name, dist.Normal(level_centre(family, name), prior.spread))
+        expected, spread, told = (
+            part[..., family.sampled] for part in (expected_of(family, common), common.spread, family.told)
+        )
+        centre, scale = jnp.where(told, expected, 0.0), jnp.where(told, spread, 1.0)
+        sites["trait"] = numpyro.sample("trait", dist.Normal(centre, scale).to_event(1))
         noise = dist.Gamma(TAIL / 2.0, TAIL / 2.0).expand([family.design.step.shape[1]]).to_event(1)
         sites["weight"] = numpyro.sample("weight", noise)
-    sites |= run_sites(family, traits_of(family, common, drawn))
-    numpyro.factor("estimates", jax.vmap(_log_density)(family.design, sites).sum())
+    numpyro.factor("estimates", seen_through(family, common, sites).log_density.sum())
 
 
 def _sample_population(family: Family) -> Common:
@@ -144,10 +156,26 @@ def likely_spread(family: Family) -> Array:
     return jnp.array([CLOSE[name] / unit if name in CLOSE else BETWEEN for name, unit in zip(family.traits, family.unit)])
 
 
-def traits_of(family: Family, population: Common, drawn: Any) -> Any:
-    """Traits of the runs (run, trait) from what is sampled of them."""
-    expected = population.mean + family.covariates @ population.effect
-    return jnp.where(family.told, drawn, expected + population.spread * drawn)
+def level_centre(family: Family, name: str) -> Any:
+    """Prior mean of a level of each run (run)."""
+    return getattr(family.priors, name).centre + family.design.centre[:, LEVELS[name]]
+
+
+def expected_of(family: Family, population: Common) -> Any:
+    """Mean of each trait in runs of these covariates (run, trait)."""
+    return population.mean + family.covariates @ population.effect
+
+
+def traits_of(family: Family, population: Common, drawn: Any, slope: Any = 0.0) -> Any:
+    """Traits of the runs (run, trait): those sampled (run, sampled), and the floor's slope in spreads off its mean (run)."""
+    departure = with_slope(family, drawn, slope)
+    return jnp.where(family.told, departure, expected_of(family, population) + population.spread * departure)
+
+
+def with_slope(family: Family, sampled: Any, slope: Any) -> Any:
+    """A value per trait (run, trait): one for each that is sampled (run, sampled), and one for the floor's slope (run)."""
+    at = np.flatnonzero(family.steep)
+    return jnp.insert(jnp.asarray(sampled), at, jnp.asarray(slope)[..., None], axis=1) if at.size else sampled
 
 
 def run_sites(family: Family, trait: Any) -> Sites:
@@ -164,8 +192,33 @@ def run_sites(family: Family, trait: Any) -> Sites:
     return sites | {"floor_slope": sites["floor_slope"] - sites["heat_fade"] * hot}
 
 
-def _log_density(design: Design, sites: Sites) -> Array:
-    """Log density of all estimates of one run, given its parameters and the weights of its checkpoints."""
+class Line(NamedTuple):
+    """What the estimates of a run say, its floor's level and slope integrated out, and what they say of these two.
+
+    Attributes:
+        log_density: of the estimates.
+        mean: of level and slope, in spreads of their priors (2).
+        precision: of the two (2, 2).
+    """
+
+    log_density: Any
+    mean: Any
+    precision: Any
+
+
+def seen_through(family: Family, population: Common, sampled: Sites) -> Line:
+    """The estimates of each run, given all that is sampled of it (run, ...)."""
+    sites = sampled | {"floor_level": level_centre(family, "floor_level")}
+    sites |= run_sites(family, traits_of(family, population, sampled["trait"]))
+    level, slope = family.priors.floor_level.spread, 0.0 * family.lead
+    if "floor_slope" in family.traits:
+        k = family.traits.index("floor_slope")
+        slope = family.unit[k] * population.spread[k] * jnp.exp(-sites["floor_curvature"] * family.lead)
+    return jax.vmap(_line)(family.design, sites, level, slope)
+
+
+def _line(design: Design, sites: Sites, level: Any, slope: Any) -> Line:
+    """The same of one run; ``sites`` have the prior means of level and slope, which spread by ``level`` and ``slope``."""
     law, spread = trend(design.path, sites), spread_of(design, sites)
     gap, rate, mean = chain(design, spread)
     seen = jnp.asarray(design.summary.coefficients)
@@ -174,8 +227,25 @@ def _log_density(design: Design, sites: Sites) -> Array:
         off_gap, off_rate = seen[:, 0] - law.log_gap, seen[:, 1] - law.log_rate
         density = _normal(off_gap, gap.scale) + _normal(off_rate - rate.gap * off_gap, rate.scale)
     off = seen[:, 2] - mean_over_positions(design, law) - mean.gap * off_gap - mean.rate * off_rate
-    return density + laws.drift_log_density(design.path.u[:-1], off, noise=mean.scale**2, scale=sites["drift_scale"])
+    u = design.path.u[:-1]
+    columns = jnp.stack([off, level + 0.0 * u, slope * laws.relaxation(u, sites["floor_curvature"])], axis=1)
+    white, volume = laws.whitened(u, columns, noise=mean.scale**2, scale=sites["drift_scale"])
+    products = white.T @ white
+    precision, pull = products[1:, 1:] + jnp.eye(2), products[1:, 0]
+    determinant = precision[0, 0] * precision[1, 1] - precision[0, 1] ** 2
+    swapped = jnp.array([[precision[1, 1], -precision[0, 1]], [-precision[0, 1], precision[0, 0]]])
+    best = swapped @ pull / determinant
+    surprise = products[0, 0] - pull @ best + jnp.log(determinant) + volume + len(u) * jnp.log(2.0 * jnp.pi)
+    return Line(density - 0.5 * surprise, best, precision)
 
 
 def _normal(off: Any, scale: Any) -> Any:
     return dist.Normal(0.0, scale).log_prob(off).sum()
+
+
+def draw_line(line: Line, standard: Any) -> Any:
+    """Level and slope of each run, in spreads of their priors, from standard normal numbers (run, 2)."""
+    a, b, c = line.precision[:, 0, 0], line.precision[:, 0, 1], line.precision[:, 1, 1]
+    corner = jnp.sqrt(c - b**2 / a)
+    slope = standard[:, 1] / corner
+    return line.mean + jnp.stack([standard[:, 0] / jnp.sqrt(a) - b / a * slope, slope], axis=1)

@@ -122,24 +122,24 @@ def drift_covariance(u: ArrayLike) -> Array:
     return jnp.where(same_side, near**2 * (3.0 * far - near) / 6.0, 0.0)
 
 
-def drift_log_density(u: ArrayLike, off: ArrayLike, *, noise: ArrayLike, scale: ArrayLike) -> Array:
-    """Log density of departures from the law: drift of a scale under independent noise.
+def whitened(u: ArrayLike, columns: ArrayLike, *, noise: ArrayLike, scale: ArrayLike) -> tuple[Array, Array]:
+    """What is seen under drift and independent noise, made independent of variance one; and the log of the volume lost.
 
-    That of a normal with covariance ``scale^2 drift_covariance(u) + diag(noise)``, by a Kalman filter from the origin backwards
-    (value and velocity; Rauch, Tung & Striebel 1965), whose cost grows with the steps and not with their cube, and which
-    many runs at once (``jax.vmap``) share.
+    With ``C = scale^2 drift_covariance(u) + diag(noise)``: columns times a root of the inverse of ``C`` (step, column), and
+    ``log det C``. By a Kalman filter from the origin backwards (value and velocity; Rauch, Tung & Striebel 1965), whose cost
+    grows with the steps and not with their cube, and which many runs at once (``jax.vmap``) share.
 
     Args:
         u: log progress up to the origin: increasing, none above zero (step).
-        off: departures (step).
-        noise: their variance beside the drift (step).
+        columns: what is seen (step, column).
+        noise: variance beside the drift (step).
         scale: of the drift.
     """
-    u, off, noise = (jnp.asarray(values)[::-1] for values in (u, off, noise))
+    u, columns, noise = (jnp.asarray(values)[::-1] for values in (u, columns, noise))
     power = jnp.asarray(scale) ** 2
 
-    def update(state: tuple[Array, ...], seen: tuple[Array, ...]) -> tuple[tuple[Array, ...], None]:
-        value, speed, vv, vs, ss, density = state
+    def update(state: tuple[Array, ...], seen: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
+        value, speed, vv, vs, ss = state
         width, measured, error = seen
         value = value + width * speed
         vv = vv + 2.0 * width * vs + width**2 * ss + power * width**3 / 3.0
@@ -147,15 +147,11 @@ def drift_log_density(u: ArrayLike, off: ArrayLike, *, noise: ArrayLike, scale: 
         ss = ss + power * width
         total, surprise = vv + error, measured - value
         by_value, by_speed = vv / total, vs / total
-        density = density - 0.5 * (surprise**2 / total + jnp.log(2.0 * jnp.pi * total))
-        state = (
-            value + by_value * surprise,
-            speed + by_speed * surprise,
-            vv - by_value * vv,
-            vs - by_value * vs,
-            ss - by_speed * vs,
-        )
-        return (*state, density), None
+        value, speed = value + by_value * surprise, speed + by_speed * surprise
+        state = (value, speed, vv - by_value * vv, vs - by_value * vs, ss - by_speed * vs)
+        return state, (surprise / jnp.sqrt(total), jnp.log(total))
 
-    nothing = jnp.zeros_like(power)
-    return lax.scan(update, (nothing,) * 6, (jnp.diff(-u, prepend=0.0), off, noise))[0][-1]
+    still, nothing = jnp.zeros(columns.shape[1]), jnp.zeros_like(power)
+    start = (still, still, nothing, nothing, nothing)
+    white, volume = lax.scan(update, start, (jnp.diff(-u, prepend=0.0), columns, noise))[1]
+    return white[::-1], volume.sum()

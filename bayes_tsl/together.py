@@ -12,13 +12,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bayes_tsl.families import COMMON, DOUBT, EFFECT, Common, Family, family_model, likely_spread, run_sites, traits_of
+from bayes_tsl.families import (
+    COMMON,
+    DOUBT,
+    EFFECT,
+    LINE,
+    Common,
+    Family,
+    draw_line,
+    expected_of,
+    family_model,
+    level_centre,
+    likely_spread,
+    run_sites,
+    seen_through,
+    traits_of,
+    with_slope,
+)
 from bayes_tsl.sampling import Draws, Values, arrow, laplace, over_draws, sample
 
 Array = NDArray[np.float64]
 
 _ROUNDS = 4  # of expectation-maximisation
-_UNTOLD = 0.9  # of a trait's variance in the population: a run that leaves as much of it tells nothing
+_UNTOLD = 0.2  # share of a trait's variance that a run leaves, above which it is sampled as a departure
 _SPREADS = np.exp(np.linspace(np.log(1e-3), np.log(10.0), 500))  # on which the spread of a trait is looked for
 
 
@@ -31,24 +47,30 @@ def sample_family(family: Family, *, seed: int, **settings: Any) -> tuple[list[D
         settings: of ``sampling.sample``.
     """
     population, start, doubt = _pilot(family)
-    family = family._replace(told=doubt < _UNTOLD * population.spread**2)
-    departure = (start["trait"] - population.mean - family.covariates @ population.effect) / population.spread
-    start["trait"] = np.where(family.told, start["trait"], departure)
+    family = family._replace(told=family.told & (doubt < _UNTOLD * population.spread**2))
+    expected, spread, told = (
+        part[..., family.sampled] for part in (expected_of(family, population), population.spread, family.told)
+    )
+    start["trait"] = np.where(told, start["trait"], (start["trait"] - expected) / spread)
     shared = {f"trait_{name}": value for name, value in population._asdict().items() if value.size}
     start |= shared
     frame = arrow(family_model, family, start=start, shared=list(shared))
     drawn = sample(family_model, family, start=start, dense=list(shared), frame=frame, seed=seed, **settings)
     effect = drawn.sites.get("trait_effect", np.zeros((*drawn.sites["trait_mean"].shape[:2], *population.effect.shape)))
     common = Common(drawn.sites["trait_mean"], drawn.sites["trait_spread"], effect)
-    parameters = over_draws(_run_sites, (family,), common, drawn.sites["trait"])
-    named = {name: values for name, values in parameters.items() if name in family.traits}
-    named |= {name: drawn.sites[name] for name in [*family.levels, "weight"]}
+    own = {name: values for name, values in drawn.sites.items() if name not in shared}
+    standard = np.random.default_rng(seed).standard_normal((*effect.shape[:2], len(family.lead), len(LINE)))
+    named = over_draws(_parameters, (family,), common, own, standard) | {"weight": drawn.sites["weight"]}
     each = [Draws({name: values[:, :, run] for name, values in named.items()}, drawn.stats) for run in range(len(family.lead))]
     return each, Draws({name: drawn.sites[name] for name in shared}, drawn.stats)
 
 
-def _run_sites(family: Family, population: Common, drawn: Array) -> Values:
-    return run_sites(family, traits_of(family, population, drawn))
+def _parameters(family: Family, population: Common, own: Values, standard: Array) -> Values:
+    """Every parameter of each run (run), level and slope of the floor among them."""
+    level, slope = draw_line(seen_through(family, population, own), standard).T
+    sites = own | {"floor_level": level_centre(family, "floor_level") + family.priors.floor_level.spread * level}
+    sites |= run_sites(family, traits_of(family, population, own["trait"], slope))
+    return {name: sites[name] for name in family.parameters}
 
 
 def _pilot(family: Family) -> tuple[Common, Values, Array]:
@@ -56,20 +78,26 @@ def _pilot(family: Family) -> tuple[Common, Values, Array]:
     runs, traits, covariates = len(family.lead), len(family.unit), family.covariates.shape[1]
     population = Common(np.zeros(traits), np.ones(traits), np.zeros((covariates, traits)))
     modes = [_start(family.one(run)) for run in range(runs)]
-    doubt = np.zeros((runs, traits))
+    most_likely, doubt = {}, np.zeros((runs, traits))
     for _ in range(_ROUNDS):
         found = [laplace(family_model, family.one(run), population, start=mode) for run, mode in enumerate(modes)]
         modes = [mode for mode, _ in found]
-        seen, doubt = (np.concatenate([each[i]["trait"] for each in found]) for i in (0, 1))
+        most_likely, variance = (
+            {name: np.concatenate([one[name] for one in each]) for name in each[0]} for each in zip(*found)
+        )
+        line = seen_through(family, population, most_likely)
+        seen = np.asarray(traits_of(family, population, most_likely["trait"], line.mean[:, 1]))
+        of_slope = population.spread**2 * np.linalg.inv(line.precision)[:, 1:, 1]
+        doubt = np.where(family.steep, of_slope, with_slope(family, variance["trait"], 0.0))
         population = _most_likely(family, population, seen, doubt)
-    return population, {name: np.concatenate([mode[name] for mode in modes]) for name in modes[0]}, doubt
+    return population, most_likely, doubt
 
 
 def _start(alone: Family) -> Values:
     """Medians of the priors, and no outlier."""
-    levels = {name: alone.priors.typical(name, alone.design.centre[0]) for name in alone.levels}
+    levels = {name: alone.priors.typical(name, alone.design.centre[0]) for name in alone.levels if name not in LINE}
     flat = {name: np.atleast_1d(np.asarray(value, float)) for name, value in levels.items()}
-    return flat | {"trait": np.zeros((1, len(alone.unit))), "weight": np.ones(alone.design.step.shape)}
+    return flat | {"trait": np.zeros((1, len(alone.sampled))), "weight": np.ones(alone.design.step.shape)}
 
 
 def _most_likely(family: Family, before: Common, seen: Array, doubt: Array) -> Common:

@@ -16,9 +16,9 @@ from numpyro.infer.util import log_density
 from stop_early import eliminate
 
 import bayes_tsl as bt
-from bayes_tsl.design import make_designs
-from bayes_tsl.families import Common, family_model, make_family, run_sites
-from bayes_tsl.laws import drift_covariance, drift_log_density
+from bayes_tsl.design import SILENT, make_designs
+from bayes_tsl.families import LINE, Common, draw_line, level_centre, make_family, run_sites, seen_through, traits_of
+from bayes_tsl.laws import drift_covariance, whitened
 from bayes_tsl.model import model
 from bayes_tsl.priors import normal
 from tests.conftest import STEPS, TRUTH
@@ -63,52 +63,45 @@ def ahead(fit: bt.Fit) -> bt.Forecast:
 def test_filter_is_the_normal_with_the_covariance_of_the_drift() -> None:
     rng = np.random.default_rng(0)
     u = -np.sort(rng.uniform(0.0, 2.0, 12))[::-1]
-    off, noise = rng.normal(size=12), rng.uniform(0.1, 1.0, 12)
+    off, noise = rng.normal(size=(12, 2)), rng.uniform(0.1, 1.0, 12)
     with jax.enable_x64(True):
-        covariance = 0.7**2 * drift_covariance(u) + np.diag(noise)
-        expected = dist.MultivariateNormal(np.zeros(12), covariance).log_prob(off)
-        assert np.allclose(drift_log_density(u, off, noise=noise, scale=0.7), expected, rtol=1e-10)
+        covariance = np.asarray(0.7**2 * drift_covariance(u) + np.diag(noise))
+        white, volume = whitened(u, off, noise=noise, scale=0.7)
+        assert np.allclose(white.T @ white, off.T @ np.linalg.solve(covariance, off), rtol=1e-10)
+        assert np.isclose(volume, np.linalg.slogdet(covariance)[1], rtol=1e-10)
 
 
 @pytest.mark.parametrize("positions", [(), tuple(range(16))])
 def test_density_of_a_run_is_that_of_the_model_of_one_run(positions: tuple[float, ...]) -> None:
-    """Given the population, parameters aside, the difference between two points is the single-run model's."""
+    """With any level and slope of the floor: the single-run model's, less the density of these two given all else."""
     table = bt.LossTable.from_frame(pd.concat([simulated(run, seed, positions=positions) for seed, run in enumerate("ab")]))
     designs, _ = make_designs(table, dict.fromkeys("ab", PLAN))
     family = make_family(designs, [bt.Priors()] * 2, np.zeros((2, 0)))
     size = len(family.unit)
     common = Common(np.zeros(size), np.ones(size), np.zeros((0, size)))
     rng = np.random.default_rng(1)
-
-    def point() -> dict[str, np.ndarray]:
-        levels = {
-            name: np.array([design.centre[i] for design in designs]) + 0.01 * rng.normal(size=2) for name, i in LEVEL.items()
-        }
-        kept = {name: levels[name] for name in family.levels}
-        weight = np.ones(family.design.step.shape)
-        return kept | {"trait": 0.1 * rng.normal(size=(2, size)), "weight": weight}
-
-    def together(sites: dict[str, np.ndarray]) -> float:
-        both = log_density(family_model, (family, common), {}, sites)[0]
-        return float(both - dist.Normal(0.0, 1.0).log_prob(sites["trait"]).sum())
-
-    def apart(sites: dict[str, np.ndarray]) -> float:
-        own, total = run_sites(family, sites["trait"]), 0.0
-        for run, design in enumerate(designs):
-            steps = len(design.step)
-            values = {name: own[name][run] for name in family.traits} | {name: sites[name][run] for name in family.levels}
-            values["weight"] = np.ones(steps)
-            total += float(log_density(model, (design, bt.Priors()), {}, values)[0])
-            for name in family.traits:
-                total -= float(bt.Priors().distribution(name, design.centre).log_prob(values[name]))
-        return total
-
     with jax.enable_x64(True):
-        one, two = point(), point()
-        assert np.isclose(together(one) - together(two), apart(one) - apart(two), rtol=1e-6)
-
-
-LEVEL = {"gap_level": 0, "rate_level": 1, "floor_level": 2}
+        for _ in range(3):
+            weight = np.ones(family.design.step.shape)
+            own = {"trait": 0.1 * rng.normal(size=(2, size - 1)), "weight": weight}
+            own |= {name: level_centre(family, name) + 0.01 * rng.normal(size=2) for name in family.levels if name not in LINE}
+            seen = seen_through(family, common, own)
+            standard = rng.normal(size=(2, 2))
+            line = np.asarray(draw_line(seen, standard))
+            sites = own | {"floor_level": level_centre(family, "floor_level") + bt.Priors().floor_level.spread * line[:, 0]}
+            sites |= run_sites(family, traits_of(family, common, own["trait"], line[:, 1]))
+            for run, design in enumerate(designs):
+                values = {name: sites[name][run] for name in family.parameters} | {"weight": np.ones(len(design.step))}
+                apart = float(log_density(model, (design, bt.Priors()), {}, values)[0])
+                apart -= sum(
+                    float(bt.Priors().distribution(name, design.centre).log_prob(values[name])) for name in family.parameters
+                )
+                apart -= float(dist.Gamma(2.0, 2.0).log_prob(values["weight"]).sum())
+                silent = float(dist.Normal(0.0, SILENT**0.5).log_prob(0.0)) * (len(weight[run]) - len(design.step))
+                silent *= 3 if positions else 1
+                given = dist.MultivariateNormal(seen.mean[run], precision_matrix=seen.precision[run]).log_prob(line[run])
+                prior = dist.Normal(0.0, 1.0).log_prob(line[run]).sum()
+                assert np.isclose(seen.log_density[run], apart + silent + float(prior - given), rtol=1e-6)
 
 
 def test_chains_agree_over_all_runs(fit: bt.Fit) -> None:
