@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_number, require_seed, show
+from bayes_tsl._checks import numbers, require, require_choice, require_frame, show
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
@@ -35,13 +35,12 @@ from bayes_tsl.laws import ORDER
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
 from bayes_tsl.populations import Population, Trait, base_of
 from bayes_tsl.priors import LAWS, Priors, default_priors
-from bayes_tsl.sampling import Draws, over_draws, sample
+from bayes_tsl.sampling import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
 from bayes_tsl.schedules import Schedule, require_schedule, unknown
 from bayes_tsl.summaries import Summary, effect_basis, mean_falling, summarise_means
 from bayes_tsl.together import sample_family
 
 SCHEMA = "bayes_tsl fit 3"  # 2: the heat has a delay; 3: and fades; laws to choose from
-TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
 _OF_RUN = "run_"  # group of each run's tree, with its number: names may hold a slash
 _ESTIMATES = ("log_gap", "log_rate", "mean")
@@ -213,7 +212,7 @@ def fit(
     law: str = "general",
     seed: int = 0,
     chains: int = 4,
-    num_warmup: int = 500,
+    num_warmup: int = NUM_WARMUP,
     num_draws: int = 1000,
     target_accept: float = TARGET_ACCEPT,
     reduce_positions: bool = True,
@@ -249,11 +248,9 @@ def fit(
         ConvergenceError: carrying ``.diagnostics``, unless ``throw`` is False.
     """
     require_losses(losses)
-    require_seed(seed)
-    require(chains >= 2, "chains", "be 2 or more", chains, cure="R-hat compares chains; 4 are usual.")
-    counts = [num_warmup, num_draws]
-    require(min(counts) >= 10, "num_warmup and num_draws", "be 10 or more", counts, cure="500 and 1000 are usual.")
-    require_number(target_accept, "target_accept", low=0.0, high=1.0, cure="0.98 is usual, 0.99 is safer.")
+    settings = Settings(
+        seed=seed, chains=chains, num_warmup=num_warmup, num_draws=num_draws, target_accept=target_accept, progress=progress
+    )
     require_choice(law, "law", LAWS, cure="Choose one of these.")
     plans = _plans(losses, schedule, schedules)
     known = _known(runs, [covariates] if isinstance(covariates, str) else list(covariates), list(plans))
@@ -262,18 +259,16 @@ def fit(
         replace(_priors_of(run, priors, plan, design.clock.origin, runs, alone=len(plans) == 1), **LAWS[law].priors)
         for (run, plan), design in zip(plans.items(), designs)
     ]
-    settings = {"chains": chains, "num_warmup": num_warmup, "num_draws": num_draws, "target_accept": target_accept}
-    settings |= {"seed": seed, "progress": progress}
     named = {"test_set": losses.test_sets[0], "law": law, "notices": json.dumps(notices)}
     if len(plans) == 1:
-        data = _sampled(designs[0], each[0], next(iter(plans.values())), reduce=reduce_positions, **settings)
+        data = _sampled(designs[0], each[0], next(iter(plans.values())), settings, reduce=reduce_positions)
         data.attrs |= {"run": losses.runs[0], **named}
     else:
         cure = "Fit one run with losses.select(run=...)."
         require(law != "paper", "law", "be general or free-exponent", law, where="for several runs", cure=cure)
         require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
         base = base_of(priors if isinstance(priors, Priors) else None)
-        data = _sampled_together(designs, each, plans, known, base, named, **settings)
+        data = _sampled_together(designs, each, plans, known, base, named, settings)
     result = Fit(data)
     problems = result.diagnostics.problems
     if problems and throw:
@@ -348,20 +343,19 @@ def _looked_up(runs: pd.DataFrame | None, covariates: Sequence[str], names: list
 
 def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
     """The same losses under other priors, with as many chains and draws; it says itself whether it converged."""
-    posterior = fit.data["posterior"].sizes
-    settings = {"chains": posterior[CHAIN], "num_warmup": 500, "num_draws": posterior[DRAW], "target_accept": TARGET_ACCEPT}
-    seed = int(fit.data.attrs["seed"])
-    data = _sampled(design_of(fit), priors, fit.schedule, reduce=True, seed=seed, progress=progress, **settings)
+    drawn, seed = fit.data["posterior"].sizes, int(fit.data.attrs["seed"])
+    settings = Settings(seed=seed, chains=drawn[CHAIN], num_draws=drawn[DRAW], progress=progress)
+    data = _sampled(design_of(fit), priors, fit.schedule, settings, reduce=True)
     data.attrs = fit.data.attrs | data.attrs
     return Fit(data)
 
 
-def _sampled(design: Design, priors: Priors, schedule: Schedule, *, reduce: bool, seed: int, **settings: Any) -> xr.DataTree:
+def _sampled(design: Design, priors: Priors, schedule: Schedule, settings: Settings, *, reduce: bool) -> xr.DataTree:
     """The tree of a fit, but for what only the losses know."""
     draw = _draw_reduced if reduce or not design.by_position else _draw_unreduced
     with jax.enable_x64(True):
-        draws, coefficients = draw(design, priors, seed=seed, **settings)
-    return _tree(design, priors, schedule, draws, coefficients, seed)
+        draws, coefficients = draw(design, priors, settings)
+    return _tree(design, priors, schedule, draws, coefficients, settings.seed)
 
 
 def _sampled_together(
@@ -371,14 +365,12 @@ def _sampled_together(
     known: pd.DataFrame,
     base: dict[str, Any],
     named: dict[str, Any],
-    *,
-    seed: int,
-    **settings: Any,
+    settings: Settings,
 ) -> xr.DataTree:
     """The tree of a fit of several runs: one of each, and the population."""
-    family = make_family(designs, priors, known.to_numpy(float))
+    family, seed = make_family(designs, priors, known.to_numpy(float)), settings.seed
     with jax.enable_x64(True):
-        drawn, population = sample_family(family, seed=seed, **settings)
+        drawn, population = sample_family(family, **asdict(settings))
         trees = {}
         for number, (run, design, own, draws) in enumerate(zip(plans, designs, priors, drawn)):
             wide = padded(design, to=family.design.step.shape[1])
@@ -444,11 +436,11 @@ def design_of(fit: Fit) -> Design:
     )
 
 
-def _draw_reduced(design: Design, priors: Priors, *, seed: int, **settings: Any) -> tuple[Draws, dict[str, np.ndarray]]:
+def _draw_reduced(design: Design, priors: Priors, settings: Settings) -> tuple[Draws, dict[str, np.ndarray]]:
     """Globals and weights by NUTS, coefficients put back."""
     seen = padded(design)
-    draws = sample(model, seen, priors, start=_start(seen, priors), dense=parameters(seen, priors), seed=seed, **settings)
-    return _with_coefficients(draws, seen, priors, len(design.step), seed=seed)
+    draws = sample(model, seen, priors, start=_start(seen, priors), dense=parameters(seen, priors), **asdict(settings))
+    return _with_coefficients(draws, seen, priors, len(design.step), seed=settings.seed)
 
 
 def _with_coefficients(
@@ -462,13 +454,13 @@ def _with_coefficients(
     return draws._replace(sites=draws.sites | {"weight": draws.sites["weight"][..., :steps]}), kept
 
 
-def _draw_unreduced(design: Design, priors: Priors, *, seed: int, **settings: Any) -> tuple[Draws, dict[str, np.ndarray]]:
+def _draw_unreduced(design: Design, priors: Priors, settings: Settings) -> tuple[Draws, dict[str, np.ndarray]]:
     """Globals, weights, every coefficient and the position effects by NUTS."""
     basis = effect_basis(design.centre, design.position, design.summary.exponent)
     departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "mean")}
     start = _start(design, priors) | departures | {"effect_along": np.zeros(basis.shape[1])}
     dense = parameters(design, priors)
-    draws = sample(unreduced_model, design, priors, basis, start=start, dense=dense, seed=seed, **settings)
+    draws = sample(unreduced_model, design, priors, basis, start=start, dense=dense, **asdict(settings))
     latent = over_draws(latent_coefficients, (design, priors.fixed()), draws.sites)
     return draws, {"gap": np.exp(latent.log_gap), "rate": np.exp(latent.log_rate), "floor": latent.floor}
 

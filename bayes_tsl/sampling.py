@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import Any, NamedTuple
@@ -30,10 +31,14 @@ from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from bayes_tsl._checks import require, require_number, require_seed
+
 Model = Callable[..., None]
 Values = dict[str, Any]
 Array = NDArray[np.float64]
 
+NUM_WARMUP = 500
+TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
 _BLOCK = 25  # transitions between two looks at the clock
 _MODE_STEPS = 500
 _HALVINGS = 30
@@ -41,6 +46,29 @@ _CLIFF = 1e12  # potential where it cannot be computed
 _FARTHEST = 12.0  # from typical values to the mode, on the real line, where priors have spreads of order one
 _STIFFEST = 0.25  # least curvature of a block along any direction: its priors are of order one
 _WIDEST = 4.0  # variance of starting points along any direction: priors are of order one there
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How chains run, checked; fields are the arguments of ``sample`` of the same names.
+
+    Raises:
+        DataError: a seed that is none, fewer than two chains, fewer than ten transitions, or no such acceptance.
+    """
+
+    seed: int
+    chains: int
+    num_warmup: int = NUM_WARMUP
+    num_draws: int
+    target_accept: float = TARGET_ACCEPT
+    progress: bool
+
+    def __post_init__(self) -> None:
+        require_seed(self.seed)
+        require(self.chains >= 2, "chains", "be 2 or more", self.chains, cure="R-hat compares chains; 4 are usual.")
+        counts = [self.num_warmup, self.num_draws]
+        require(min(counts) >= 10, "num_warmup and num_draws", "be 10 or more", counts, cure="500 and 1000 are usual.")
+        require_number(self.target_accept, "target_accept", low=0.0, high=1.0, cure="0.98 is usual, 0.99 is safer.")
 
 
 class Draws(NamedTuple):
