@@ -23,7 +23,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from bayes_tsl import schedules, scoring
+from bayes_tsl import scoring
 from bayes_tsl._checks import require, require_choice, require_number, require_seed
 from bayes_tsl._files import whole_file
 from bayes_tsl.baselines import BASELINES, Forecaster
@@ -32,6 +32,7 @@ from bayes_tsl.errors import Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
 from bayes_tsl.predict import forecast
+from bayes_tsl.runs import plans_of
 from bayes_tsl.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def backtest(
     require(workers >= 1, "workers", "be 1 or more", workers, cure="1 is this process alone.")
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
-    cells = list(_cells(losses, _plans(losses, schedule), prefixes, _named(forecasters), target, seed))
+    cells = list(_cells(losses, plans_of(losses, schedule), prefixes, _named(forecasters), target, seed))
     done = {i: frame for i, cell in enumerate(cells) if (frame := _stored(store, cell)) is not None}
     todo = [i for i in range(len(cells)) if i not in done]
     with tqdm(total=len(cells), initial=len(done), desc="backtest", unit="cell", disable=not progress) as bar:
@@ -154,17 +155,6 @@ def _named(forecasters: Sequence[str] | Mapping[str, Forecaster]) -> Mapping[str
     for name in forecasters:
         require_choice(name, "model", FORECASTERS, cure="Choose among these.")
     return {name: FORECASTERS[name] for name in forecasters}
-
-
-def _plans(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | None) -> Mapping[str, Schedule]:
-    if not isinstance(schedule, Mapping):
-        schedules.require_schedule(schedule)
-        return dict.fromkeys(losses.runs, schedule or schedules.unknown())
-    missing = [run for run in losses.runs if run not in schedule]
-    require(not missing, "schedules", "name every run", missing, where="without one", cure="Use schedules.unknown() if it is.")
-    for plan in schedule.values():
-        schedules.require_schedule(plan)
-    return schedule
 
 
 def _cells(

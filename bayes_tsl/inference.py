@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import numbers, require, require_choice, require_frame, show
+from bayes_tsl._checks import require, require_choice
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.conditioning import draw_coefficients
@@ -34,9 +34,10 @@ from bayes_tsl.families import make_family, reference
 from bayes_tsl.laws import ORDER
 from bayes_tsl.model import latent_coefficients, model, parameters, unreduced_model
 from bayes_tsl.populations import Population, Trait, base_of
-from bayes_tsl.priors import LAWS, Priors, default_priors
+from bayes_tsl.priors import LAWS, Priors
+from bayes_tsl.runs import covariates_of, plans_of, priors_of
 from bayes_tsl.sampling import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
-from bayes_tsl.schedules import Schedule, require_schedule, unknown
+from bayes_tsl.schedules import Schedule, require_schedule
 from bayes_tsl.summaries import Summary, effect_basis, mean_falling, summarise_means
 from bayes_tsl.together import sample_family
 
@@ -253,12 +254,10 @@ def fit(
     )
     require_choice(law, "law", LAWS, cure="Choose one of these.")
     plans = _plans(losses, schedule, schedules)
-    known = _known(runs, [covariates] if isinstance(covariates, str) else list(covariates), list(plans))
+    known = covariates_of(list(plans), covariates, runs)
     designs, notices = make_designs(losses, plans, exponent=LAWS[law].exponent)
-    each = [
-        replace(_priors_of(run, priors, plan, design.clock.origin, runs, alone=len(plans) == 1), **LAWS[law].priors)
-        for (run, plan), design in zip(plans.items(), designs)
-    ]
+    origins = [design.clock.origin for design in designs]
+    each = [replace(own, **LAWS[law].priors) for own in priors_of(plans, origins, priors, runs)]
     named = {"test_set": losses.test_sets[0], "law": law, "notices": json.dumps(notices)}
     if len(plans) == 1:
         data = _sampled(designs[0], each[0], next(iter(plans.values())), settings, reduce=reduce_positions)
@@ -279,66 +278,16 @@ def fit(
 
 
 def _plans(losses: LossTable, schedule: Schedule | None, schedules: Mapping[str, Schedule] | None) -> dict[str, Schedule]:
-    """The schedule of every run."""
+    """The plan of every run; several are fitted together where each has its own by name."""
     require_schedule(schedule)
     if schedules is None:
         cure = "Choose one with losses.select(run=...), or fit them together with schedules={run: schedule}."
         require(len(losses.runs) == 1, "losses", "hold a single run", losses.runs, cure=cure)
-        return {losses.runs[0]: schedule or unknown()}
-    cure = "Give {run: schedule}."
+        return plans_of(losses, schedule)
     require(schedule is None, "one of schedule and schedules", "be given", "both", cure="Name every run in schedules.")
-    require(isinstance(schedules, Mapping), "schedules", "be a mapping", type(schedules).__name__, cure=cure)
-    missing = [run for run in losses.runs if run not in schedules]
-    require(not missing, "schedules", "name every run", missing, where="without one", cure="Use schedules.unknown() if it is.")
-    for plan in schedules.values():
-        require_schedule(plan)
-    return {run: schedules[run] for run in losses.runs}
-
-
-def _priors_of(
-    run: str, priors: Priors | Population | None, plan: Schedule, origin: float, runs: pd.DataFrame | None, *, alone: bool
-) -> Priors:
-    """Priors of one run: those given, those of its family, or the default."""
-    if not isinstance(priors, Population):
-        return priors or default_priors(plan, origin=origin)
-    cure = "Fit each run by itself, or all of them with those that the population was learned from."
-    require(alone, "priors", "be a Population for a single run only", "several runs", cure=cure)
-    covariates = _looked_up(runs, list(priors.covariates), [run]).iloc[0].to_dict() if priors.covariates else {}
-    return priors.priors(plan, origin=origin, covariates=covariates)
-
-
-def _known(runs: pd.DataFrame | None, covariates: Sequence[str], names: list[str]) -> pd.DataFrame:
-    """Covariates of every run (run, covariate)."""
-    if not covariates:
-        return pd.DataFrame(index=pd.Index(names))
-    cure = "Leave the covariates out; one run cannot tell what they do."
-    require(len(names) > 1, "covariates", "describe several runs", names, where="alone", cure=cure)
-    values = _looked_up(runs, covariates, names)
-    cure = "Leave it out; it cannot tell the runs apart."
-    for name in covariates:
-        require(values[name].nunique() > 1, f"covariate {name!r}", "differ between runs", values[name].iloc[0], cure=cure)
-    return values
-
-
-def _looked_up(runs: pd.DataFrame | None, covariates: Sequence[str], names: list[str]) -> pd.DataFrame:
-    """Columns of the table of runs, for these runs (run, covariate)."""
-    cure = "Pass runs=, a table with a column run and one per covariate."
-    require(runs is not None, "covariates", "be columns of runs", covariates, where="without runs", cure=cure)
-    frame = pd.DataFrame() if runs is None else runs
-    require_frame(frame, "runs", ["run", *covariates])
-    missing = [name for name in ("run", *covariates) if name not in frame]
-    require(not missing, "runs", f"have the columns run, {', '.join(covariates)}", list(frame), cure=f"Add {show(missing)}.")
-    table = frame.assign(run=frame["run"].astype(str)).set_index("run")
-    counted = {run: int(np.sum(table.index == run)) for run in names}
-    wrong = [run for run, count in counted.items() if count != 1]
-    require(
-        not wrong, "runs", "have one row for every run", wrong, where="without one, or with several", cure="Mend the table."
-    )
-    values = pd.DataFrame({name: numbers(table.loc[names], name) for name in covariates})
-    for name in covariates:
-        bad = values.index[~np.isfinite(values[name])]
-        require(not len(bad), f"covariate {name!r}", "be a finite number", list(bad), where="without one", cure="Fill it in.")
-    return values
+    kind, cure = type(schedules).__name__, "Give {run: schedule}."
+    require(isinstance(schedules, Mapping), "schedules", "be a mapping", kind, cure=cure)
+    return plans_of(losses, schedules)
 
 
 def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
