@@ -8,8 +8,9 @@ from bayes_tsl.compare import average, compare
 from bayes_tsl.data import LossTable, read_losses
 from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
+from bayes_tsl.fits import Fit, load_fit
 from bayes_tsl.forecasts import Forecast
-from bayes_tsl.inference import Fit, fit, load_fit
+from bayes_tsl.inference import fit
 from bayes_tsl.plans import WhatIf, what_if
 from bayes_tsl.plotting import (
     plot_calibration,

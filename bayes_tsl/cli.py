@@ -22,8 +22,9 @@ from bayes_tsl._types import DRAWS
 from bayes_tsl.backtest import FORECASTERS, backtest, summarise
 from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.errors import DataError, Notice
+from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast
-from bayes_tsl.inference import Fit, fit
+from bayes_tsl.inference import fit
 from bayes_tsl.plotting import plot_calibration, plot_comparison, plot_errors, plot_forecast
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import LAWS

@@ -23,8 +23,8 @@ from bayes_tsl._types import CHAIN, DRAW, STEP
 from bayes_tsl.design import Design
 from bayes_tsl.diagnostics import arviz
 from bayes_tsl.errors import Notice
+from bayes_tsl.fits import Fit, design_of
 from bayes_tsl.forecasts import Forecast
-from bayes_tsl.inference import Fit, design_of
 from bayes_tsl.model import TAIL, Sites, chain, mean_over_positions, spread_of, trend
 from bayes_tsl.sampling import over_draws
 

@@ -12,8 +12,8 @@ import xarray as xr
 
 from bayes_tsl._checks import require, show
 from bayes_tsl._types import CHAIN, DRAWS, STEP
+from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast, Kind
-from bayes_tsl.inference import Fit
 from bayes_tsl.plans import WhatIf
 from bayes_tsl.ranking import Comparison
 

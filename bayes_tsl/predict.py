@@ -20,8 +20,8 @@ from bayes_tsl import schedules
 from bayes_tsl._checks import require, require_seed, show
 from bayes_tsl._types import CHAIN, DRAW, POSITION, STEP
 from bayes_tsl.design import later_steps, make_path
+from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast, side_by_side
-from bayes_tsl.inference import Fit
 from bayes_tsl.model import TAIL, Trend, trend
 from bayes_tsl.sampling import over_draws
 from bayes_tsl.schedules import Schedule

@@ -6,7 +6,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bayes_tsl._checks import require_seed
-from bayes_tsl.inference import Fit, refit
+from bayes_tsl.fits import Fit
+from bayes_tsl.inference import refit
 from bayes_tsl.predict import forecast
 from bayes_tsl.schedules import Schedule
 

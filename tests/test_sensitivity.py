@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.inference import design_of, refit
+from bayes_tsl.fits import design_of
+from bayes_tsl.inference import refit
 from tests.conftest import ORIGIN, STEPS
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
