@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,18 +15,24 @@ import pandas as pd
 
 from bayes_tsl import schedules
 from bayes_tsl._checks import require, require_number, require_seed, show
-from bayes_tsl._files import whole_file
-from bayes_tsl._types import DRAWS
 from bayes_tsl.backtest import FORECASTERS, backtest, summarise
 from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.errors import DataError, Notice
-from bayes_tsl.fits import Fit
-from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
-from bayes_tsl.plotting import plot_calibration, plot_comparison, plot_errors, plot_forecast
+from bayes_tsl.outputs import (
+    files_text,
+    fit_text,
+    losses_text,
+    priors_text,
+    require_writable,
+    target_text,
+    write_backtest,
+    write_comparison,
+    write_forecast,
+)
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import LAWS
-from bayes_tsl.ranking import Comparison, compare_runs
+from bayes_tsl.ranking import compare_runs
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.sensitivity import prior_sensitivity
 
@@ -90,7 +94,8 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
     if options["target"] is not None:
         require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
-    _check_start(out, options["seed"])
+    require_seed(options["seed"])
+    require_writable(out)
     with _notices_aloud():
         table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
         schedule = _schedule(options["schedule"], table, options["run"])
@@ -101,17 +106,14 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
         ahead = forecast(posterior, steps=steps, seed=options["seed"])
         moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
     later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
-    frame = ahead.to_frame(prob=options["prob"])
-    _write(out, posterior, ahead, frame, moved, later, options["target"])
-    shown = frame[["step", "mean", "lower", "upper"]].merge(later, on="step", how="left")
-    click.echo(_format(shown))
-    click.echo(posterior.diagnostics.verdict)
-    for notice in posterior.notices:
-        click.echo(f"note: {notice}")
-    click.echo(_of_priors(moved))
+    write_forecast(out, posterior, ahead, prob=options["prob"], moved=moved, later=later, target=options["target"])
+    shown = ahead.to_frame(prob=options["prob"])[["step", "mean", "lower", "upper"]]
+    click.echo(losses_text(shown.merge(later, on="step", how="left")))
+    click.echo(fit_text(posterior))
+    click.echo(priors_text(moved))
     if options["target"] is not None:
-        click.echo(_of_target(ahead, options["target"]))
-    click.echo(f"wrote {', '.join(str(out / name) for name in ('forecast.csv', 'summary.json', 'fit.nc', 'forecast.png'))}")
+        click.echo(target_text(ahead, options["target"]))
+    click.echo(files_text(out, "forecast.csv", "summary.json", "fit.nc", "forecast.png"))
     return DONE if posterior.converged else NOT_CONVERGED
 
 
@@ -141,10 +143,11 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
       bayes-tsl backtest losses.csv --prefixes 0.3,0.5,0.7 --models tsl,power-law --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
-    _check_start(out, options["seed"])
+    require_seed(options["seed"])
+    require_writable(out)
     with _notices_aloud():
         table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
-        plans = {run: _schedule(options["schedule"], table.select(run=run), run) for run in table.runs}
+        plans = _schedules(options["schedule"], table)
         scores = backtest(
             table,
             plans,
@@ -159,7 +162,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
     cure = "Give later prefixes or other models."
     require(len(reasons) < len(scores), "a forecast", "succeed", reasons.unique(), where="from every one", cure=cure)
     summary = summarise(scores)
-    _write_backtest(out, scores, summary)
+    write_backtest(out, scores, summary)
     shown = [
         "model",
         "prefix",
@@ -180,7 +183,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
         click.echo(
             f"failed: {cell['run']}, {cell['test_set']}, {cell['model']} at {cell['prefix']:g}: {cell['reason']}", err=True
         )
-    click.echo(f"wrote {out / 'scores.csv'}, {out / 'summary.csv'}")
+    click.echo(files_text(out, "scores.csv", "summary.csv"))
     return DONE
 
 
@@ -209,12 +212,13 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
     require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
-    _check_start(out, options["seed"])
+    require_seed(options["seed"])
+    require_writable(out)
     with _notices_aloud():
         table = read_losses(losses).select(test_set=options["test_set"])
         cure = "Use bayes-tsl forecast for a single one."
         require(len(table.runs) > 1, losses.name, "hold several runs", table.runs, cure=cure)
-        plans = {run: _schedule(options["schedule"], table.select(run=run), run) for run in table.runs}
+        plans = _schedules(options["schedule"], table)
         past = table if options["until"] is None else table.until(options["until"])
         lost = [run for run in table.runs if run not in past.runs]
         require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
@@ -229,57 +233,12 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
             throw=False,
         )
         comparison = compare_runs(forecast(posterior, steps=[options["at"]], seed=options["seed"]))
-    frame = comparison.to_frame(prob=options["prob"])
-    _write_comparison(out, posterior, comparison, frame, options["prob"])
-    shown = frame[["run", "mean", "lower", "upper", "prob_lowest", "regret"]]
+    write_comparison(out, posterior, comparison, prob=options["prob"])
+    shown = comparison.to_frame(prob=options["prob"])[["run", "mean", "lower", "upper", "prob_lowest", "regret"]]
     click.echo(shown.round(4).to_string(index=False))
-    click.echo(posterior.diagnostics.verdict)
-    for notice in posterior.notices:
-        click.echo(f"note: {notice}")
-    click.echo(f"wrote {', '.join(str(out / name) for name in ('compare.csv', 'pairs.csv', 'fit.nc', 'compare.png'))}")
+    click.echo(fit_text(posterior))
+    click.echo(files_text(out, "compare.csv", "pairs.csv", "fit.nc", "compare.png"))
     return DONE if posterior.converged else NOT_CONVERGED
-
-
-def _write_comparison(out: Path, posterior: Fit, comparison: Comparison, frame: pd.DataFrame, prob: float) -> None:
-    from matplotlib.figure import Figure
-
-    out.mkdir(parents=True, exist_ok=True)
-    with whole_file(out / "compare.csv") as path:
-        frame.to_csv(path, index=False)
-    with whole_file(out / "pairs.csv") as path:
-        comparison.prob_below().to_csv(path)
-    posterior.save(out / "fit.nc")
-    figure = Figure(figsize=(8.4, 1.2 + 0.42 * len(frame)), layout="constrained")
-    plot_comparison(comparison, prob=prob, ax=figure.subplots(1, 2))
-    with whole_file(out / "compare.png") as path:
-        figure.savefig(path, dpi=150)
-
-
-def _check_start(out: Path, seed: int) -> None:
-    """Whatever would make the work that follows be in vain."""
-    require_seed(seed)
-    place = next(path for path in (out, *out.absolute().parents) if path.exists())
-    cure = "Choose another folder."
-    require(place.is_dir(), "--out", "be a folder", str(place), where="which is a file", cure=cure)
-    writable = os.access(place, os.W_OK | os.X_OK)
-    require(writable, "--out", "be a folder that can be written to", str(place), where="which cannot", cure=cure)
-
-
-def _write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> None:
-    from matplotlib.figure import Figure
-
-    first = ["run", "model", "prefix", "origin", "step", "observed", "mean", "median", "lower", "upper", "crps", "log_score"]
-    ordered = scores.reindex(columns=[*first, *scores.columns.difference(first, sort=False)])
-    out.mkdir(parents=True, exist_ok=True)
-    for name, frame in (("scores.csv", ordered), ("summary.csv", summary)):
-        with whole_file(out / name) as path:
-            frame.to_csv(path, index=False)
-    if bool(np.any(scores["reason"] == "")):
-        for name, width, count, plot in (("calibration.png", 9.0, 2, plot_calibration), ("errors.png", 6.0, 1, plot_errors)):
-            figure = Figure(figsize=(width, 3.8), layout="constrained")
-            plot(scores, ax=figure.subplots(1, count))
-            with whole_file(out / name) as path:
-                figure.savefig(path, dpi=150)
 
 
 def _fail(message: str) -> None:
@@ -320,6 +279,10 @@ def _schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
     return schedules.from_frame(frame, source=Path(text).name)
 
 
+def _schedules(text: str | None, table: LossTable) -> dict[str, Schedule]:
+    return {run: _schedule(text, table.select(run=run), run) for run in table.runs}
+
+
 def _steps(steps: str | None, to: float | None, past: LossTable, table: LossTable) -> np.ndarray:
     """Steps to forecast, increasing: those asked for; or the later checkpoints, from the last on as often, and ``to``."""
     given, cure = "neither" if steps is None else "both", "Give e.g. --to 2000."
@@ -345,100 +308,3 @@ def _numbers(text: str, name: str, example: str) -> np.ndarray:
         return np.unique([float(item) for item in text.split(",")])
     except ValueError:
         raise DataError(f"{name} must be numbers with commas between; got {text!r}. Write e.g. {example}.") from None
-
-
-def _write(
-    out: Path,
-    posterior: Fit,
-    ahead: Forecast,
-    frame: pd.DataFrame,
-    moved: pd.DataFrame,
-    later: pd.Series,
-    target: float | None,
-) -> None:
-    from matplotlib.figure import Figure
-
-    out.mkdir(parents=True, exist_ok=True)
-    with whole_file(out / "forecast.csv") as path:
-        frame.to_csv(path, index=False)
-    with whole_file(out / "summary.json") as path:
-        summary = _summary(posterior, ahead, frame, later, target) | {"wider_priors": _last_move(moved)}
-        path.write_text(json.dumps(_writable(summary), indent=2, allow_nan=False) + "\n")
-    posterior.save(out / "fit.nc")
-    figure = Figure(figsize=(7.0, 4.2), layout="constrained")
-    shown = later[later.index <= ahead.steps[-1]]
-    plot_forecast(ahead, observed=shown if len(shown) else None, target=target, ax=figure.subplots())
-    with whole_file(out / "forecast.png") as path:
-        figure.savefig(path, dpi=150)
-
-
-def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None) -> dict[str, Any]:
-    diagnostics = posterior.diagnostics
-    summary = {
-        "run": ahead.run,
-        "test_set": ahead.test_set,
-        "origin": ahead.origin,
-        "schedule": posterior.schedule.text,
-        "schedule_known": posterior.schedule.known,
-        "law": posterior.law,
-        "last": frame.drop(columns="run").iloc[-1].to_dict(),
-        "converged": posterior.converged,
-        "verdict": diagnostics.verdict,
-        "max_r_hat": diagnostics.max_r_hat,
-        "min_ess": diagnostics.min_ess,
-        "divergences": diagnostics.divergences,
-        "notices": list(ahead.notices),
-        "seed": int(posterior.data.attrs["seed"]),
-        "versions": json.loads(posterior.data.attrs["versions"]),
-    }
-    seen = frame.merge(later, on="step")
-    if len(seen):
-        inside = seen["observed"].between(seen["lower"], seen["upper"])
-        error = (seen["mean"] - seen["observed"]).to_numpy()[-1].item()
-        summary["against_observed"] = {"steps": len(seen), "inside": int(inside.sum()), "error_at_last": error}
-    if target is not None:
-        times = ahead.time_to(target)
-        chances = ahead.prob_below(target)
-        reached = times.where(np.isfinite(times))
-        summary["target"] = {
-            "loss": target,
-            "prob_below_at_last": float(chances[-1]),
-            "prob_not_reached": float(np.isinf(times).mean()),
-            "median_step_where_reached": reached.median(DRAWS).item(),
-        }
-    return summary
-
-
-def _last_move(moved: pd.DataFrame) -> dict[str, Any]:
-    """What wider priors do to the last median, in types that JSON has."""
-    return moved[["shift", "share", "prior_decides", "converged"]].astype(object).iloc[-1].to_dict()
-
-
-def _of_priors(moved: pd.DataFrame) -> str:
-    """What wider priors do to the forecast, in one line."""
-    decides = bool(np.any(moved["prior_decides"]))
-    step = moved["share"].abs().idxmax() if decides else moved.index[-1]
-    shift, share = (float(moved.loc[step, name]) for name in ("shift", "share"))
-    doubt = "" if bool(np.all(moved["converged"])) else " (chains under the wider priors did not quite agree)"
-    said = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
-    return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width{doubt}."
-
-
-def _of_target(ahead: Forecast, target: float) -> str:
-    """What was asked of a target, in one line."""
-    chance, last = float(ahead.prob_below(target)[-1]), show(float(ahead.steps[-1]))
-    median = float(np.median(ahead.time_to(target)))
-    when = f"at step {show(round(median, 1))}" if np.isfinite(median) else "not within the forecast"
-    return f"target {show(target)}: chance of {chance:.0%} to measure less at step {last}; reached (median) {when}"
-
-
-def _writable(value: Any) -> Any:
-    """The same with None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _writable(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _format(table: pd.DataFrame) -> str:
-    losses = {name: "{:.4f}".format for name in table.columns if name != "step"}
-    return table.to_string(index=False, formatters={"step": "{:.10g}".format, **losses}, na_rep="-")

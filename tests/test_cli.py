@@ -15,7 +15,8 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
-from bayes_tsl.cli import _format, _of_target, _steps, _writable, main
+from bayes_tsl.cli import _steps, main
+from bayes_tsl.outputs import _json_ready, losses_text, target_text
 from tests.conftest import ORIGIN
 
 SPEC = "cosine:peak=2e-3,warmup=150,total=8000,final=2e-4"
@@ -245,7 +246,7 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "locked").mkdir()
-    monkeypatch.setattr("bayes_tsl.cli.os.access", lambda path, _: Path(path).name != "locked")  # tests may run as root
+    monkeypatch.setattr("bayes_tsl.outputs.os.access", lambda path, _: Path(path).name != "locked")  # tests may run as root
     assert stopped(command[0], "missing.csv", *command[1:], "--out", tmp_path / out) == 2
     assert capsys.readouterr().err == f"error: {message.format(tmp_path)}\n"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "locked"]
@@ -284,7 +285,7 @@ def test_what_is_unknown_is_said_with_the_scores(tmp_path: Path, capsys: pytest.
 
 
 def test_a_summary_is_json_whatever_its_numbers() -> None:
-    assert _writable({"a": np.inf, "b": {"c": float("nan"), "d": 1.5}, "e": ["x"]}) == {
+    assert _json_ready({"a": np.inf, "b": {"c": float("nan"), "d": 1.5}, "e": ["x"]}) == {
         "a": None,
         "b": {"c": None, "d": 1.5},
         "e": ["x"],
@@ -292,13 +293,13 @@ def test_a_summary_is_json_whatever_its_numbers() -> None:
 
 
 def test_steps_and_targets_are_shown_whole() -> None:
-    assert "2834567" in _format(pd.DataFrame({"step": [2834567.0], "mean": [3.0]}))
+    assert "2834567" in losses_text(pd.DataFrame({"step": [2834567.0], "mean": [3.0]}))
     draws = xr.DataArray([[[3.0, 2.0], [3.0, 2.6]]], {"step": [1e6, 2834567.0]}, ("chain", "draw", "step"))
     history = xr.DataArray([4.0], {"step": [5.0]}, "step")
     ahead = bt.Forecast(run="a", test_set="b", origin=5.0, expected=draws, observed=draws, history=history)
-    assert _of_target(ahead, 2.5) == (
+    assert target_text(ahead, 2.5) == (
         "target 2.5: chance of 50% to measure less at step 2834567; reached (median) not within the forecast"
     )
-    assert _of_target(ahead, 2.8) == (
+    assert target_text(ahead, 2.8) == (
         "target 2.8: chance of 100% to measure less at step 2834567; reached (median) at step 1642098.5"
     )

@@ -29,6 +29,7 @@ LAYERS = (
     ("inference", "predict", "baselines"),
     ("plans", "compare", "ranking", "sensitivity", "calibration", "backtest"),
     ("plotting",),
+    ("outputs",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,176 @@
+"""What a command leaves: tables and pictures in a folder, and lines to read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayes_tsl._checks import require, show
+from bayes_tsl._files import whole_file
+from bayes_tsl._types import DRAWS
+from bayes_tsl.fits import Fit
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.plotting import plot_calibration, plot_comparison, plot_errors, plot_forecast
+from bayes_tsl.ranking import Comparison
+
+
+def require_writable(out: Path) -> None:
+    """Raise ``DataError`` unless results can be written to the folder ``out``, which need not exist yet."""
+    place = next(path for path in (out, *out.absolute().parents) if path.exists())
+    cure = "Choose another folder."
+    require(place.is_dir(), "--out", "be a folder", str(place), where="which is a file", cure=cure)
+    writable = os.access(place, os.W_OK | os.X_OK)
+    require(writable, "--out", "be a folder that can be written to", str(place), where="which cannot", cure=cure)
+
+
+def write_forecast(
+    out: Path, posterior: Fit, ahead: Forecast, *, prob: float, moved: pd.DataFrame, later: pd.Series, target: float | None
+) -> None:
+    """Write forecast.csv, summary.json, fit.nc and forecast.png.
+
+    Args:
+        out: folder.
+        posterior: what the past says.
+        ahead: its forecast.
+        prob: mass of the intervals.
+        moved: what wider priors do to it.
+        later: measurements after the origin, if there are any (index: step).
+        target: a loss to reach.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    frame = ahead.to_frame(prob=prob)
+    _write_table(out / "forecast.csv", frame)
+    with whole_file(out / "summary.json") as path:
+        summary = _summary(posterior, ahead, frame, later, target) | {"wider_priors": _last_move(moved)}
+        path.write_text(json.dumps(_json_ready(summary), indent=2, allow_nan=False) + "\n")
+    posterior.save(out / "fit.nc")
+    shown = later[later.index <= ahead.steps[-1]]
+    plot = partial(plot_forecast, ahead, observed=shown if len(shown) else None, target=target)
+    _write_picture(out / "forecast.png", plot, size=(7.0, 4.2))
+
+
+def write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> None:
+    """Write scores.csv and summary.csv, and where anything was scored calibration.png and errors.png."""
+    first = ["run", "model", "prefix", "origin", "step", "observed", "mean", "median", "lower", "upper", "crps", "log_score"]
+    out.mkdir(parents=True, exist_ok=True)
+    _write_table(out / "scores.csv", scores.reindex(columns=[*first, *scores.columns.difference(first, sort=False)]))
+    _write_table(out / "summary.csv", summary)
+    if bool(np.any(scores["reason"] == "")):
+        _write_picture(out / "calibration.png", partial(plot_calibration, scores), size=(9.0, 3.8), panels=2)
+        _write_picture(out / "errors.png", partial(plot_errors, scores), size=(6.0, 3.8))
+
+
+def write_comparison(out: Path, posterior: Fit, comparison: Comparison, *, prob: float) -> None:
+    """Write compare.csv, pairs.csv, fit.nc and compare.png; intervals hold the mass ``prob``."""
+    out.mkdir(parents=True, exist_ok=True)
+    frame = comparison.to_frame(prob=prob)
+    _write_table(out / "compare.csv", frame)
+    _write_table(out / "pairs.csv", comparison.prob_below(), index=True)
+    posterior.save(out / "fit.nc")
+    plot = partial(plot_comparison, comparison, prob=prob)
+    _write_picture(out / "compare.png", plot, size=(8.4, 1.2 + 0.42 * len(frame)), panels=2)
+
+
+def files_text(out: Path, *names: str) -> str:
+    """Which files of a folder were written."""
+    return f"wrote {', '.join(str(out / name) for name in names)}"
+
+
+def fit_text(posterior: Fit) -> str:
+    """Whether the chains agreed, and what the user should know about the fit."""
+    return "\n".join([posterior.diagnostics.verdict, *(f"note: {notice}" for notice in posterior.notices)])
+
+
+def losses_text(table: pd.DataFrame) -> str:
+    """Losses by step, to four decimals."""
+    losses = {name: "{:.4f}".format for name in table.columns if name != "step"}
+    return table.to_string(index=False, formatters={"step": "{:.10g}".format, **losses}, na_rep="-")
+
+
+def priors_text(moved: pd.DataFrame) -> str:
+    """What wider priors do to the forecast, in one line."""
+    decides = bool(np.any(moved["prior_decides"]))
+    step = moved["share"].abs().idxmax() if decides else moved.index[-1]
+    shift, share = (float(moved.loc[step, name]) for name in ("shift", "share"))
+    doubt = "" if bool(np.all(moved["converged"])) else " (chains under the wider priors did not quite agree)"
+    said = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
+    return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width{doubt}."
+
+
+def target_text(ahead: Forecast, target: float) -> str:
+    """What was asked of a target, in one line."""
+    chance, last = float(ahead.prob_below(target)[-1]), show(float(ahead.steps[-1]))
+    median = float(np.median(ahead.time_to(target)))
+    when = f"at step {show(round(median, 1))}" if np.isfinite(median) else "not within the forecast"
+    return f"target {show(target)}: chance of {chance:.0%} to measure less at step {last}; reached (median) {when}"
+
+
+def _write_table(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
+    with whole_file(path) as beside:
+        frame.to_csv(beside, index=index)
+
+
+def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None) -> dict[str, Any]:
+    diagnostics = posterior.diagnostics
+    summary = {
+        "run": ahead.run,
+        "test_set": ahead.test_set,
+        "origin": ahead.origin,
+        "schedule": posterior.schedule.text,
+        "schedule_known": posterior.schedule.known,
+        "law": posterior.law,
+        "last": frame.drop(columns="run").iloc[-1].to_dict(),
+        "converged": posterior.converged,
+        "verdict": diagnostics.verdict,
+        "max_r_hat": diagnostics.max_r_hat,
+        "min_ess": diagnostics.min_ess,
+        "divergences": diagnostics.divergences,
+        "notices": list(ahead.notices),
+        "seed": int(posterior.data.attrs["seed"]),
+        "versions": json.loads(posterior.data.attrs["versions"]),
+    }
+    seen = frame.merge(later, on="step")
+    if len(seen):
+        inside = seen["observed"].between(seen["lower"], seen["upper"])
+        error = (seen["mean"] - seen["observed"]).to_numpy()[-1].item()
+        summary["against_observed"] = {"steps": len(seen), "inside": int(inside.sum()), "error_at_last": error}
+    if target is not None:
+        times = ahead.time_to(target)
+        chances = ahead.prob_below(target)
+        reached = times.where(np.isfinite(times))
+        summary["target"] = {
+            "loss": target,
+            "prob_below_at_last": float(chances[-1]),
+            "prob_not_reached": float(np.isinf(times).mean()),
+            "median_step_where_reached": reached.median(DRAWS).item(),
+        }
+    return summary
+
+
+def _last_move(moved: pd.DataFrame) -> dict[str, Any]:
+    """What wider priors do to the last median, in types that JSON has."""
+    return moved[["shift", "share", "prior_decides", "converged"]].astype(object).iloc[-1].to_dict()
+
+
+def _json_ready(value: Any) -> Any:
+    """The same with None for numbers that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _json_ready(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _write_picture(path: Path, plot: Callable[..., object], *, size: tuple[float, float], panels: int = 1) -> None:
+    """What ``plot`` draws on axes side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    plot(ax=figure.subplots(1, panels))
+    with whole_file(path) as beside:
+        figure.savefig(beside, dpi=150)
