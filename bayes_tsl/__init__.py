@@ -9,6 +9,7 @@ from bayes_tsl.data import LossTable, read_losses
 from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.fits import Fit, load_fit
+from bayes_tsl.fleets import fit_each
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
 from bayes_tsl.plans import WhatIf, what_if
@@ -53,6 +54,7 @@ __all__ = [
     "compare_runs",
     "datasets",
     "fit",
+    "fit_each",
     "forecast",
     "laws",
     "load_fit",

@@ -8,12 +8,10 @@ the other, in processes, or on a Dask cluster, and each is stored when it is don
 
 from __future__ import annotations
 
-import hashlib
-import multiprocessing
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from bayes_tsl import scoring
 from bayes_tsl._checks import require, require_choice, require_number, require_seed
@@ -34,12 +31,12 @@ from bayes_tsl.inference import fit
 from bayes_tsl.predict import forecast
 from bayes_tsl.runs import plans_of
 from bayes_tsl.schedules import Schedule
+from bayes_tsl.workers import do_each, named_after
 
 if TYPE_CHECKING:
     from distributed import Client
 
 CELL = ["run", "test_set", "model", "prefix", "origin"]
-_RETRIES = 3  # of a cell whose worker died
 
 
 def tsl(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -110,19 +107,22 @@ def backtest(
     require(len(prefixes) > 0, "prefixes", "name at least one prefix", "none", cure="Give e.g. [0.2, 0.5, 0.8].")
     for prefix in prefixes:
         require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")
-    require(workers >= 1, "workers", "be 1 or more", workers, cure="1 is this process alone.")
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
     cells = list(_cells(losses, plans_of(losses, schedule), prefixes, _named(forecasters), target, seed))
-    done = {i: frame for i, cell in enumerate(cells) if (frame := _stored(store, cell)) is not None}
-    todo = [i for i in range(len(cells)) if i not in done]
-    with tqdm(total=len(cells), initial=len(done), desc="backtest", unit="cell", disable=not progress) as bar:
-        for at, frame, lasting in _compute([cells[i] for i in todo], workers, client):
-            done[todo[at]] = frame
-            if lasting:
-                _keep(store, cells[todo[at]], frame)
-            bar.update()
-    return pd.concat([done[i] for i in range(len(cells))], ignore_index=True)
+    frames = do_each(
+        _run,
+        cells,
+        found=partial(_stored, store),
+        keep=partial(_keep, store),
+        lost=_failed,
+        workers=workers,
+        client=client,
+        title="backtest",
+        unit="cell",
+        progress=progress,
+    )
+    return pd.concat(frames, ignore_index=True)
 
 
 def summarise(scores: pd.DataFrame) -> pd.DataFrame:
@@ -195,42 +195,15 @@ def _failed(cell: _Cell, error: BaseException) -> pd.DataFrame:
     return pd.DataFrame([{**cell.label, "notes": "", "reason": reason}])
 
 
-def _compute(cells: list[_Cell], workers: int, client: Client | None) -> Iterator[tuple[int, pd.DataFrame, bool]]:
-    """Index of a cell, its scores, and whether they last: a dead worker says nothing of the cell."""
-    if client is not None:
-        from distributed import as_completed as as_arrived
-
-        futures = {client.submit(_run, cell, pure=False, retries=_RETRIES): i for i, cell in enumerate(cells)}
-        yield from _collect(as_arrived(futures), futures, cells)
-    elif workers > 1 and len(cells) > 1:
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(workers, len(cells)), mp_context=context)
-        try:
-            futures = {pool.submit(_run, cell): i for i, cell in enumerate(cells)}
-            yield from _collect(as_completed(futures), futures, cells)
-        finally:
-            pool.shutdown(cancel_futures=True)
-    else:
-        for i, cell in enumerate(cells):
-            yield i, _run(cell), True
-
-
-def _collect(arrived: Any, index: Mapping[Any, int], cells: list[_Cell]) -> Iterator[tuple[int, pd.DataFrame, bool]]:
-    for future in arrived:
-        error = future.exception()
-        cell = cells[index[future]]
-        yield index[future], _failed(cell, error) if error else future.result(), error is None
-
-
 def _path(store: str | Path, cell: _Cell) -> Path:
-    """File of a cell, named after all that it depends on."""
-    plan = cell.schedule
-    name = (version("bayes_tsl"), cell.label, cell.seed, cell.target, plan.text, plan.peak, plan.end)
-    digest = hashlib.sha256(repr(name).encode())
-    for part in (plan.steps, plan.lrs, cell.later.index.to_numpy(float), cell.later.to_numpy(float)):
-        digest.update(part.tobytes())
-    digest.update(cell.past.frame.to_csv().encode())
-    return Path(store) / f"{digest.hexdigest()[:32]}.parquet"
+    """File of a cell."""
+    plan, later = cell.schedule, cell.later
+    name = named_after(
+        (version("bayes_tsl"), cell.label, cell.seed, cell.target, plan.text, plan.peak, plan.end),
+        *(plan.steps, plan.lrs, later.index.to_numpy(float), later.to_numpy(float)),
+        cell.past.frame,
+    )
+    return Path(store) / f"{name}.parquet"
 
 
 def _stored(store: str | Path | None, cell: _Cell) -> pd.DataFrame | None:
@@ -238,9 +211,10 @@ def _stored(store: str | Path | None, cell: _Cell) -> pd.DataFrame | None:
     return pd.read_parquet(path) if path is not None and path.is_file() else None
 
 
-def _keep(store: str | Path | None, cell: _Cell, frame: pd.DataFrame) -> None:
+def _keep(store: str | Path | None, cell: _Cell, frame: pd.DataFrame) -> pd.DataFrame:
     if store is not None:
         path = _path(store, cell)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as beside:
             frame.to_parquet(beside)
+    return frame

@@ -176,15 +176,14 @@ def _placed(part: _Measured, schedule: Schedule, curves: Summary | None, positio
     )
 
 
-def padded(design: Design, *, to: int = 0) -> Design:
-    """What a model of the summaries sees of a design, in one of few shapes: no position, and checkpoints that say nothing.
+def padded(design: Design, *, to: int | None = None) -> Design:
+    """What a model of the summaries sees of a design: no position, and some checkpoints more, that say nothing.
 
-    Those are put last, at the origin, with estimates of variance ``SILENT``; the density of all else is as it was. There are at
-    least ``to`` checkpoints then.
+    Those are put last, at the origin, with estimates of variance ``SILENT``; the density of all else is as it was. There are
+    ``to`` checkpoints then, or the next multiple of ``PADDING``.
     """
     steps = len(design.step)
-    wanted = max(steps, to)
-    extra = wanted + -wanted % PADDING - steps
+    extra = -steps % PADDING if to is None else to - steps
     kept = np.concatenate([np.arange(steps), np.full(extra, steps - 1)])
     placed = np.concatenate([np.arange(steps), np.full(extra + 1, steps)])
     silence = np.concatenate([np.zeros(steps), np.full(extra, SILENT)])[:, None, None] * np.eye(3)

@@ -24,7 +24,7 @@ from jax import Array
 
 from bayes_tsl import laws
 from bayes_tsl.design import Design, padded
-from bayes_tsl.model import TAIL, Sites, chain, heat_at, mean_over_positions, parameters, spread_of, trend
+from bayes_tsl.model import TAIL, Sites, chain, heat_at, mean_over_positions, parameters, spread_of, trend_under
 from bayes_tsl.priors import LEVELS, Priors
 
 COMMON = float(np.sqrt(0.5))  # prior scale of a trait's mean: half of the variance that the prior of one run has
@@ -53,7 +53,8 @@ class Family(NamedTuple):
         unit: one spread of each trait's prior (trait).
         covariates: centred, in standard deviations (run, covariate).
         lead: log progress of each origin over that at which slopes are compared (run).
-        told: whether a run tells of a trait, so that it is sampled as it is; else its departure is, in spreads (run, trait).
+        told: how much of a trait's variance in the population a run takes away, from 0 to 1: with 1 the trait is sampled as it
+            is, with 0 its departure in spreads, and else something between the two (run, trait).
     """
 
     design: Design
@@ -104,7 +105,7 @@ def make_family(designs: Sequence[Design], priors: Sequence[Priors], covariates:
     centred = (covariates - covariates.mean(axis=0)) / scale
     family = Family(stacked, own, np.zeros(0), centred, lead, np.zeros(0))
     unit = np.array([np.max(getattr(own, name).spread) for name in family.traits])
-    return family._replace(unit=unit, told=np.tile(~family.steep, (len(designs), 1)))
+    return family._replace(unit=unit, told=np.tile(1.0 - family.steep, (len(designs), 1)))
 
 
 def reference(designs: Sequence[Design]) -> float:
@@ -133,8 +134,7 @@ def family_model(family: Family, population: Common | None = None) -> None:
         expected, spread, told = (
             part[..., family.sampled] for part in (expected_of(family, common), common.spread, family.told)
         )
-        centre, scale = jnp.where(told, expected, 0.0), jnp.where(told, spread, 1.0)
-        sites["trait"] = numpyro.sample("trait", dist.Normal(centre, scale).to_event(1))
+        sites["trait"] = numpyro.sample("trait", dist.Normal(told * expected, spread**told).to_event(1))
         noise = dist.Gamma(TAIL / 2.0, TAIL / 2.0).expand([family.design.step.shape[1]]).to_event(1)
         sites["weight"] = numpyro.sample("weight", noise)
     numpyro.factor("estimates", seen_through(family, common, sites).log_density.sum())
@@ -163,13 +163,13 @@ def level_centre(family: Family, name: str) -> Any:
 
 def expected_of(family: Family, population: Common) -> Any:
     """Mean of each trait in runs of these covariates (run, trait)."""
-    return population.mean + family.covariates @ population.effect
+    return population.mean[..., None, :] + family.covariates @ population.effect
 
 
 def traits_of(family: Family, population: Common, drawn: Any, slope: Any = 0.0) -> Any:
     """Traits of the runs (run, trait): those sampled (run, sampled), and the floor's slope in spreads off its mean (run)."""
-    departure = with_slope(family, drawn, slope)
-    return jnp.where(family.told, departure, expected_of(family, population) + population.spread * departure)
+    expected, told = expected_of(family, population), family.told
+    return expected + population.spread ** (1.0 - told) * (with_slope(family, drawn, slope) - told * expected)
 
 
 def with_slope(family: Family, sampled: Any, slope: Any) -> Any:
@@ -187,6 +187,11 @@ def run_sites(family: Family, trait: Any) -> Sites:
     for name in ("gap", "rate", "floor"):
         if {f"{name}_slope", f"{name}_curvature"} <= set(sites):
             sites[f"{name}_slope"] = sites[f"{name}_slope"] * jnp.exp(-sites[f"{name}_curvature"] * family.lead)
+    return sites
+
+
+def as_alone(family: Family, sites: Sites) -> Sites:
+    """Parameters as the single-run model has them: what fades of the heat at the origin is in the floor's slope there."""
     path = family.design.path
     hot = jax.vmap(heat_at)(laws.Path(path.u[:, -1:], path.lag[:, -1:], path.end), sites)[:, 0]
     return sites | {"floor_slope": sites["floor_slope"] - sites["heat_fade"] * hot}
@@ -219,7 +224,8 @@ def seen_through(family: Family, population: Common, sampled: Sites) -> Line:
 
 def _line(design: Design, sites: Sites, level: Any, slope: Any) -> Line:
     """The same of one run; ``sites`` have the prior means of level and slope, which spread by ``level`` and ``slope``."""
-    law, spread = trend(design.path, sites), spread_of(design, sites)
+    u, hot, spread = design.path.u[:-1], heat_at(design.path, sites), spread_of(design, sites)
+    law = trend_under(hot, u, sites, slope=sites["floor_slope"])
     gap, rate, mean = chain(design, spread)
     seen = jnp.asarray(design.summary.coefficients)
     density, off_gap, off_rate = 0.0, 0.0, 0.0
@@ -227,7 +233,6 @@ def _line(design: Design, sites: Sites, level: Any, slope: Any) -> Line:
         off_gap, off_rate = seen[:, 0] - law.log_gap, seen[:, 1] - law.log_rate
         density = _normal(off_gap, gap.scale) + _normal(off_rate - rate.gap * off_gap, rate.scale)
     off = seen[:, 2] - mean_over_positions(design, law) - mean.gap * off_gap - mean.rate * off_rate
-    u = design.path.u[:-1]
     columns = jnp.stack([off, level + 0.0 * u, slope * laws.relaxation(u, sites["floor_curvature"])], axis=1)
     white, volume = laws.whitened(u, columns, noise=mean.scale**2, scale=sites["drift_scale"])
     products = white.T @ white

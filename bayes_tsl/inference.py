@@ -32,7 +32,7 @@ from bayes_tsl.runs import covariates_of, plans_of, priors_of
 from bayes_tsl.sampling import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
 from bayes_tsl.schedules import Schedule, require_schedule
 from bayes_tsl.summaries import effect_basis
-from bayes_tsl.together import sample_family
+from bayes_tsl.together import TOGETHER_ACCEPT, sample_family
 
 
 def fit(
@@ -48,7 +48,7 @@ def fit(
     chains: int = 4,
     num_warmup: int = NUM_WARMUP,
     num_draws: int = 1000,
-    target_accept: float = TARGET_ACCEPT,
+    target_accept: float | None = None,
     reduce_positions: bool = True,
     progress: bool = True,
     throw: bool = True,
@@ -71,7 +71,8 @@ def fit(
         chains: number of chains, at least 2.
         num_warmup: adaptation, per chain.
         num_draws: draws kept, per chain.
-        target_accept: acceptance that the step size aims at; raise it if trajectories diverge.
+        target_accept: acceptance that the step size aims at, by default .98 for one run and .95 for several; raise it if
+            trajectories diverge.
         reduce_positions: reduce the positions of a checkpoint to its coefficients first; if not, every loss at every
             position is in the likelihood and every coefficient is sampled, at many times the cost (of a single run).
         progress: show a bar on stderr.
@@ -82,11 +83,12 @@ def fit(
         ConvergenceError: carrying ``.diagnostics``, unless ``throw`` is False.
     """
     require_losses(losses)
+    plans = _plans(losses, schedule, schedules)
+    accept = (TARGET_ACCEPT if len(plans) == 1 else TOGETHER_ACCEPT) if target_accept is None else target_accept
     settings = Settings(
-        seed=seed, chains=chains, num_warmup=num_warmup, num_draws=num_draws, target_accept=target_accept, progress=progress
+        seed=seed, chains=chains, num_warmup=num_warmup, num_draws=num_draws, target_accept=accept, progress=progress
     )
     require_choice(law, "law", LAWS, cure="Choose one of these.")
-    plans = _plans(losses, schedule, schedules)
     known = covariates_of(list(plans), covariates, runs)
     designs, notices = make_designs(losses, plans, exponent=LAWS[law].exponent)
     origins = [design.clock.origin for design in designs]

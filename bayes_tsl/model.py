@@ -148,13 +148,17 @@ def trend(path: laws.Path, sites: Sites) -> Trend:
 
     ``floor_slope`` is how the floor moves at the origin with the learning rate held, so what fades of the heat is in it.
     """
-    u = path.u[:-1]
     hot = heat_at(path, sites)
+    return trend_under(hot, path.u[:-1], sites, slope=sites["floor_slope"] + sites["heat_fade"] * hot[-1])
+
+
+def trend_under(hot: Any, u: Any, sites: Sites, *, slope: Any) -> Trend:
+    """The same under known heat (step + 1), the origin last, with a floor that has ``slope`` there beside the heat (step)."""
 
     def law(name: str, time: Any, slope: Any) -> Array:
         return laws.temporal_law(time, level=sites[f"{name}_level"], slope=slope, curvature=sites[f"{name}_curvature"])
 
-    floor = law("floor", u, sites["floor_slope"] + sites["heat_fade"] * hot[-1]) + hot[:-1] - hot[-1]
+    floor = law("floor", u, slope) + hot[:-1] - hot[-1]
     if "gap_level" not in sites:
         return Trend(jnp.full_like(u, -jnp.inf), jnp.zeros_like(u), floor)
     moving = jnp.minimum(u, sites["convergence"]) - jnp.minimum(0.0, sites["convergence"])

@@ -6,6 +6,7 @@ Losses are *expected*: the noise of one evaluation is nothing that a choice coul
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +14,8 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._checks import require, require_choice, require_number, show
-from bayes_tsl._types import DRAWS, RUN, STEP
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl._types import CHAIN, DRAW, DRAWS, RUN, STEP
+from bayes_tsl.forecasts import Forecast, side_by_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,19 +102,36 @@ class Comparison:
         return self.losses.transpose(RUN, *DRAWS).to_numpy().reshape(len(self.runs), -1)
 
 
-def compare_runs(ahead: Forecast, *, at: float | None = None) -> Comparison:
+def compare_runs(ahead: Forecast | Sequence[Forecast], *, at: float | None = None) -> Comparison:
     """Compare the runs of a forecast where they end.
 
     Args:
-        ahead: ``forecast`` of a fit of several runs.
+        ahead: ``forecast`` of a fit of several runs; or forecasts of runs that were fitted apart, each with a seed of its own
+            (as by ``fit_each``), on one test set and at the same steps.
         at: one of its steps; by default the last.
 
     Raises:
-        DataError: the forecast is of a single run, or has no such step.
+        DataError: the forecast is of a single run, or has no such step; or forecasts do not belong together.
     """
+    if not isinstance(ahead, Forecast):
+        ahead = _joined(ahead)
     cure = "Fit several with fit(losses, schedules={run: schedule}) and forecast that."
     require(len(ahead.runs) > 1, "forecast", "be of several runs", ahead.runs, cure=cure)
     at = float(ahead.steps[-1]) if at is None else at
     require(at in ahead.steps, "at", f"be a step of the forecast ({show(ahead.steps)})", at, cure="Forecast that step.")
     losses = ahead.expected.sel({STEP: at}, drop=True).transpose(*DRAWS, RUN)
     return Comparison(losses, float(at), ahead.test_set, ahead.notices, ahead.converged)
+
+
+def _joined(forecasts: Sequence[Forecast]) -> Forecast:
+    """Forecasts that were made apart, as one."""
+    require(len(forecasts) > 1, "forecasts", "be two or more", len(forecasts), cure="Pass one of each run.")
+    runs = [run for one in forecasts for run in one.runs]
+    require(len(set(runs)) == len(runs), "forecasts", "be of different runs", runs, cure="Pass one of each run.")
+    sets = sorted({one.test_set for one in forecasts})
+    require(len(sets) == 1, "forecasts", "be on one test set", sets, cure="Compare those of one test set.")
+    steps = {tuple(one.steps) for one in forecasts}
+    require(len(steps) == 1, "forecasts", "be at the same steps", f"{len(steps)} lists of them", cure="Forecast equal steps.")
+    draws = sorted({one.expected.sizes[DRAW] * one.expected.sizes[CHAIN] for one in forecasts})
+    require(len(draws) == 1, "forecasts", "have equally many draws", draws, cure="Fit all with the same chains and num_draws.")
+    return side_by_side(forecasts)

@@ -27,7 +27,7 @@ def plans_of(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | No
     require(not missing, "schedules", "name every run", missing, where="without one", cure="Use schedules.unknown() if it is.")
     for plan in schedule.values():
         require_schedule(plan)
-    return {run: schedule[run] for run in losses.runs}
+    return {run: schedule[run] or unknown() for run in losses.runs}
 
 
 def priors_of(

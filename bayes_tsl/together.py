@@ -19,6 +19,7 @@ from bayes_tsl.families import (
     LINE,
     Common,
     Family,
+    as_alone,
     draw_line,
     expected_of,
     family_model,
@@ -33,8 +34,10 @@ from bayes_tsl.sampling import Draws, Values, arrow, laplace, over_draws, sample
 
 Array = NDArray[np.float64]
 
+TOGETHER_ACCEPT = 0.95  # no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md, several runs)
+_TRIAL = 150  # transitions of adaptation, and of draws, that tell what each run tells
+_SHARED = tuple(f"trait_{name}" for name in Common._fields)
 _ROUNDS = 4  # of expectation-maximisation
-_UNTOLD = 0.2  # share of a trait's variance that a run leaves, above which it is sampled as a departure
 _SPREADS = np.exp(np.linspace(np.log(1e-3), np.log(10.0), 500))  # on which the spread of a trait is looked for
 
 
@@ -47,29 +50,49 @@ def sample_family(family: Family, *, seed: int, **settings: Any) -> tuple[list[D
         settings: of ``sampling.sample``.
     """
     population, start, doubt = _pilot(family)
-    family = family._replace(told=family.told & (doubt < _UNTOLD * population.spread**2))
+    told = 1.0 - doubt / population.spread**2
+    trial = settings | dict.fromkeys(("num_warmup", "num_draws"), _TRIAL)
+    seen, drawn = _moved(_in_coordinates(family, told), population, start, seed=seed, **trial)
+    common, k = _common(seen, drawn.sites), seen.sampled
+    departure = (drawn.sites["trait"] - seen.told[:, k] * expected_of(seen, common)[..., k]) / common.spread[
+        ..., None, k
+    ] ** seen.told[:, k]
+    told[:, k] = 1.0 - departure.var(axis=(0, 1))
+    seen, drawn = _moved(_in_coordinates(family, told), population, start, seed=seed, **settings)
+    own = {name: values for name, values in drawn.sites.items() if name not in _SHARED}
+    standard = np.random.default_rng(seed).standard_normal((*drawn.stats["lp"].shape, len(family.lead), len(LINE)))
+    named = over_draws(_parameters, (seen,), _common(seen, drawn.sites), own, standard) | {"weight": drawn.sites["weight"]}
+    each = [Draws({name: values[:, :, run] for name, values in named.items()}, drawn.stats) for run in range(len(family.lead))]
+    return each, Draws({name: values for name, values in drawn.sites.items() if name in _SHARED}, drawn.stats)
+
+
+def _in_coordinates(family: Family, told: Array) -> Family:
+    return family._replace(told=np.where(family.steep, 0.0, np.clip(told, 0.0, 1.0)))
+
+
+def _moved(family: Family, population: Common, start: Values, **settings: Any) -> tuple[Family, Draws]:
+    """Draws of the family from around an estimate of it, in coordinates that know the curvature there."""
     expected, spread, told = (
         part[..., family.sampled] for part in (expected_of(family, population), population.spread, family.told)
     )
-    start["trait"] = np.where(told, start["trait"], (start["trait"] - expected) / spread)
     shared = {f"trait_{name}": value for name, value in population._asdict().items() if value.size}
-    start |= shared
-    frame = arrow(family_model, family, start=start, shared=list(shared))
-    drawn = sample(family_model, family, start=start, dense=list(shared), frame=frame, seed=seed, **settings)
-    effect = drawn.sites.get("trait_effect", np.zeros((*drawn.sites["trait_mean"].shape[:2], *population.effect.shape)))
-    common = Common(drawn.sites["trait_mean"], drawn.sites["trait_spread"], effect)
-    own = {name: values for name, values in drawn.sites.items() if name not in shared}
-    standard = np.random.default_rng(seed).standard_normal((*effect.shape[:2], len(family.lead), len(LINE)))
-    named = over_draws(_parameters, (family,), common, own, standard) | {"weight": drawn.sites["weight"]}
-    each = [Draws({name: values[:, :, run] for name, values in named.items()}, drawn.stats) for run in range(len(family.lead))]
-    return each, Draws({name: drawn.sites[name] for name in shared}, drawn.stats)
+    begun = start | shared | {"trait": told * expected + (start["trait"] - expected) / spread ** (1.0 - told)}
+    frame = arrow(family_model, family, start=begun, shared=list(shared))
+    return family, sample(family_model, family, start=begun, dense=list(shared), frame=frame, **settings)
+
+
+def _common(family: Family, sites: Values) -> Common:
+    """What is drawn of the population (chain, draw, ...)."""
+    mean, spread = sites["trait_mean"], sites["trait_spread"]
+    nothing = np.zeros((*mean.shape[:-1], family.covariates.shape[1], mean.shape[-1]))
+    return Common(mean, spread, sites.get("trait_effect", nothing))
 
 
 def _parameters(family: Family, population: Common, own: Values, standard: Array) -> Values:
     """Every parameter of each run (run), level and slope of the floor among them."""
     level, slope = draw_line(seen_through(family, population, own), standard).T
     sites = own | {"floor_level": level_centre(family, "floor_level") + family.priors.floor_level.spread * level}
-    sites |= run_sites(family, traits_of(family, population, own["trait"], slope))
+    sites = as_alone(family, sites | run_sites(family, traits_of(family, population, own["trait"], slope)))
     return {name: sites[name] for name in family.parameters}
 
 

@@ -1,11 +1,10 @@
-"""Several runs fitted together: choosing the best of them early, and a larger model from smaller ones.
+"""Choosing the best of several runs early, by fits of all together and by other ways.
 
     python benchmarks/pooling.py [--quick] [--workers N]
 
-*Choice*: runs of one size and horizon that differ in peak learning rate (lr_scheduling, 12 layers of width 768: cosines, and
-decayed runs, one per peak), and the two bundled mixtures on each test set, cut at 10, 20 and 50 %. Which is lowest at the end,
-by a fit of all together, by fits of each alone, by the power law, and by the lowest loss so far. *Size*: runs of 24 layers cut
-at 20 %, alone and with finished runs of 12 layers. A run that diverges is left out.
+Runs of one size and horizon that differ in peak learning rate (lr_scheduling, 12 layers of width 768: cosines, and decayed
+runs, one per peak), and the two bundled mixtures on each test set, cut at 10, 20 and 50 %. Which is lowest at the end, by a fit
+of all together, by fits of each alone, by the power law, and by the lowest loss so far. A run that diverges is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +23,6 @@ import bayes_tsl as bt
 from bayes_tsl.baselines import BASELINES
 
 PREFIXES = (0.1, 0.2, 0.5)
-ELDERS = 6  # finished smaller runs that a larger one is fitted with
 DIVERGED = 6.0  # nats
 
 
@@ -112,56 +110,20 @@ def choose(name: str, prefix: float, losses: bt.LossTable, plans: Mapping[str, b
     return pd.DataFrame(rows)
 
 
-def size(name: str, losses: bt.LossTable, plans: Mapping[str, bt.Schedule]) -> pd.DataFrame:
-    """The end of a run of 24 layers from its first fifth, alone and with finished smaller ones."""
-    warnings.simplefilter("ignore", bt.Notice)
-    frame = losses.frame
-    truth = losses.select(run=name).mean_losses()
-    past = bt.LossTable.from_frame(frame[(frame["run"] != name) | (frame["step"] <= 0.2 * truth.index[-1])])
-    rows = []
-    for way in ("alone", "together"):
-        if way == "alone":
-            fit = bt.fit(past.select(run=name), schedule=plans[name], **SHORT)
-        else:
-            fit = bt.fit(past, schedules=plans, **SHORT).select(run=name)
-        ahead = bt.forecast(fit, steps=truth.index[truth.index > fit.origin])
-        table = bt.scoring.score(ahead, truth)
-        end = table.iloc[-1]
-        row = {"group": name, "prefix": 0.2, "way": way, "runs": len(plans), "mae": abs(end["mean"] - end["observed"])}
-        row |= {"bias": end["mean"] - end["observed"], "holds_90": table["covered_90"].mean(), "crps": table["crps"].mean()}
-        rows.append(row | {"width_90": end["width_90"]})
-    return pd.DataFrame(rows)
-
-
-def larger() -> list[tuple[str, bt.LossTable, dict[str, bt.Schedule]]]:
-    """Each run of 24 layers with finished ones of 12."""
-    losses, plans, table = sized()
-    small = by_hash(table.index[table["n_layer"] == 12])[:ELDERS]
-    tasks = []
-    for name in by_hash(table.index[table["n_layer"] == 24]):
-        chosen = losses.frame[losses.frame["run"].isin([*small, name])]
-        tasks.append((name, bt.LossTable.from_frame(chosen), {run: plans[run] for run in (*small, name)}))
-    return tasks
-
-
 def main() -> None:
     asked = options(__doc__, "pooling")
     warnings.simplefilter("ignore", bt.Notice)
     choices = [(name, prefix, *group) for name, group in groups().items() for prefix in PREFIXES]
-    sizes = larger()
     if asked.quick:
-        choices, sizes = [choice for choice in choices if choice[:2] == ("mixtures, prose", 0.5)], []
+        choices = [choice for choice in choices if choice[:2] == ("mixtures, prose", 0.5)]
     done = []
     with ProcessPoolExecutor(asked.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [*(pool.submit(choose, *task) for task in choices), *(pool.submit(size, *task) for task in sizes)]
-        for future in tqdm(futures, desc="pooling", unit="task"):
+        for future in tqdm([pool.submit(choose, *choice) for choice in choices], desc="pooling", unit="choice"):
             done.append(future.result())
             print(done[-1].round(4).to_string(index=False), flush=True)
     table = pd.concat(done, ignore_index=True)
-    columns = ["right", "regret", "prob_of_chosen", "brier", "mae", "holds_90", "crps", "width_90"]
-    what = np.where(table["prefix"].eq(0.2) & ~table.get("right", pd.Series(np.nan, table.index)).notna(), "size", "choice")
-    mean = table.assign(group="mean, " + pd.Series(what)).groupby(["group", "prefix", "way"], sort=False)
-    keep(pd.concat([mean[[c for c in columns if c in table]].mean().reset_index(), table]), asked.table)
+    means = table.drop(columns=["group", "runs", "reason"], errors="ignore").groupby(["prefix", "way"], sort=False).mean()
+    keep(pd.concat([means.reset_index().assign(group="mean"), table])[list(table.columns)], asked.table)
 
 
 if __name__ == "__main__":

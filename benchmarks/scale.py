@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py [--quick]
 
-*Together*: the first 5, 10, 25 and 50 runs of lr_scheduling in the order of a hash of their names, 40 checkpoints of each, every
+*Together*: the first 5, 10, 25 and 50 runs of lr_scheduling in the order of a hash of their names, 40 checkpoints each, every
 second run cut at half of its steps, at the defaults of ``fit``. Each fit is a process of its own, whose peak memory is taken.
-*Fleet*: the first ten of them one by one through ``fit_each`` in two processes, at the defaults. Seconds are of a
-shared machine of two cores: their ratios are what to read.
+*Fleet*: the first ten of them one by one through ``fit_each`` in two processes, at the defaults. Seconds are of a shared
+machine of two cores: their ratios are what to read.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTA
 SAID = {
     "test_set": "test set",
     "prefix": "seen",
+    "share": "seen",
     "endpoint_mae": "error at end",
     "endpoint_median": "median error",
     "endpoint_bias": "bias",
@@ -35,6 +37,11 @@ SAID = {
     "width_at_end": "90 % width",
     "power_law_error": "power law",
     "mae": "mean abs. error",
+    "mae_all": "error, all steps",
+    "seconds_per_run": "seconds per run",
+    "population_min_ess": "ESS, population",
+    "population_max_r_hat": "R-hat, population",
+    "peak_gib": "GiB",
     "prob_of_chosen": "P(chosen is lowest)",
     "r2": "R2",
     "max_r_hat": "R-hat",
@@ -44,15 +51,27 @@ SAID = {
 DIGITS = {
     **dict.fromkeys(["level", "saved", "best_kept"], ".2f"),
     **dict.fromkeys(["runs", "left"], ".1f"),
-    **dict.fromkeys(["prefix"], ".0%"),
+    **dict.fromkeys(["prefix", "share"], ".0%"),
     **dict.fromkeys(
         ["coverage_50", "coverage_90", "holds_50", "holds_90", "covered", "good", "right", "prob_of_chosen"], ".2f"
     ),
     **dict.fromkeys(["width_90", "width_at_end", "endpoint_brier", "p", "p_corrected", "log_score"], ".3f"),
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
-    **dict.fromkeys(["chi2", "time_score", "GiB"], ".1f"),
+    **dict.fromkeys(["chi2", "time_score", "GiB", "peak_gib"], ".1f"),
     **dict.fromkeys(["checkpoints", "positions", "draws", "min_ess", "divergences", "ess", "cells", "failed"], ".0f"),
-    **dict.fromkeys(["seconds", "leapfrogs", "median_ess", "min_ess_per_s", "median_ess_per_s", "gradient_ms"], ".3g"),
+    **dict.fromkeys(
+        [
+            "seconds",
+            "seconds_per_run",
+            "leapfrogs",
+            "population_min_ess",
+            "median_ess",
+            "min_ess_per_s",
+            "median_ess_per_s",
+            "gradient_ms",
+        ],
+        ".3g",
+    ),
 }
 
 
@@ -90,12 +109,18 @@ def positions() -> pd.DataFrame:
 
 
 def choice() -> pd.DataFrame:
-    table = result("pooling").query("group == 'mean, choice'")
+    table = result("pooling").query("group == 'mean'")
     return table[["prefix", "way", "right", "regret", "prob_of_chosen", "brier", "mae", "holds_90"]]
 
 
 def size() -> pd.DataFrame:
-    return result("pooling").query("group == 'mean, size'")[["prefix", "way", "mae", "crps", "holds_90", "width_90"]]
+    table = result("siblings").query("kind == 'size' and run == 'mean'")
+    return table[["share", "way", "mae", "crps", "holds_50", "holds_90", "width_90"]]
+
+
+def siblings() -> pd.DataFrame:
+    table = result("siblings").query("kind != 'size' and run == 'mean'")
+    return table[["kind", "way", "mae", "mae_all", "crps", "holds_50", "holds_90", "width_90"]]
 
 
 def stopping() -> pd.DataFrame:
@@ -111,8 +136,9 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "positions": positions,
     "choice": choice,
     "size": size,
+    "siblings": siblings,
     "stopping": stopping,
-    **{name: lambda name=name: result(name) for name in ("laws", "decision", "calibration", "speed", "cost", "accuracy")},
+    **{name: partial(result, name) for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "accuracy")},
 }
 
 

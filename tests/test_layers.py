@@ -18,7 +18,7 @@ PACKAGE = Path(bt.__file__).parent
 LAYERS = (
     ("errors", "_types"),
     ("_checks",),
-    ("_files", "data", "schedules", "laws", "forecasts", "summaries", "diagnostics"),
+    ("_files", "data", "schedules", "laws", "forecasts", "summaries", "diagnostics", "workers"),
     ("scoring",),
     ("design", "datasets"),
     ("priors",),
@@ -27,7 +27,7 @@ LAYERS = (
     ("together", "populations"),
     ("fits", "runs", "simulate"),
     ("inference", "predict", "baselines"),
-    ("plans", "compare", "ranking", "sensitivity", "calibration", "backtest"),
+    ("plans", "compare", "ranking", "sensitivity", "calibration", "backtest", "fleets"),
     ("plotting",),
     ("outputs",),
     ("cli",),

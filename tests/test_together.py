@@ -17,7 +17,7 @@ from stop_early import eliminate
 
 import bayes_tsl as bt
 from bayes_tsl.design import SILENT, make_designs
-from bayes_tsl.families import LINE, Common, draw_line, level_centre, make_family, run_sites, seen_through, traits_of
+from bayes_tsl.families import LINE, Common, as_alone, draw_line, level_centre, make_family, run_sites, seen_through, traits_of
 from bayes_tsl.laws import drift_covariance, whitened
 from bayes_tsl.model import model
 from bayes_tsl.priors import normal
@@ -89,7 +89,7 @@ def test_density_of_a_run_is_that_of_the_model_of_one_run(positions: tuple[float
             standard = rng.normal(size=(2, 2))
             line = np.asarray(draw_line(seen, standard))
             sites = own | {"floor_level": level_centre(family, "floor_level") + bt.Priors().floor_level.spread * line[:, 0]}
-            sites |= run_sites(family, traits_of(family, common, own["trait"], line[:, 1]))
+            sites = as_alone(family, sites | run_sites(family, traits_of(family, common, own["trait"], line[:, 1])))
             for run, design in enumerate(designs):
                 values = {name: sites[name][run] for name in family.parameters} | {"weight": np.ones(len(design.step))}
                 apart = float(log_density(model, (design, bt.Priors()), {}, values)[0])

@@ -1,0 +1,159 @@
+"""Many runs, each fitted by itself: in processes or on a Dask cluster, kept in a folder, and never fitted twice.
+
+With a ``Population`` for priors, thousands of runs learn from a few that were fitted together.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bayes_tsl._checks import require_seed
+from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.errors import Notice
+from bayes_tsl.fits import Fit, load_fit
+from bayes_tsl.inference import fit
+from bayes_tsl.populations import Population
+from bayes_tsl.priors import Priors
+from bayes_tsl.runs import plans_of
+from bayes_tsl.sampling import NUM_WARMUP
+from bayes_tsl.schedules import Schedule
+from bayes_tsl.workers import do_each, named_after
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One fit to make."""
+
+    run: str
+    test_set: str
+    losses: LossTable = field(repr=False)
+    schedule: Schedule
+    settings: Mapping[str, Any]
+
+    @property
+    def label(self) -> dict[str, str]:
+        return {"run": self.run, "test_set": self.test_set}
+
+
+def fit_each(
+    losses: LossTable,
+    schedule: Schedule | Mapping[str, Schedule] | None = None,
+    *,
+    folder: str | Path,
+    runs: pd.DataFrame | None = None,
+    priors: Priors | Population | None = None,
+    law: str = "general",
+    chains: int = 4,
+    num_warmup: int = NUM_WARMUP,
+    num_draws: int = 1000,
+    workers: int = 1,
+    client: Client | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Fit every run on every test set by itself, and keep the fits in a folder.
+
+    Args:
+        losses: runs up to their origins, on any number of test sets.
+        schedule: the plan of all runs, or of each by name; without one it is unknown.
+        folder: where fits are kept; those found there, of the same losses and settings, are not made again.
+        runs: a table with the covariates of a population, and a column ``run``.
+        priors: as ``fit`` takes them; a ``Population`` lets every run learn from its family.
+        law: one of ``priors.LAWS``.
+        chains: number of chains of every fit.
+        num_warmup: adaptation, per chain.
+        num_draws: draws kept, per chain.
+        workers: processes on this machine.
+        client: a Dask cluster to use instead.
+        seed: of the fleet; every fit has a seed of its own, made of this one and its name, so that draws of two runs have
+            nothing to do with each other.
+        progress: show a bar on stderr.
+
+    Returns:
+        One row per run and test set: run, test_set, file (for ``load_fit``), converged, verdict, and ``reason``: where a run
+        could not be fitted there is no file, and this says why.
+
+    Raises:
+        DataError: a run without a schedule, or less than one worker.
+    """
+    require_losses(losses)
+    require_seed(seed)
+    settings = {"runs": runs, "priors": priors, "law": law, "chains": chains, "num_warmup": num_warmup, "num_draws": num_draws}
+    tasks = []
+    for run, plan in plans_of(losses, schedule).items():
+        of_run = losses.select(run=run)
+        for test_set in of_run.test_sets:
+            own = np.random.SeedSequence([seed, zlib.crc32(f"{run}\n{test_set}".encode())]).generate_state(1)
+            curve = of_run.select(test_set=test_set)
+            tasks.append(_Task(run, test_set, curve, plan, settings | {"seed": int(own[0] >> 1)}))
+    rows = do_each(
+        _fit,
+        tasks,
+        found=partial(_found, folder),
+        keep=partial(_keep, folder),
+        lost=_failed,
+        workers=workers,
+        client=client,
+        title="fits",
+        unit="fit",
+        progress=progress,
+    )
+    return pd.DataFrame(rows)
+
+
+def _fit(task: _Task) -> Fit | Exception:
+    """The fit of one run, or why there is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Notice)
+            return fit(task.losses, schedule=task.schedule, progress=False, throw=False, **task.settings)
+    except Exception as error:  # whatever is wrong with one run, the others go on
+        return error
+
+
+def _path(folder: str | Path, task: _Task) -> Path:
+    """File of a fit, named after all that it depends on."""
+    plan, settings = task.schedule, dict(task.settings)
+    priors, table = settings.pop("priors"), settings.pop("runs")
+    known = None if priors is None else asdict(priors)
+    name = named_after(
+        (version("bayes_tsl"), task.label, settings, known, plan.text, plan.peak, plan.end),
+        *(plan.steps, plan.lrs, task.losses.frame, table),
+    )
+    return Path(folder) / f"{name}.nc"
+
+
+def _found(folder: str | Path, task: _Task) -> dict[str, Any] | None:
+    path = _path(folder, task)
+    return _row(task, load_fit(path), path) if path.is_file() else None
+
+
+def _keep(folder: str | Path, task: _Task, made: Fit | Exception) -> dict[str, Any]:
+    if isinstance(made, Exception):
+        return _failed(task, made)
+    path = _path(folder, task)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save(path)
+    return _row(task, made, path)
+
+
+def _row(task: _Task, made: Fit, path: Path) -> dict[str, Any]:
+    return {**task.label, "file": str(path), "converged": made.converged, "verdict": made.diagnostics.verdict, "reason": ""}
+
+
+def _failed(task: _Task, error: BaseException) -> dict[str, Any]:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return {**task.label, "file": "", "converged": False, "verdict": "", "reason": reason}
