@@ -131,9 +131,7 @@ def family_model(family: Family, population: Common | None = None) -> None:
             if name not in LINE:
                 prior = getattr(family.priors, name)
                 sites[name] = numpyro.sample(name, dist.Normal(level_centre(family, name), prior.spread))
-        expected, spread, told = (
-            part[..., family.sampled] for part in (expected_of(family, common), common.spread, family.told)
-        )
+        expected, spread, told = coordinates(family, common)
         sites["trait"] = numpyro.sample("trait", dist.Normal(told * expected, spread**told).to_event(1))
         noise = dist.Gamma(TAIL / 2.0, TAIL / 2.0).expand([family.design.step.shape[1]]).to_event(1)
         sites["weight"] = numpyro.sample("weight", noise)
@@ -164,6 +162,15 @@ def level_centre(family: Family, name: str) -> Any:
 def expected_of(family: Family, population: Common) -> Any:
     """Mean of each trait in runs of these covariates (run, trait)."""
     return population.mean[..., None, :] + family.covariates @ population.effect
+
+
+def coordinates(family: Family, population: Common) -> tuple[Any, Any, Any]:
+    """Mean and spread of the traits that NUTS moves in, and how much runs tell of them (run, sampled).
+
+    What is sampled of a trait is normal around ``told * mean`` with ``spread**told``.
+    """
+    k = family.sampled
+    return expected_of(family, population)[..., k], population.spread[..., None, k], family.told[:, k]
 
 
 def traits_of(family: Family, population: Common, drawn: Any, slope: Any = 0.0) -> Any:

@@ -1,8 +1,9 @@
 """NUTS on the model of several runs: where it starts, in which coordinates it moves, and what it brings back for each run.
 
 The start is an estimate of the population by expectation-maximisation, each run taken by its mode and curvature (Laplace's
-approximation). Given the population runs are independent, so the curvature is an arrow; in coordinates that know it
-the sampler has about as much work with ten runs as with one.
+approximation). Given the population runs are independent, so the curvature is an arrow, and so are the coordinates. How
+far a trait is sampled as it is, and how far as a departure from the population, goes by what its run tells of it (Gorinova,
+Moore & Hoffman, arXiv 1906.03028): by the curvature at first, and then by a short trial, which sees more than one mode.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from bayes_tsl.families import (
     Common,
     Family,
     as_alone,
+    coordinates,
     draw_line,
-    expected_of,
     family_model,
     level_centre,
     likely_spread,
@@ -35,7 +36,7 @@ from bayes_tsl.sampling import Draws, Values, arrow, laplace, over_draws, sample
 Array = NDArray[np.float64]
 
 TOGETHER_ACCEPT = 0.95  # no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md, several runs)
-_TRIAL = 150  # transitions of adaptation, and of draws, that tell what each run tells
+_TRIAL = 150  # transitions of adaptation, and as many draws, before the coordinates are settled
 _SHARED = tuple(f"trait_{name}" for name in Common._fields)
 _ROUNDS = 4  # of expectation-maximisation
 _SPREADS = np.exp(np.linspace(np.log(1e-3), np.log(10.0), 500))  # on which the spread of a trait is looked for
@@ -50,35 +51,36 @@ def sample_family(family: Family, *, seed: int, **settings: Any) -> tuple[list[D
         settings: of ``sampling.sample``.
     """
     population, start, doubt = _pilot(family)
-    told = 1.0 - doubt / population.spread**2
+    family = _centred(family, 1.0 - doubt / population.spread**2)
     trial = settings | dict.fromkeys(("num_warmup", "num_draws"), _TRIAL)
-    seen, drawn = _moved(_in_coordinates(family, told), population, start, seed=seed, **trial)
-    common, k = _common(seen, drawn.sites), seen.sampled
-    departure = (drawn.sites["trait"] - seen.told[:, k] * expected_of(seen, common)[..., k]) / common.spread[
-        ..., None, k
-    ] ** seen.told[:, k]
-    told[:, k] = 1.0 - departure.var(axis=(0, 1))
-    seen, drawn = _moved(_in_coordinates(family, told), population, start, seed=seed, **settings)
+    left = _departures(family, _draw(family, population, start, seed=seed, **trial).sites).var(axis=(0, 1))
+    family = _centred(family, 1.0 - np.asarray(with_slope(family, left, 1.0)))
+    drawn = _draw(family, population, start, seed=seed, **settings)
     own = {name: values for name, values in drawn.sites.items() if name not in _SHARED}
     standard = np.random.default_rng(seed).standard_normal((*drawn.stats["lp"].shape, len(family.lead), len(LINE)))
-    named = over_draws(_parameters, (seen,), _common(seen, drawn.sites), own, standard) | {"weight": drawn.sites["weight"]}
+    named = over_draws(_parameters, (family,), _common(family, drawn.sites), own, standard) | {"weight": drawn.sites["weight"]}
     each = [Draws({name: values[:, :, run] for name, values in named.items()}, drawn.stats) for run in range(len(family.lead))]
     return each, Draws({name: values for name, values in drawn.sites.items() if name in _SHARED}, drawn.stats)
 
 
-def _in_coordinates(family: Family, told: Array) -> Family:
+def _centred(family: Family, told: Array) -> Family:
+    """The family in coordinates that go by what each run is thought to tell of each trait (run, trait)."""
     return family._replace(told=np.where(family.steep, 0.0, np.clip(told, 0.0, 1.0)))
 
 
-def _moved(family: Family, population: Common, start: Values, **settings: Any) -> tuple[Family, Draws]:
-    """Draws of the family from around an estimate of it, in coordinates that know the curvature there."""
-    expected, spread, told = (
-        part[..., family.sampled] for part in (expected_of(family, population), population.spread, family.told)
-    )
+def _draw(family: Family, population: Common, start: Values, **settings: Any) -> Draws:
+    """Draws from around an estimate of the population and of what is sampled of the runs, the traits as they are."""
+    expected, spread, told = coordinates(family, population)
     shared = {f"trait_{name}": value for name, value in population._asdict().items() if value.size}
     begun = start | shared | {"trait": told * expected + (start["trait"] - expected) / spread ** (1.0 - told)}
     frame = arrow(family_model, family, start=begun, shared=list(shared))
-    return family, sample(family_model, family, start=begun, dense=list(shared), frame=frame, **settings)
+    return sample(family_model, family, start=begun, dense=list(shared), frame=frame, **settings)
+
+
+def _departures(family: Family, sites: Values) -> Array:
+    """How far traits lie from what the population has, in its spreads (chain, draw, run, sampled)."""
+    expected, spread, told = coordinates(family, _common(family, sites))
+    return (sites["trait"] - told * expected) / spread**told
 
 
 def _common(family: Family, sites: Values) -> Common:
