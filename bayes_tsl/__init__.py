@@ -12,6 +12,7 @@ from bayes_tsl.fits import Fit, load_fit
 from bayes_tsl.fleets import fit_each
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
+from bayes_tsl.logs import read_log
 from bayes_tsl.plans import WhatIf, what_if
 from bayes_tsl.plotting import (
     plot_calibration,
@@ -69,6 +70,7 @@ __all__ = [
     "prior_predictive",
     "prior_sensitivity",
     "priors",
+    "read_log",
     "read_losses",
     "schedules",
     "scoring",

@@ -19,7 +19,7 @@ LAYERS = (
     ("errors", "_types"),
     ("_checks",),
     ("_files", "data", "schedules", "laws", "forecasts", "summaries", "diagnostics", "workers"),
-    ("scoring",),
+    ("logs", "scoring"),
     ("design", "datasets"),
     ("priors",),
     ("model",),
