@@ -19,16 +19,20 @@ from bayes_tsl.backtest import FORECASTERS, backtest, summarise
 from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.errors import DataError, Notice
 from bayes_tsl.inference import fit
+from bayes_tsl.logs import FORMATS, SPLITS, UNITS, read_log, recognise
 from bayes_tsl.outputs import (
+    converted_text,
     files_text,
     fit_text,
     losses_text,
     priors_text,
+    require_table_name,
     require_writable,
     target_text,
     write_backtest,
     write_comparison,
     write_forecast,
+    write_losses,
 )
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import LAWS
@@ -239,6 +243,37 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
     click.echo(fit_text(posterior))
     click.echo(files_text(out, "compare.csv", "pairs.csv", "fit.nc", "compare.png"))
     return DONE if posterior.converged else NOT_CONVERGED
+
+
+@cli.command("convert", no_args_is_help=True)
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--format", type=click.Choice(list(FORMATS)), help="What wrote LOG; by default told from its content.")
+@click.option("--metric", help="Name of the loss in LOG; by default the only one that is named like a loss.")
+@click.option(
+    "--split", type=click.Choice(list(SPLITS)), help="Losses of evaluation (by default, where there are any) or training."
+)
+@click.option("--unit", type=click.Choice(UNITS), default="nats", show_default=True, help="Of the losses of LOG, per token.")
+@click.option("--run", help="Name of the run; where LOG names its runs, the one to read.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write: csv, csv.gz or parquet.")
+def convert_command(log: Path, out: Path, **options: Any) -> int:
+    """Make a training log into a file of losses that the other commands read, in nats per token.
+
+    LOG is a csv that W&B exported, a W&B history as JSON lines, trainer_state.json of Hugging Face, an event file of
+    TensorBoard or a folder of them, what nanoGPT, llm.c or modded-nanogpt print, or a table as of forecast.
+
+    \b
+    Example:
+      bayes-tsl convert train.log --out losses.csv
+      bayes-tsl convert wandb_export.csv --metric val/loss --run base --out losses.csv
+    """  # noqa: D301
+    require_table_name(out)
+    require(log.resolve() != out.resolve(), "--out", "be another file than LOG", str(out), cure="Choose another name.")
+    with _notices_aloud():
+        kind = options.pop("format") or recognise(log)
+        losses = read_log(log, format=kind, **options)
+    write_losses(out, losses)
+    click.echo(converted_text(out, losses, kind))
+    return DONE
 
 
 def _fail(message: str) -> None:

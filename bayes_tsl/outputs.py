@@ -15,6 +15,7 @@ import pandas as pd
 from bayes_tsl._checks import require, show
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import DRAWS
+from bayes_tsl.data import ENDINGS, LossTable
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.plotting import plot_calibration, plot_comparison, plot_errors, plot_forecast
@@ -28,6 +29,25 @@ def require_writable(out: Path) -> None:
     require(place.is_dir(), "--out", "be a folder", str(place), where="which is a file", cure=cure)
     writable = os.access(place, os.W_OK | os.X_OK)
     require(writable, "--out", "be a folder that can be written to", str(place), where="which cannot", cure=cure)
+
+
+def require_table_name(out: Path) -> None:
+    """Raise ``DataError`` unless a table can be written to the file ``out``, by its ending and its folder."""
+    cure = "The ending says how to write it."
+    require(out.name.lower().endswith(ENDINGS), "--out", f"end in one of {show(ENDINGS)}", out.name, cure=cure)
+    require(not out.is_dir(), "--out", "be a file", str(out), where="which is a folder", cure="Choose another name.")
+    require_writable(out.parent)
+
+
+def write_losses(out: Path, losses: LossTable) -> None:
+    """Write a loss table to a csv, csv.gz or parquet file, without the columns that are blank throughout."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    frame = losses.frame.dropna(axis="columns", how="all")
+    with whole_file(out) as beside:
+        if out.suffix.lower() == ".parquet":
+            frame.to_parquet(beside, index=False)
+        else:
+            frame.to_csv(beside, index=False)
 
 
 def write_forecast(
@@ -81,6 +101,13 @@ def write_comparison(out: Path, posterior: Fit, comparison: Comparison, *, prob:
 def files_text(out: Path, *names: str) -> str:
     """Which files of a folder were written."""
     return f"wrote {', '.join(str(out / name) for name in names)}"
+
+
+def converted_text(out: Path, losses: LossTable, format: str) -> str:
+    """What a log came to, in one line."""
+    first, last = show(losses.steps[0]), show(losses.steps[-1])
+    counts = f"{len(losses.frame)} rows, {len(losses.runs)} runs, steps {first} to {last}"
+    return f"wrote {out}: {counts}, format {format}, {len(losses.notices)} notices"
 
 
 def fit_text(posterior: Fit) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +16,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
+from bayes_tsl.cli import main
 from bayes_tsl.logs import FORMATS, recognise
 
 LOGS = Path(__file__).parent / "logs"
@@ -373,3 +376,70 @@ def write_events(folder: Path, suffix: str, losses: list[tuple[int, float]], *, 
             summary = Summary(value=[Summary.Value(tag=tag, **number)])
             writer.add_event(Event(wall_time=1.7e9 + step, step=step, summary=summary))
     writer.close()
+
+
+def convert(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", *map(str, arguments)])
+    return int(str(stop.value.code))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet"])
+def test_a_log_is_converted_on_the_command_line(ending: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / f"losses{ending}"
+    assert convert(LOGS / "nanogpt.log", "--run", "001", "--unit", "bits", "--out", out) == 0
+    said = capsys.readouterr()
+    assert said.out == f"wrote {out}: 3 rows, 1 runs, steps 0 to 500, format nanogpt, 2 notices\n"
+    assert said.err.splitlines() == [f"note: {again(1, 'nanogpt.log')}", f"note: {lost(1, 'nanogpt.log')}"]
+    table = bt.read_losses(out)
+    assert table.runs == ["001"]
+    np.testing.assert_array_equal(table.mean_losses(), math.log(2) * np.array([4.2823, 2.0674, 1.7289]))
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_a_converted_table_has_no_blank_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert(LOGS / "trainer_state.json", "--split", "train", "--out", tmp_path / "new" / "losses.csv") == 0
+    assert capsys.readouterr().err == f"note: {lost(1, 'trainer_state.json')}\n"
+    lines = (tmp_path / "new" / "losses.csv").read_text().splitlines()
+    assert lines[:2] == ["run,test_set,step,loss,tokens,lr", "run,train,250.0,6.8423,8192000.0,0.0003"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{0}/gone.log", "--out", "{0}/a.csv"], "file must exist; got '{0}/gone.log'. Check the path."),
+        (
+            ["{0}/train.log", "--out", "{0}/a.txt"],
+            "--out must end in one of '.csv', '.csv.gz', '.parquet'; got 'a.txt'. The ending says how to write it.",
+        ),
+        (["{0}/l.csv", "--out", "{0}/l.csv"], "--out must be another file than LOG; got '{0}/l.csv'. Choose another name."),
+        (
+            ["{0}/train.log", "--out", "{0}/d.csv"],
+            "--out must be a file; got '{0}/d.csv' which is a folder. Choose another name.",
+        ),
+        (
+            ["{0}/train.log", "--out", "{0}/train.log/a.csv"],
+            "--out must be a folder; got '{0}/train.log' which is a file. Choose another folder.",
+        ),
+        (
+            ["{0}/train.log", "--metric", "bpb", "--out", "{0}/a.csv"],
+            "metric must be one of 'loss', 'train estimate', 'val loss'; got 'bpb'. Choose one of these of train.log.",
+        ),
+    ],
+)
+def test_what_cannot_be_converted(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(LOGS / "nanogpt.log", tmp_path / "train.log")
+    shutil.copy(LOGS / "losses.csv", tmp_path / "l.csv")
+    (tmp_path / "d.csv").mkdir()
+    before = sorted(tmp_path.iterdir())
+    assert convert(*[argument.format(tmp_path) for argument in arguments]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"error: {message.format(tmp_path)}\n")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_help_of_convert_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert convert("--help") == 0
+    assert "bayes-tsl convert train.log --out losses.csv" in capsys.readouterr().out
