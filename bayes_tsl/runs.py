@@ -46,7 +46,7 @@ def priors_of(
     """
     if not isinstance(priors, Population):
         return [priors or default_priors(plan, origin=origin) for plan, origin in zip(plans.values(), origins)]
-    cure = "Fit each run by itself, or all of them with those that the population was learned from."
+    cure = "Fit each run by itself, as fit_each does, or all of them with those that the population was learned from."
     require(len(plans) == 1, "priors", "be a Population for a single run only", "several runs", cure=cure)
     [(run, plan)], [origin] = plans.items(), origins
     covariates = _looked_up(runs, list(priors.covariates), [run]).iloc[0].to_dict() if priors.covariates else {}

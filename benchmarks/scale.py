@@ -55,7 +55,7 @@ def together(count: int, size: dict[str, int]) -> dict[str, float]:
     losses, plans = first_runs(count)
     start = time.perf_counter()
     fit = bt.fit(losses, schedules=plans, throw=False, progress=False, **size)
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     stats, table = fit.select(run=fit.runs[0]).data["sample_stats"], fit.diagnostics.table
     shared = table[table.index.str.startswith("trait_")]
     return {
@@ -63,13 +63,14 @@ def together(count: int, size: dict[str, int]) -> dict[str, float]:
         "checkpoints": losses.frame.groupby("run").size().mean(),
         "seconds": seconds,
         "seconds_per_run": seconds / count,
+        "cpu_seconds": used.ru_utime + used.ru_stime,
         "leapfrogs": float(stats["n_steps"].mean()),
         "divergences": int(stats["diverging"].sum()),
         "min_ess": table["ess_bulk"].min(),
         "max_r_hat": table["r_hat"].max(),
         "population_min_ess": shared["ess_bulk"].min(),
         "population_max_r_hat": shared["r_hat"].max(),
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "peak_gib": used.ru_maxrss / 2**20,
     }
 
 
