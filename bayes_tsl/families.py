@@ -3,9 +3,10 @@ r"""Several runs at once: each has its own laws, drawn from a population that al
 A trait is a global parameter of the single-run model, or its logarithm, less the centre of that run's prior and in units of
 the prior's spread. Trait ``k`` of run ``r`` with covariates ``x_r`` is drawn around what the family has in common,
 
-    trait_rk ~ Normal(mean_k + x_r effect_k, spread_k),
+    trait_rk ~ StudentT(4, mean_k + x_r effect_k, spread_k),
 
-so a run of another length or peak learning rate differs by what its prior says, and by as much again as the family does.
+so a run of another length or peak learning rate differs by what its prior says, and by as much again as the family does; a run
+unlike the others keeps its own. The floor's slope is normal, so that it can be integrated out with the floor's level.
 Levels are each run's own. Slopes are those at one progress, common to all, from which each run's law carries them to its
 origin. Spreads are positive by their prior: no two runs are known beforehand to be alike.
 """
@@ -31,6 +32,7 @@ COMMON = float(np.sqrt(0.5))  # prior scale of a trait's mean: half of the varia
 BETWEEN = 0.4  # median of the prior of a trait's spread, in units of the prior of one run ...
 CLOSE = {"floor_slope": 0.02, "gap_slope": 0.05, "rate_slope": 0.05, "noise_scale": 0.2, "gap_noise": 0.2, "rate_noise": 0.2}
 # ... but for those of which the prior of one run is wide since it knows nothing: spread of slopes [nats], of logs of noise
+OUTLYING = 4.0  # degrees of freedom of traits: a run unlike the others widens their spread little
 DOUBT = 0.6  # standard deviation of the log of a spread
 EFFECT = 0.5  # prior scale of what one standard deviation of a covariate does to a trait
 LINE = ("floor_level", "floor_slope")  # in which the estimates are linear, so that they are integrated out
@@ -89,6 +91,11 @@ class Family(NamedTuple):
         """Numbers of the traits that NUTS moves in (sampled)."""
         return np.flatnonzero(~self.steep)
 
+    @property
+    def variance(self) -> np.ndarray:
+        """Variance of each trait among runs, in spreads squared (trait)."""
+        return np.where(self.steep, 1.0, OUTLYING / (OUTLYING - 2.0))
+
     def one(self, run: int) -> Family:
         """A family of one of the runs."""
         alone = jax.tree.map(lambda values: values[run : run + 1], self)
@@ -132,7 +139,7 @@ def family_model(family: Family, population: Common | None = None) -> None:
                 prior = getattr(family.priors, name)
                 sites[name] = numpyro.sample(name, dist.Normal(level_centre(family, name), prior.spread))
         expected, spread, told = coordinates(family, common)
-        sites["trait"] = numpyro.sample("trait", dist.Normal(told * expected, spread**told).to_event(1))
+        sites["trait"] = numpyro.sample("trait", dist.StudentT(OUTLYING, told * expected, spread**told).to_event(1))
         noise = dist.Gamma(TAIL / 2.0, TAIL / 2.0).expand([family.design.step.shape[1]]).to_event(1)
         sites["weight"] = numpyro.sample("weight", noise)
     numpyro.factor("estimates", seen_through(family, common, sites).log_density.sum())

@@ -26,6 +26,7 @@ from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.design import Clock, Design, make_path, mean_shape
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import DataError
+from bayes_tsl.families import Family
 from bayes_tsl.laws import ORDER
 from bayes_tsl.populations import Population, Trait
 from bayes_tsl.priors import Priors
@@ -148,7 +149,8 @@ class Fit:
         drawn, attrs = self.data["population"].to_dataset(), self.data.attrs
         unit, mean = drawn["unit"].to_numpy(), drawn["trait_mean"]
         shift = unit * mean.mean(DRAWS).to_numpy()
-        spread = unit * np.sqrt(mean.var(DRAWS).to_numpy() + (drawn["trait_spread"] ** 2).mean(DRAWS).to_numpy())
+        among = drawn["variance"] * (drawn["trait_spread"] ** 2).mean(DRAWS)
+        spread = unit * np.sqrt((mean.var(DRAWS) + among).to_numpy())
         covariates = json.loads(drawn.attrs["covariates"])
         effect = unit * drawn["trait_effect"].mean(DRAWS).to_numpy() if covariates else np.zeros((0, len(unit)))
         return Population(
@@ -251,21 +253,21 @@ def family_tree(trees: Mapping[str, xr.DataTree], population: xr.Dataset, *, see
 
 
 def population_dataset(
-    drawn: Draws, *, unit: Mapping[str, float], known: pd.DataFrame, progress: float, base: dict[str, Any]
+    drawn: Draws, *, family: Family, known: pd.DataFrame, progress: float, base: dict[str, Any]
 ) -> xr.Dataset:
     """What runs share, as ``Fit.population`` reads it (chain, draw, [covariate,] trait).
 
     Args:
         drawn: of the population.
-        unit: one spread of the prior of each trait.
+        family: the runs.
         known: covariates (run, covariate).
         progress: at which slopes are compared, in steps at peak learning rate.
         base: the priors that traits are counted from.
     """
     dims = {"trait_mean": ("trait",), "trait_spread": ("trait",), "trait_effect": ("covariate", "trait")}
     sampled = {name: ((*DRAWS, *dims[name]), values, {"sampled": 1}) for name, values in drawn.sites.items()}
-    units = {"unit": ("trait", np.array(list(unit.values())))}
-    data = _dataset(sampled | units, {"trait": list(unit), "covariate": list(known.columns)})
+    scales = {"unit": ("trait", family.unit), "variance": ("trait", family.variance)}
+    data = _dataset(sampled | scales, {"trait": family.traits, "covariate": list(known.columns)})
     scales = {name: [float(np.mean(known[name])), float(np.std(known[name]))] for name in known.columns}
     data.attrs = {"progress": progress, "covariates": json.dumps(scales), "base": json.dumps(base)}
     return data

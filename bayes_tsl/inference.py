@@ -161,8 +161,8 @@ def _sampled_together(
             kept, coefficients = _with_coefficients(draws, wide, own, len(design.step), seed=seed + number)
             trees[run] = run_tree(design, own, plans[run], kept, coefficients, seed=seed)
             trees[run].attrs |= {"run": run, **named}
-    unit, progress = dict(zip(family.traits, family.unit)), float(np.exp(reference(designs)))
-    shared = population_dataset(population, unit=unit, known=known, progress=progress, base=base)
+    progress = float(np.exp(reference(designs)))
+    shared = population_dataset(population, family=family, known=known, progress=progress, base=base)
     data = family_tree(trees, shared, seed=seed)
     data.attrs |= named
     return data

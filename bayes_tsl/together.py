@@ -18,11 +18,13 @@ from bayes_tsl.families import (
     DOUBT,
     EFFECT,
     LINE,
+    OUTLYING,
     Common,
     Family,
     as_alone,
     coordinates,
     draw_line,
+    expected_of,
     family_model,
     level_centre,
     likely_spread,
@@ -126,15 +128,17 @@ def _start(alone: Family) -> Values:
 
 
 def _most_likely(family: Family, before: Common, seen: Array, doubt: Array) -> Common:
-    """The population that traits (run, trait), known with a variance, make most likely beside its priors."""
+    """The population that traits (run, trait), known with a variance, make likeliest; outlying ones weigh less."""
     known = np.column_stack([np.ones(len(seen)), family.covariates])
     ridge = np.diag([COMMON**-2, *[EFFECT**-2] * family.covariates.shape[1]])
-    weights = [
-        np.linalg.solve(known.T @ known / spread**2 + ridge, known.T @ values / spread**2)
-        for spread, values in zip(before.spread, seen.T)
+    distance = ((seen - expected_of(family, before)) ** 2 + doubt) / before.spread**2
+    weight = np.where(family.steep, 1.0, (OUTLYING + 1.0) / (OUTLYING + distance))
+    found = [
+        np.linalg.solve((known.T * each) @ known + ridge, (known.T * each) @ values)
+        for each, values in zip((weight / before.spread**2).T, seen.T)
     ]
-    mean, *effect = np.transpose(weights)
-    scatter = ((seen - known @ np.transpose(weights)) ** 2 + doubt).sum(axis=0)
+    mean, *effect = np.transpose(found)
+    scatter = (weight * ((seen - known @ np.transpose(found)) ** 2 + doubt)).sum(axis=0)
     grid = _SPREADS[:, None]
     surprise = (np.log(grid) - np.log(likely_spread(family))) ** 2 / (2.0 * DOUBT**2)
     spread = _SPREADS[np.argmin(len(seen) * np.log(grid) + scatter / (2.0 * grid**2) + surprise, axis=0)]
