@@ -115,7 +115,7 @@ def choice() -> pd.DataFrame:
 
 def size() -> pd.DataFrame:
     table = result("siblings").query("kind == 'size' and run == 'mean'")
-    return table[["share", "way", "mae", "crps", "holds_50", "holds_90", "width_90"]]
+    return table[["share", "way", "mae", "crps", "holds_90", "width_90"]]
 
 
 def siblings() -> pd.DataFrame:
