@@ -22,6 +22,7 @@ from bayes_tsl._types import CHAIN, DRAW, POSITION, STEP
 from bayes_tsl.design import later_steps, make_path
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast, side_by_side
+from bayes_tsl.laws import Path
 from bayes_tsl.model import TAIL, Trend, trend
 from bayes_tsl.sampling import over_draws
 from bayes_tsl.schedules import Schedule
@@ -40,6 +41,22 @@ class _Positions(NamedTuple):
     effect_scale: Array
     noise: float
     exponent: float
+
+
+class Onset(NamedTuple):
+    """Where a forecast sets out from: draws of a fit, and how their drift moves there.
+
+    Attributes:
+        sites: value of every parameter (chain, draw).
+        u: log progress there, since the origin of the fit.
+        value: of the drift (chain, draw).  [nats]
+        speed: of the drift (chain, draw).  [nats per unit of log progress]
+    """
+
+    sites: dict[str, Array]
+    u: float
+    value: Array
+    speed: Array
 
 
 def forecast(
@@ -95,25 +112,51 @@ def plan_ahead(fit: Fit, schedule: Schedule | None) -> Schedule:
 
 
 def forecast_paths(
-    fit: Fit, steps: Mapping[str, Array], plans: Mapping[str, Schedule], *, positions: Sequence[float] = (), seed: int
+    fit: Fit,
+    steps: Mapping[str, Array],
+    plans: Mapping[str, Schedule],
+    *,
+    positions: Sequence[float] = (),
+    seed: int,
+    onset: Onset | None = None,
 ) -> dict[str, Forecast]:
-    """One forecast per plan, paired: all share the posterior draws, the drift in progress, and the noise of a measurement."""
+    """One forecast per plan, paired: all share the posterior draws, the drift in progress, and the noise of a measurement.
+
+    They set out from ``onset``; by default from the origin, where drift is at rest.
+    """
     known = _known_positions(fit)
     chosen = _choose(known, positions)
+    sites, start, value, speed = onset or at_origin(fit)
+    paths = {name: make_path(np.append(steps[name], fit.origin), plan, fit.clock) for name, plan in plans.items()}
+    everywhere = np.unique(np.concatenate([path.u[:-1] for path in paths.values()])) - start
+    walk = sites["drift_scale"][..., None] * _draw_drift(np.random.default_rng((seed, 0)), everywhere, value.shape)
+    drift = value[..., None] + speed[..., None] * everywhere + walk
+    made = {}
+    for name, path in paths.items():
+        law = _trend(path, sites)
+        expected = law._replace(floor=law.floor + drift[..., np.searchsorted(everywhere, path.u[:-1] - start)])
+        made[name] = _measured(np.random.default_rng((seed, 1)), fit, steps[name], expected, sites, known, chosen)
+    return made
+
+
+def at_origin(fit: Fit) -> Onset:
+    """Every draw of a fit of one run, at its origin."""
     posterior = fit.data["posterior"].to_dataset()
     sites = {str(name): values.to_numpy() for name, values in posterior.items() if values.ndim == 2}
     sites |= {name: np.full_like(sites["drift_scale"], value) for name, value in fit.priors.fixed().items()}
-    paths = {name: make_path(np.append(steps[name], fit.origin), plan, fit.clock) for name, plan in plans.items()}
-    everywhere = np.unique(np.concatenate([path.u[:-1] for path in paths.values()]))
-    walk = _draw_drift(np.random.default_rng((seed, 0)), everywhere, sites["drift_scale"].shape)
-    made = {}
-    for name, path in paths.items():
-        with jax.enable_x64(True):
-            law = over_draws(trend, (path,), sites)
-        drift = sites["drift_scale"][..., None] * walk[..., np.searchsorted(everywhere, path.u[:-1])]
-        expected = law._replace(floor=law.floor + drift)
-        made[name] = _measured(np.random.default_rng((seed, 1)), fit, steps[name], expected, sites, known, chosen)
-    return made
+    still = np.zeros_like(sites["drift_scale"])
+    return Onset(sites, 0.0, still, still)
+
+
+def mean_by_law(fit: Fit, path: Path, sites: dict[str, Array]) -> tuple[Array, float]:
+    """Mean loss over positions, drift aside (chain, draw, step), and the standard error of one that is measured.  [nats]"""
+    known = _known_positions(fit)
+    return _mean_loss(_trend(path, sites), known), _mean_error(known)
+
+
+def _trend(path: Path, sites: dict[str, Array]) -> Trend:
+    with jax.enable_x64(True):
+        return over_draws(trend, (path,), sites)
 
 
 def _measured(
@@ -127,7 +170,7 @@ def _measured(
 ) -> Forecast:
     """The forecast of a curve: what measuring it would add, and everything under its name."""
     observed = _with_noise(rng, expected, sites, known)
-    own = known.noise / np.sqrt(max(len(known.at), 1)) * rng.standard_normal(expected.floor.shape)
+    own = _mean_error(known) * rng.standard_normal(expected.floor.shape)
     coefficients = {"gap": np.exp(expected.log_gap), "rate": np.exp(expected.log_rate), "floor": expected.floor}
     names = coefficients if len(known.at) else ["floor"]
     dims = (CHAIN, DRAW, STEP)
@@ -197,6 +240,11 @@ def _with_noise(rng: np.random.Generator, curve: Trend, sites: dict[str, Array],
 def _mean_loss(curve: Trend, known: _Positions) -> Any:
     """Mean loss over positions (chain, draw, step); their effects average to zero."""
     return np.asarray(curve.floor + _above_floor(curve.log_gap, curve.log_rate, known))
+
+
+def _mean_error(known: _Positions) -> float:
+    """What the noise at positions leaves in their mean."""
+    return known.noise / np.sqrt(max(len(known.at), 1))
 
 
 def _above_floor(log_gap: Any, log_rate: Any, known: _Positions) -> Any:
