@@ -20,6 +20,7 @@ from bayes_tsl.plotting import (
     plot_comparison,
     plot_errors,
     plot_forecast,
+    plot_forecast_drift,
     plot_prior_predictive,
     plot_what_if,
 )
@@ -30,6 +31,8 @@ from bayes_tsl.ranking import Comparison, compare_runs
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.sensitivity import prior_sensitivity
 from bayes_tsl.simulate import Simulation, prior_predictive, simulate
+from bayes_tsl.updates import Updated, update
+from bayes_tsl.watching import forecast_drift, surprise
 
 __version__ = version("bayes_tsl")
 
@@ -46,6 +49,7 @@ __all__ = [
     "Priors",
     "Schedule",
     "Simulation",
+    "Updated",
     "WhatIf",
     "average",
     "backtest",
@@ -57,6 +61,7 @@ __all__ = [
     "fit",
     "fit_each",
     "forecast",
+    "forecast_drift",
     "laws",
     "load_fit",
     "load_population",
@@ -65,6 +70,7 @@ __all__ = [
     "plot_comparison",
     "plot_errors",
     "plot_forecast",
+    "plot_forecast_drift",
     "plot_prior_predictive",
     "plot_what_if",
     "prior_predictive",
@@ -75,5 +81,7 @@ __all__ = [
     "schedules",
     "scoring",
     "simulate",
+    "surprise",
+    "update",
     "what_if",
 ]

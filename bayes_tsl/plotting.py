@@ -158,6 +158,30 @@ def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[A
     return axes
 
 
+def plot_forecast_drift(drift: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """How the forecast of a run's end moved: its median and interval from each origin, and where checkpoints raised an alarm.
+
+    Args:
+        drift: what ``forecast_drift`` returned.
+        ax: where to draw; a new figure by default.
+    """
+    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
+    names = ("origin", "median", "lower", "upper")
+    origin, median, lower, upper = (drift[name].to_numpy(float) for name in names)
+    alarm, converged = drift["alarm"].to_numpy(bool), drift["converged"].to_numpy(bool)
+    end, prob, observed = (float(drift[name].to_numpy()[0]) for name in ("step", "prob", "observed"))
+    ax.fill_between(origin, lower, upper, color=_AHEAD, alpha=0.2, lw=0, label=f"{prob:.0%}")
+    ax.plot(origin, median, "o-", ms=4, lw=1.8, color=_AHEAD, label="median")
+    if alarm.any():
+        ax.plot(origin[alarm], median[alarm], "o", ms=10, mfc="none", mew=1.8, color=_TRUTH, label="not as foreseen after")
+    if np.isfinite(observed):
+        ax.axhline(observed, lw=1.0, ls="--", color=_PAST, label="observed")
+    ax.set(xlabel="origin [step]", ylabel="mean test loss [nats/token]", title=f"forecast of step {show(end)}")
+    if not converged.all():
+        ax.set_title("NOT ALL CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
+    return _finish([ax])[0]
+
+
 def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
     """Several plans for one run: the expected loss with its interval, and below it the learning rate of each.
 

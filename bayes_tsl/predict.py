@@ -149,7 +149,7 @@ def at_origin(fit: Fit) -> Onset:
 
 
 def mean_by_law(fit: Fit, path: Path, sites: dict[str, Array]) -> tuple[Array, float]:
-    """Mean loss over positions, drift aside (chain, draw, step), and the standard error of one that is measured.  [nats]"""
+    """Mean loss by law, drift aside (chain, draw, step), and the standard error of a mean over positions; in nats."""
     known = _known_positions(fit)
     return _mean_loss(_trend(path, sites), known), _mean_error(known)
 

@@ -1,0 +1,98 @@
+r"""The density of new checkpoints under every draw, and the drift at the last of them.
+
+At a new checkpoint ``t``, with log progress ``u_t`` since the origin, the mean loss is
+
+    z_t = law(u_t) + d_t + e_t + noise_scale n_t / sqrt(w_t),    w_t ~ Gamma(2, 2),
+
+``d`` the drift, ``e`` the error that the noise at positions leaves in their mean, ``n`` normal, and ``w`` what makes the noise
+Student-t: a mixture of normals over a grid of ``log w``, close enough to be called one. Given ``w``, value and speed of the
+drift are a Gaussian that a Kalman filter carries from checkpoint to checkpoint. Every draw has one filter, that takes each
+``w_t`` in turn from its distribution given ``z_t`` and all before, and gathers
+
+    prod_t p(z_t | z_<t, w_<t),
+
+which is the density of ``z`` on average over ``w``, and as a weight makes draws of parameters, ``w`` and drift together right
+(mixture Kalman filter with optimal proposals; Chen & Liu, J. R. Stat. Soc. B 62:493, 2000).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+from scipy.stats import gamma
+
+from bayes_tsl.model import TAIL
+
+Array = NDArray[np.float64]
+
+_LOG_WEIGHTS = np.linspace(-18.0, 4.0, 45)  # outliers of thousands of noise scales, and no density beyond
+
+
+class Filtered(NamedTuple):
+    """Drift at the last new checkpoint given what was seen, one Gaussian per draw (draw).
+
+    Attributes:
+        value, speed: means.  [nats], [nats per unit of log progress]
+        value_value, value_speed, speed_speed: covariances.
+    """
+
+    value: Array
+    speed: Array
+    value_value: Array
+    value_speed: Array
+    speed_speed: Array
+
+
+def filtered(
+    rng: np.random.Generator, off: Array, *, u: Array, drift_scale: Array, noise_scale: Array, error: float
+) -> tuple[Array, Filtered]:
+    """Log density of new checkpoints under every draw (draw), and the drift at the last of them given all.
+
+    Args:
+        rng: draws the noise weights.
+        off: new mean losses less those by law (draw, step).  [nats]
+        u: log progress of each since the origin, increasing (step).
+        drift_scale: of every draw (draw).
+        noise_scale: of every draw (draw).
+        error: standard error of a mean over positions.  [nats]
+    """
+    prior = gamma.logpdf(np.exp(_LOG_WEIGHTS), TAIL / 2.0, scale=2.0 / TAIL) + _LOG_WEIGHTS
+    prior = prior - logsumexp(prior)
+    spread = error**2 + noise_scale[:, None] ** 2 / np.exp(_LOG_WEIGHTS)
+    power, density = drift_scale**2, np.zeros(len(off))
+    state = Filtered(*np.zeros((5, len(off))))
+    for seen, width in zip(off.T, np.diff(u, prepend=0.0)):
+        ahead = _moved(state, width, power)
+        total = ahead.value_value[:, None] + spread
+        surprise = seen - ahead.value
+        joint = prior - 0.5 * (surprise[:, None] ** 2 / total + np.log(2.0 * np.pi * total))
+        here = logsumexp(joint, axis=1)
+        below = np.cumsum(np.exp(joint - here[:, None]), axis=1) < rng.random((len(off), 1))
+        chosen = np.minimum(below.sum(axis=1), len(prior) - 1)
+        state = _corrected(ahead, surprise, total[np.arange(len(off)), chosen])
+        density = density + here
+    return density, state
+
+
+def _moved(state: Filtered, width: float, power: Array) -> Filtered:
+    """The drift a ``width`` of log progress later: an integrated Wiener process."""
+    value, speed, vv, vs, ss = state
+    return Filtered(
+        value + width * speed,
+        speed,
+        vv + 2.0 * width * vs + width**2 * ss + power * width**3 / 3.0,
+        vs + width * ss + power * width**2 / 2.0,
+        ss + power * width,
+    )
+
+
+def _corrected(state: Filtered, surprise: Array, total: Array) -> Filtered:
+    """The drift given a checkpoint that lies ``surprise`` from its value, with variance ``total``."""
+    value, speed, vv, vs, ss = state
+    by_value, by_speed = vv / total, vs / total
+    return Filtered(
+        value + by_value * surprise, speed + by_speed * surprise, vv - by_value * vv, vs - by_value * vs, ss - by_speed * vs
+    )

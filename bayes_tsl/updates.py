@@ -1,0 +1,198 @@
+r"""Later checkpoints without a new fit: the draws of a fit weighted by what they foresaw.
+
+A posterior of parameters ``th`` given old losses ``y`` becomes that given new ones ``z`` too by weights ``p(z | th, y)``
+(Pareto-smoothed importance sampling; Vehtari et al., arXiv 1507.02646). Level and slope are those at the fit's origin, where
+drift is at rest and whence it runs independently both ways, and the noise of checkpoints is independent. So nothing of the
+past but ``th`` matters, ``p(z | th, y) = p(z | th)``, and laws, priors and time axis stay anchored where they were. The density
+is a filter's (``filtering``), one for every draw, which also says where its drift stands at the last new checkpoint:
+
+    parameters by weight -> value and speed of the drift there, given these and the new losses -> the drift from there on
+
+Only mean losses over positions are used: what new checkpoints say of gap and rate beyond that waits for the next fit.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from bayes_tsl import schedules
+from bayes_tsl._checks import require, require_seed, show
+from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.design import later_steps, make_path
+from bayes_tsl.diagnostics import arviz
+from bayes_tsl.errors import Notice
+from bayes_tsl.filtering import Filtered, filtered
+from bayes_tsl.fits import Fit
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.predict import Onset, at_origin, forecast_paths, mean_by_law, plan_ahead
+from bayes_tsl.schedules import Schedule
+
+Array = NDArray[np.float64]
+
+MAX_PARETO_K = 0.7
+MIN_ESS = 100  # draws that weights leave, below which quantiles of a forecast are not told
+_CURE = "Fit again, old and new losses together: bt.fit(losses, schedule=...)."
+
+
+@dataclass(frozen=True, eq=False)
+class Updated:
+    """A fit of one run whose draws are weighted by later checkpoints; ``update`` makes it.
+
+    Attributes:
+        fit: as it was.
+        losses: mean losses of the new checkpoints (step).  [nats/token]
+        schedule: the fit's until its origin, and what was followed and planned since.
+        weights: of the draws; they sum to one (chain, draw).
+        pareto_k: shape of the tail of the raw weights: above ``max_pareto_k`` they cannot be relied on.
+        ess: how many independent draws the weighted ones are worth.
+        drift: where it stands at the last new checkpoint (draw).
+    """
+
+    fit: Fit
+    losses: xr.DataArray = field(repr=False)
+    schedule: Schedule = field(repr=False)
+    weights: xr.DataArray = field(repr=False)
+    pareto_k: float
+    ess: float
+    drift: Filtered = field(repr=False)
+
+    @property
+    def origin(self) -> float:
+        """Last step that was seen."""
+        return float(self.losses[STEP][-1])
+
+    @property
+    def max_pareto_k(self) -> float:
+        """Largest Pareto k at which this many draws suffice: ``min(1 - 1 / log10(draws), 0.7)`` (arXiv 1507.02646)."""
+        return min(1.0 - 1.0 / np.log10(self.weights.size), MAX_PARETO_K)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the fit must be made anew, in words; empty if it need not be."""
+        heavy = f"Pareto k must not exceed {self.max_pareto_k:.2f}; got {self.pareto_k:.2f} from {self.weights.size} draws."
+        few = f"draws must be worth {MIN_ESS} after weighting; got {self.ess:.0f} of {self.weights.size}."
+        checks = ((self.pareto_k <= self.max_pareto_k, heavy), (self.ess >= MIN_ESS, few))
+        return tuple(f"{said} {_CURE}" for good, said in checks if not good)
+
+    @property
+    def needs_refit(self) -> bool:
+        """Whether the new losses moved the posterior too far for weights."""
+        return bool(self.problems)
+
+    def forecast(
+        self, *, steps: ArrayLike, schedule: Schedule | None = None, positions: Sequence[float] = (), seed: int = 0
+    ) -> Forecast:
+        """Test loss at steps after the last new checkpoint, from as many draws as the fit has.
+
+        Args:
+            steps: later steps, in any order (step).
+            schedule: another plan for the steps after the last new checkpoint.
+            positions: token positions whose loss to draw as well; any of those fitted.
+            seed: of the choice of draws, and of drift and noise.
+
+        Returns:
+            A forecast with a single chain; marked as not converged where ``needs_refit``.
+
+        Raises:
+            DataError: a step that is not later, a schedule that ends too early, or a position that was not fitted.
+        """
+        schedules.require_schedule(schedule)
+        require_seed(seed)
+        ahead = later_steps(steps, self.origin)
+        plan = self.schedule if schedule is None else schedules.splice(self.schedule, schedule, at=self.origin)
+        plan.require_reaches(float(ahead[-1]))
+        onset = self._onset(np.random.default_rng((seed, 2)))
+        made = forecast_paths(self.fit, {"": ahead}, {"": plan}, positions=positions, seed=seed, onset=onset)[""]
+        return replace(
+            made,
+            origin=self.origin,
+            history=xr.concat([made.history, self.losses], STEP),
+            notices=made.notices + self.problems,
+            converged=made.converged and not self.needs_refit,
+        )
+
+    def _onset(self, rng: np.random.Generator) -> Onset:
+        """Draws by weight, and where the drift of each stands (1, draw)."""
+        picked = resampled(rng, self.weights.to_numpy().ravel())
+        value, speed, vv, vs, ss = (part[picked] for part in self.drift)
+        root, first, second = np.sqrt(vv), *rng.standard_normal((2, len(picked)))
+        lean = np.divide(vs, root, out=np.zeros_like(vs), where=root > 0)
+        left = np.sqrt(np.maximum(ss - lean**2, 0.0))
+        sites = {name: draws.ravel()[picked][None] for name, draws in at_origin(self.fit).sites.items()}
+        u = make_path([self.origin], self.schedule, self.fit.clock).u[0]
+        return Onset(sites, float(u), (value + root * first)[None], (speed + lean * first + left * second)[None])
+
+
+def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, seed: int = 0) -> Updated:
+    """Weight the draws of a fit by later checkpoints of its run, in about a second; a notice says where that is not enough.
+
+    A single checkpoint far off counts as an outlier, as in a fit, and need not ask for one: ``surprise`` tells of it.
+
+    Args:
+        fit: of one run; of several, ``fit.select(run=...)``.
+        losses: of the same run and test set; those up to the fit's origin are left out. Of a fit with positions, either at
+            all of these or mean losses over them.
+        schedule: what was followed since the origin, and is planned, if not the schedule that was fitted.
+        seed: of the noise weights of the new checkpoints.
+
+    Raises:
+        DataError: no later loss, another run or test set, other positions, or a schedule that ends before them.
+    """
+    cure = "Choose one with fit.select(run=...)."
+    require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure=cure)
+    require_losses(losses)
+    require_seed(seed)
+    schedules.require_schedule(schedule)
+    means = _later_means(fit, losses.select(run=fit.run, test_set=fit.test_set))
+    plan, steps = plan_ahead(fit, schedule), means.index.to_numpy(float)
+    plan.require_reaches(float(steps[-1]))
+    path, sites = make_path(np.append(steps, fit.origin), plan, fit.clock), at_origin(fit).sites
+    expected, error = mean_by_law(fit, path, sites)
+    off = means.to_numpy(float) - expected.reshape(-1, len(steps))
+    drift_scale, noise_scale = sites["drift_scale"].ravel(), sites["noise_scale"].ravel()
+    density, drift = filtered(
+        np.random.default_rng(seed), off, u=path.u[:-1], drift_scale=drift_scale, noise_scale=noise_scale, error=error
+    )
+    shape = sites["drift_scale"].shape
+    share = min(float(np.mean(fit.diagnostics.table["ess_bulk"])) / density.size, 1.0)
+    log_weights, k = arviz().psislw(density, share)
+    weights = np.exp(log_weights).reshape(shape)
+    made = Updated(
+        fit=fit,
+        losses=xr.DataArray(means.to_numpy(float), {STEP: steps}, (STEP,), name="mean_loss"),
+        schedule=plan,
+        weights=xr.DataArray(weights, {CHAIN: np.arange(shape[0]), DRAW: np.arange(shape[1])}, DRAWS, name="weight"),
+        pareto_k=float(k),
+        ess=float(share / np.sum(weights**2)),
+        drift=drift,
+    )
+    for problem in made.problems:
+        warnings.warn(problem, Notice, stacklevel=2)
+    return made
+
+
+def resampled(rng: np.random.Generator, weights: Array) -> NDArray[np.intp]:
+    """Systematic resampling: which of the draws, each as often as its weight says, give or take one (draw)."""
+    ticks = (np.arange(len(weights)) + rng.random()) / len(weights)
+    return np.minimum(np.searchsorted(np.cumsum(weights), ticks), len(weights) - 1)
+
+
+def _later_means(fit: Fit, losses: LossTable) -> pd.Series:
+    """Mean losses after the origin, over the positions that were fitted (step)."""
+    steps, constants = losses.steps, fit.data["constant_data"]
+    cure = "Give checkpoints that were measured since."
+    require(steps[-1] > fit.origin, "losses", f"have a step after the origin {show(fit.origin)}", steps, cure=cure)
+    if losses.by_position and POSITION in constants.dims:
+        odd = np.setxor1d(constants[POSITION].to_numpy(), losses.frame["position"])
+        cure = "Give losses at all of them, or mean losses over them."
+        require(odd.size == 0, "positions", "be those that were fitted", odd, where="on one side only", cure=cure)
+    means = losses.mean_losses()
+    return means.loc[means.index > fit.origin]
