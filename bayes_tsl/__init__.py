@@ -10,7 +10,7 @@ from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.fits import Fit, load_fit
 from bayes_tsl.fleets import fit_each
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasts import Arrival, Forecast
 from bayes_tsl.inference import fit
 from bayes_tsl.logs import read_log
 from bayes_tsl.plans import WhatIf, what_if
@@ -37,6 +37,7 @@ from bayes_tsl.watching import forecast_drift, surprise
 __version__ = version("bayes_tsl")
 
 __all__ = [
+    "Arrival",
     "Comparison",
     "ConvergenceError",
     "DataError",

@@ -35,6 +35,11 @@ def show(value: Any) -> str:
     return str(value)
 
 
+def percent(chance: float) -> str:
+    """A probability that draws tell to a percent, and never as certain."""
+    return "over 99%" if chance > 0.995 else "under 1%" if chance < 0.005 else f"{chance:.0%}"
+
+
 def require_number(value: Any, name: str, *, low: float = -np.inf, high: float = np.inf, cure: str = "") -> None:
     """Raise ``DataError`` unless ``value`` is a number strictly between ``low`` and ``high``."""
     rule = f"be a number above {low:g}" if np.isinf(high) else f"lie between {low:g} and {high:g}"

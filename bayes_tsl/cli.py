@@ -77,7 +77,7 @@ def cli() -> None:
 @click.option("--run", help="Which run, if LOSSES has several.")
 @click.option("--test-set", help="Which test set, if LOSSES has several.")
 @click.option("--law", type=click.Choice(list(LAWS)), default="general", show_default=True, help="Which reading of the law.")
-@click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls below this.")
+@click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this.")
 @click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
@@ -116,7 +116,7 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     click.echo(fit_text(posterior))
     click.echo(priors_text(moved))
     if options["target"] is not None:
-        click.echo(target_text(ahead, options["target"]))
+        click.echo(target_text(ahead, options["target"], prob=options["prob"]))
     click.echo(files_text(out, "forecast.csv", "summary.json", "fit.nc", "forecast.png"))
     return DONE if posterior.converged else NOT_CONVERGED
 

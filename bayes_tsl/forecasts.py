@@ -8,16 +8,79 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import require_choice, require_number
+from bayes_tsl._checks import percent, require, require_choice, require_number, show
 from bayes_tsl._types import DRAWS, RUN, STEP
 
 Kind = Literal["observed", "expected"]
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """When the expected loss of a run first falls to a target; ``Forecast.time_to(target, prob=...)`` makes it.
+
+    A step that lies beyond the forecast is infinite as a number, and ``beyond STEP`` in words. Lower targets come later:
+    nothing here falls, and ``prob_within`` does not rise, when the target is lowered.
+
+    Attributes:
+        target: loss to reach, in nats per token.
+        draws: step at which a draw gets there, infinite where it does not within the forecast (chain, draw).
+        horizon: last step of the forecast.
+        prob: mass of the interval from ``lower`` to ``upper``.
+    """
+
+    target: float
+    draws: xr.DataArray = field(repr=False)
+    horizon: float
+    prob: float
+
+    @property
+    def prob_within(self) -> float:
+        """Probability to get there within the forecast; the rest is mass beyond it."""
+        return float(np.isfinite(self.draws).mean())
+
+    @property
+    def median(self) -> float:
+        """Step by which it is as likely as not to be there."""
+        return self.by(0.5)
+
+    @property
+    def lower(self) -> float:
+        """Where the central interval begins."""
+        return self.by(0.5 * (1.0 - self.prob))
+
+    @property
+    def upper(self) -> float:
+        """Where the central interval ends."""
+        return self.by(0.5 * (1.0 + self.prob))
+
+    def by(self, chance: float) -> float:
+        """First step by which the target is reached with a probability of ``chance`` or more; infinite if beyond.
+
+        No interpolation between draws, which could not be had with infinite ones (definition 1 of Hyndman & Fan 1996).
+
+        Raises:
+            DataError: ``chance`` does not lie between 0 and 1.
+        """
+        require_number(chance, "chance", low=0.0, high=1.0, cure="0.9 is to be 90 % sure.")
+        steps = np.sort(self.draws.to_numpy(), axis=None)
+        return float(steps[max(int(np.ceil(round(chance * steps.size, 6))), 1) - 1])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row: target, prob_within, median, lower, upper, prob; a step is a number or ``beyond STEP``."""
+        known = {name: getattr(self, name) for name in ("median", "lower", "upper")}
+        steps = {name: step if np.isfinite(step) else step_text(step, last=self.horizon) for name, step in known.items()}
+        return pd.DataFrame([{"target": self.target, "prob_within": self.prob_within, **steps, "prob": self.prob}])
+
+    def __str__(self) -> str:
+        median, lower, upper = (step_text(step, last=self.horizon) for step in (self.median, self.lower, self.upper))
+        chance = f"target {show(self.target)}: {percent(self.prob_within)} likely to be reached by step {show(self.horizon)}"
+        return f"{chance}; first step there: {median} (median), {lower} to {upper} ({self.prob:.0%} interval)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +144,15 @@ class Forecast:
             positions=None if self.positions is None else self.positions.isel(one, drop=True),
         )
 
+    def require_one_run(self) -> None:
+        """Raise ``DataError`` if the forecast is of several runs."""
+        cure = "Choose one with forecast.select(run=...)."
+        require(len(self.runs) == 1, "forecast", "be of a single run", self.runs, cure=cure)
+
+    def require_step(self, at: float) -> None:
+        """Raise ``DataError`` unless ``at`` is one of the steps forecast."""
+        require(at in self.steps, "at", f"be a step of the forecast ({show(self.steps)})", at, cure="Forecast that step.")
+
     def draws(self, kind: Kind = "observed") -> xr.DataArray:
         """Draws of one kind (chain, draw, step), in nats per token.
 
@@ -109,18 +181,41 @@ class Forecast:
         bounds = {name: draws.quantile(q, dim=DRAWS, keep_attrs=False) for name, q in (("lower", tail), ("upper", 1 - tail))}
         return xr.Dataset({name: bound.drop_vars("quantile") for name, bound in bounds.items()}, attrs={"prob": prob})
 
-    def prob_below(self, target: float, *, kind: Kind = "observed") -> xr.DataArray:
-        """Probability that the loss lies below ``target`` (step)."""
-        return (self.draws(kind) < _loss(target)).mean(DRAWS).rename("prob_below")
+    def prob_below(self, target: float, *, kind: Kind = "observed", at: float | None = None) -> xr.DataArray:
+        """Probability that the loss lies below ``target`` (step); ``at`` one of the steps alone, a number.
 
-    def time_to(self, target: float) -> xr.DataArray:
-        """Draws of the step at which the expected loss first falls to ``target`` (chain, draw).
+        Raises:
+            DataError: ``target`` is no loss, or ``at`` no step of the forecast.
+        """
+        chance = (self.draws(kind) < _loss(target)).mean(DRAWS).rename("prob_below")
+        if at is None:
+            return chance
+        self.require_step(at)
+        return chance.sel({STEP: at})
+
+    @overload
+    def time_to(self, target: float) -> xr.DataArray: ...
+
+    @overload
+    def time_to(self, target: float, *, prob: float) -> Arrival: ...
+
+    def time_to(self, target: float, *, prob: float | None = None) -> xr.DataArray | Arrival:
+        """Draws of the step at which the expected loss first falls to ``target`` (chain, draw); with ``prob``, what they say.
 
         Straight lines join the forecast steps; a draw that starts below is given the first of them. Where a draw does not
         get there within the forecast its step is infinite, so ``np.isinf(...).mean()`` is the probability of that.
+
+        Raises:
+            DataError: ``target`` is no loss, ``prob`` does not lie between 0 and 1, or it is given for several runs.
         """
-        reached = first_below(self.expected.to_numpy(), self.steps, _loss(target))
-        return self.expected.isel({STEP: 0}, drop=True).copy(data=reached).rename("time_to")
+        target = _loss(target)
+        reached = first_below(self.expected.to_numpy(), self.steps, target)
+        draws = self.expected.isel({STEP: 0}, drop=True).copy(data=reached).rename("time_to")
+        if prob is None:
+            return draws
+        self.require_one_run()
+        require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+        return Arrival(target, draws, horizon=float(self.steps[-1]), prob=float(prob))
 
     def to_frame(self, *, prob: float = 0.9, kind: Kind = "observed") -> pd.DataFrame:
         """One row per run and step: run, step, mean, median, lower, upper, prob, sd."""
@@ -147,6 +242,11 @@ def _loss(target: float) -> float:
     return float(target)
 
 
+def step_text(step: float, *, last: float) -> str:
+    """A step in words, to a tenth; ``beyond`` the last one that anything is known of where it is infinite."""
+    return show(round(step, 1)) if np.isfinite(step) else f"beyond {show(last)}"
+
+
 def first_below(losses: np.ndarray, steps: np.ndarray, target: float) -> np.ndarray:
     """Step at which straight lines through losses (..., step) first fall to ``target``; infinite where they do not (...)."""
     steps, below = np.asarray(steps, float), losses <= target
@@ -162,7 +262,7 @@ def side_by_side(forecasts: Sequence[Forecast]) -> Forecast:
     names = pd.Index([ahead.run for ahead in forecasts], name=RUN)
 
     def joined(values: Sequence[Any]) -> Any:
-        return xr.concat(values, names, join="outer").transpose(*DRAWS, RUN, ...)
+        return xr.concat(values, names, join="outer").transpose(*DRAWS, RUN, ..., missing_dims="ignore")
 
     origins = {"origin": (RUN, [ahead.origin for ahead in forecasts])}
     positions = [ahead.positions for ahead in forecasts if ahead.positions is not None]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._checks import require, show
+from bayes_tsl._checks import percent, require, show
 from bayes_tsl._files import whole_file
 from bayes_tsl._types import DRAWS
 from bayes_tsl.data import ENDINGS, LossTable
@@ -68,7 +68,7 @@ def write_forecast(
     frame = ahead.to_frame(prob=prob)
     _write_table(out / "forecast.csv", frame)
     with whole_file(out / "summary.json") as path:
-        summary = _summary(posterior, ahead, frame, later, target) | {"wider_priors": _last_move(moved)}
+        summary = _summary(posterior, ahead, frame, later, target, prob) | {"wider_priors": _last_move(moved)}
         path.write_text(json.dumps(_json_ready(summary), indent=2, allow_nan=False) + "\n")
     posterior.save(out / "fit.nc")
     shown = later[later.index <= ahead.steps[-1]]
@@ -131,12 +131,11 @@ def priors_text(moved: pd.DataFrame) -> str:
     return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width{doubt}."
 
 
-def target_text(ahead: Forecast, target: float) -> str:
-    """What was asked of a target, in one line."""
-    chance, last = float(ahead.prob_below(target)[-1]), show(float(ahead.steps[-1]))
-    median = float(np.median(ahead.time_to(target)))
-    when = f"at step {show(round(median, 1))}" if np.isfinite(median) else "not within the forecast"
-    return f"target {show(target)}: chance of {chance:.0%} to measure less at step {last}; reached (median) {when}"
+def target_text(ahead: Forecast, target: float, *, prob: float = 0.9) -> str:
+    """What was asked of a target, in one line: when the curve gets there, and how likely the last checkpoint reads less."""
+    last = float(ahead.steps[-1])
+    chance = percent(float(ahead.prob_below(target, at=last)))
+    return f"{ahead.time_to(target, prob=prob)}; {chance} likely to measure less at step {show(last)}"
 
 
 def _write_table(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
@@ -144,7 +143,9 @@ def _write_table(path: Path, frame: pd.DataFrame, *, index: bool = False) -> Non
         frame.to_csv(beside, index=index)
 
 
-def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None) -> dict[str, Any]:
+def _summary(
+    posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None, prob: float
+) -> dict[str, Any]:
     diagnostics = posterior.diagnostics
     summary = {
         "run": ahead.run,
@@ -169,14 +170,13 @@ def _summary(posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Ser
         error = (seen["mean"] - seen["observed"]).to_numpy()[-1].item()
         summary["against_observed"] = {"steps": len(seen), "inside": int(inside.sum()), "error_at_last": error}
     if target is not None:
-        times = ahead.time_to(target)
-        chances = ahead.prob_below(target)
-        reached = times.where(np.isfinite(times))
+        arrival = ahead.time_to(target, prob=prob)
         summary["target"] = {
             "loss": target,
-            "prob_below_at_last": float(chances[-1]),
-            "prob_not_reached": float(np.isinf(times).mean()),
-            "median_step_where_reached": reached.median(DRAWS).item(),
+            "prob_below_at_last": float(ahead.prob_below(target)[-1]),
+            "prob_not_reached": float(np.isinf(arrival.draws).mean()),
+            "median_step_where_reached": arrival.draws.where(np.isfinite(arrival.draws)).median(DRAWS).item(),
+            "step": {name: getattr(arrival, name) for name in ("median", "lower", "upper", "prob")},
         }
     return summary
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import require, show
+from bayes_tsl._checks import percent, require, show
 from bayes_tsl._types import CHAIN, DRAWS, STEP
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast, Kind
@@ -42,8 +42,7 @@ def plot_forecast(
     Raises:
         DataError: ``kind`` is neither observed nor expected.
     """
-    cure = "Choose one with forecast.select(run=...)."
-    require(len(ahead.runs) == 1, "forecast", "be of a single run", ahead.runs, cure=cure)
+    ahead.require_one_run()
     draws = ahead.draws(kind)
     ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
     history = ahead.history
@@ -83,7 +82,7 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
     axes[1].barh(rows, wide["prob_lowest"], color=_AHEAD, height=0.55)
     for row, (chance, regret) in enumerate(zip(wide["prob_lowest"], wide["regret"])):
         axes[1].annotate(
-            f"{_percent(chance)}, regret {regret:.4f}",
+            f"{percent(chance)}, regret {regret:.4f}",
             (chance, row),
             (4, 0),
             textcoords="offset points",
@@ -99,11 +98,6 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
         panel.set_ylim(len(rows) - 0.5, -0.5)
         panel.spines[["top", "right"]].set_visible(False)
     return axes
-
-
-def _percent(chance: float) -> str:
-    """A probability that draws tell to a percent, and never as certain."""
-    return "over 99%" if chance > 0.995 else "under 1%" if chance < 0.005 else f"{chance:.0%}"
 
 
 def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs: int = 10, ax: Axes | None = None) -> Axes:

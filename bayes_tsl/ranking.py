@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import require, require_choice, require_number, show
+from bayes_tsl._checks import require, require_choice, require_number
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, RUN, STEP
 from bayes_tsl.forecasts import Forecast, side_by_side
 
@@ -118,7 +118,7 @@ def compare_runs(ahead: Forecast | Sequence[Forecast], *, at: float | None = Non
     cure = "Fit several with fit(losses, schedules={run: schedule}) and forecast that."
     require(len(ahead.runs) > 1, "forecast", "be of several runs", ahead.runs, cure=cure)
     at = float(ahead.steps[-1]) if at is None else at
-    require(at in ahead.steps, "at", f"be a step of the forecast ({show(ahead.steps)})", at, cure="Forecast that step.")
+    ahead.require_step(at)
     losses = ahead.expected.sel({STEP: at}, drop=True).transpose(*DRAWS, RUN)
     return Comparison(losses, float(at), ahead.test_set, ahead.notices, ahead.converged)
 

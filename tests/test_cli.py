@@ -97,7 +97,10 @@ def test_a_forecast_from_a_file(losses: Path, simulation: bt.Simulation, tmp_pat
     observed = simulation.losses.mean_losses().loc[[5000, 6000, 8000]]
     np.testing.assert_allclose([float(line.split()[-1]) for line in table[1:]], observed, atol=6e-5)
     assert verdict.startswith("converged: R-hat at most 1.0")
-    target = r"target 3\.4: chance of \d+% to measure less at step 8000; reached \(median\) (at step [\d.]+|not within .*)"
+    target = (
+        r"target 3\.4: (over |under )?\d+% likely to be reached by step 8000; first step there: [\w .]+ \(median\), "
+        r"[\w .]+ \(90% interval\); (over |under )?\d+% likely to measure less at step 8000"
+    )
     moves = (
         r"(priors|note: the prior decides): with priors twice as wide the median at step \d+ moves by [+-][\d.]+, \d+% of .*"
     )
@@ -297,9 +300,11 @@ def test_steps_and_targets_are_shown_whole() -> None:
     draws = xr.DataArray([[[3.0, 2.0], [3.0, 2.6]]], {"step": [1e6, 2834567.0]}, ("chain", "draw", "step"))
     history = xr.DataArray([4.0], {"step": [5.0]}, "step")
     ahead = bt.Forecast(run="a", test_set="b", origin=5.0, expected=draws, observed=draws, history=history)
-    assert target_text(ahead, 2.5) == (
-        "target 2.5: chance of 50% to measure less at step 2834567; reached (median) not within the forecast"
+    assert target_text(ahead, 2.3) == (
+        "target 2.3: 50% likely to be reached by step 2834567; first step there: 2284196.9 (median), "
+        "2284196.9 to beyond 2834567 (90% interval); 50% likely to measure less at step 2834567"
     )
-    assert target_text(ahead, 2.8) == (
-        "target 2.8: chance of 100% to measure less at step 2834567; reached (median) at step 1642098.5"
+    assert target_text(ahead, 2.8, prob=0.8) == (
+        "target 2.8: over 99% likely to be reached by step 2834567; first step there: 1366913.4 (median), "
+        "1366913.4 to 1917283.5 (80% interval); over 99% likely to measure less at step 2834567"
     )
