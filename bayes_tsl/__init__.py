@@ -4,8 +4,11 @@ from importlib.metadata import version
 
 from bayes_tsl import baselines, calibration, datasets, laws, priors, schedules, scoring
 from bayes_tsl.backtest import backtest
+from bayes_tsl.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.compare import average, compare
+from bayes_tsl.costs import Cost
 from bayes_tsl.data import LossTable, read_losses
+from bayes_tsl.decisions import Stopping, stop_or_continue
 from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.fits import Fit, load_fit
@@ -15,6 +18,7 @@ from bayes_tsl.inference import fit
 from bayes_tsl.logs import read_log
 from bayes_tsl.plans import WhatIf, what_if
 from bayes_tsl.plotting import (
+    plot_budget,
     plot_calibration,
     plot_coefficients,
     plot_comparison,
@@ -22,6 +26,7 @@ from bayes_tsl.plotting import (
     plot_forecast,
     plot_forecast_drift,
     plot_prior_predictive,
+    plot_stopping,
     plot_what_if,
 )
 from bayes_tsl.populations import Population, load_population
@@ -38,8 +43,10 @@ __version__ = version("bayes_tsl")
 
 __all__ = [
     "Arrival",
+    "Budget",
     "Comparison",
     "ConvergenceError",
+    "Cost",
     "DataError",
     "Diagnostics",
     "Fit",
@@ -50,11 +57,14 @@ __all__ = [
     "Priors",
     "Schedule",
     "Simulation",
+    "Stopping",
     "Updated",
     "WhatIf",
+    "at_budget",
     "average",
     "backtest",
     "baselines",
+    "budget_curve",
     "calibration",
     "compare",
     "compare_runs",
@@ -66,6 +76,8 @@ __all__ = [
     "laws",
     "load_fit",
     "load_population",
+    "marginal_gain",
+    "plot_budget",
     "plot_calibration",
     "plot_coefficients",
     "plot_comparison",
@@ -73,6 +85,7 @@ __all__ = [
     "plot_forecast",
     "plot_forecast_drift",
     "plot_prior_predictive",
+    "plot_stopping",
     "plot_what_if",
     "prior_predictive",
     "prior_sensitivity",
@@ -82,6 +95,8 @@ __all__ = [
     "schedules",
     "scoring",
     "simulate",
+    "smallest_budget",
+    "stop_or_continue",
     "surprise",
     "update",
     "what_if",

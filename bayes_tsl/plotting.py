@@ -12,8 +12,11 @@ import xarray as xr
 
 from bayes_tsl._checks import percent, require, show
 from bayes_tsl._types import CHAIN, DRAWS, STEP
+from bayes_tsl.budgets import budget_curve, smallest_budget
+from bayes_tsl.costs import Cost
+from bayes_tsl.decisions import Stopping
 from bayes_tsl.fits import Fit
-from bayes_tsl.forecasts import Forecast, Kind
+from bayes_tsl.forecasts import Forecast, Kind, step_text
 from bayes_tsl.plans import WhatIf
 from bayes_tsl.ranking import Comparison
 
@@ -54,8 +57,7 @@ def plot_forecast(
         ax.axhline(target, lw=1.0, ls="--", color=_PAST, label=f"target {show(float(target))}")
     _mark_origin(ax, ahead.origin)
     ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
-    if not ahead.converged:
-        ax.set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
+    _mark_unconverged(ax, ahead.converged)
     _write_below(ax, ahead.notices)
     ax.legend(frameon=False)
     return ax
@@ -92,8 +94,7 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
     axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]", title=comparison.test_set)
     axes[0].set_yticks(rows, [textwrap.shorten(name, 40, placeholder="...") for name in wide["run"]])
     axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.6), xticks=[0.0, 0.5, 1.0], yticks=[])
-    if not comparison.converged:
-        axes[1].set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
+    _mark_unconverged(axes[1], comparison.converged)
     for panel in axes:
         panel.set_ylim(len(rows) - 0.5, -0.5)
         panel.spines[["top", "right"]].set_visible(False)
@@ -204,11 +205,76 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
     for panel in axes:
         _mark_origin(panel, first.origin)
     upper.set(ylabel="mean test loss [nats/token]", title=f"{first.run}, {first.test_set}")
-    if not first.converged:
-        upper.set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
+    _mark_unconverged(upper, first.converged)
     lower.set(xlabel="step", ylabel="learning rate", ylim=(0.0, None))
     _write_below(lower, first.notices)
     upper.legend(frameon=False)
+    return axes
+
+
+def plot_budget(ahead: Forecast, cost: Cost, *, target: float | None = None, prob: float = 0.9, ax: Axes | None = None) -> Axes:
+    """Expected loss by budget, with its interval; with a target, the budget that reaches it with a probability of ``prob``.
+
+    Args:
+        ahead: the forecast of one run.
+        cost: what its steps cost.
+        target: a loss to reach.
+        prob: mass of the band, and how sure to be of the target.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: several runs, or a deadline before the first step of the forecast.
+    """
+    curve = budget_curve(ahead, cost, prob=prob)
+    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
+    ax.fill_between(curve["cost"], curve["lower"], curve["upper"], color=_AHEAD, alpha=PROBS[0.9], lw=0, label=f"{prob:.0%}")
+    ax.plot(curve["cost"], curve["mean"], color=_AHEAD, lw=1.8, label="mean")
+    if target is not None:
+        enough = smallest_budget(ahead, cost, target=target, prob=prob)
+        sure = show(round(enough.cost, 2)) if np.isfinite(enough.cost) else step_text(enough.step, last=enough.last)
+        ax.axhline(target, lw=1.0, ls="--", color=_PAST, label=f"target {show(float(target))}, {prob:.0%} sure: {sure}")
+        if np.isfinite(enough.cost):
+            ax.axvline(enough.cost, lw=1.0, ls="--", color=_TRUTH)
+    ax.set(xlabel="budget", ylabel="expected test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
+    steps = (lambda money: ahead.origin + cost.steps(money), lambda step: cost.money(step - ahead.origin))
+    above = ax.secondary_xaxis("top", functions=steps)
+    above.set_xlabel("step")
+    _mark_unconverged(ax, ahead.converged)
+    _write_below(ax, ahead.notices)
+    ax.spines["right"].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """What stopping at each step is worth against stopping now, and the probability that it is the best of all.
+
+    Args:
+        stopping: what ``stop_or_continue`` returned.
+        prob: mass of the thin bars; the thick ones hold half of it.
+        ax: two axes, for utility and probability; a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes.
+    """
+    axes = _stacked() if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
+    require(len(axes) == 2, "ax", "hold 2 axes, for utility and probability", len(axes), cure="Or leave it out.")
+    upper, lower = axes
+    wide, narrow = (stopping.to_frame(prob=mass) for mass in (prob, 0.5 * prob))
+    colors = [_TRUTH if step == stopping.recommended else _AHEAD for step in stopping.steps]
+    for table, width in ((wide, 1.4), (narrow, 4.5)):
+        upper.vlines(table["step"], table["utility_lower"], table["utility_upper"], color=colors, lw=width)
+    upper.scatter(wide["step"], wide["utility"], s=36, c=colors, edgecolors="white", zorder=3)
+    upper.axhline(0.0, color=_PAST, lw=0.8, ls=":")
+    lower.bar(wide["step"], wide["prob_best"], width=0.6 * np.diff(stopping.steps).min(), color=colors)
+    one = next(iter(stopping.plans.forecasts.values()))
+    said = f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}"
+    upper.set(ylabel="utility against stopping now", title=said)
+    lower.set(xlabel="step at which to stop", ylabel="prob. best", ylim=(0.0, 1.0))
+    _mark_unconverged(upper, stopping.converged)
+    _write_below(lower, stopping.notices)
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
     return axes
 
 
@@ -244,6 +310,11 @@ def _mark_origin(ax: Axes, origin: float) -> None:
         "origin", (origin, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points", fontsize=8
     )
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _mark_unconverged(ax: Axes, converged: bool) -> None:
+    if not converged:
+        ax.set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
 
 
 def _write_below(ax: Axes, notices: Sequence[str]) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 import bayes_tsl as bt
+from bayes_tsl.budgets import _cvar
 from bayes_tsl.forecasts import side_by_side
+from tests.conftest import ORIGIN, means
 
 DIMS = ("chain", "draw", "step")
 
@@ -29,6 +34,10 @@ def made(*draws: list[float], steps: tuple[float, ...] = (10.0, 20.0, 30.0), ori
 def ten() -> bt.Forecast:
     """Ten straight draws from 4 down to 3.1, 3.2, ... 4 at the end."""
     return made(*([4.0, 3.5 + 0.05 * k, 3.0 + 0.1 * k] for k in range(1, 11)))
+
+
+PRICE = bt.Cost(per_step=2.0, fixed=10.0)
+HOURLY = bt.Cost(per_hour=3.0, seconds_per_step=3600.0, deadline=20.0)  # an hour a step: until step 25
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +126,310 @@ def test_the_arrival_is_of_one_run(ten: bt.Forecast) -> None:
     with pytest.raises(bt.DataError, match=message):
         several.time_to(3.5, prob=0.9)
     assert several.select(run="b").time_to(3.5, prob=0.9).prob_within == 0.5
+
+
+# --- for how much
+
+
+@pytest.mark.parametrize(
+    "cost",
+    [
+        bt.Cost(per_step=2.0, fixed=10.0),
+        bt.Cost(per_token=0.002, tokens_per_step=1000.0, fixed=10.0),
+        bt.Cost(per_hour=4.0, seconds_per_step=1800.0, fixed=10.0),
+    ],
+)
+def test_a_price_turns_steps_into_money_and_back(cost: bt.Cost) -> None:
+    assert cost.step_price == pytest.approx(2.0)
+    np.testing.assert_allclose(cost.money([0.0, 1.0, 25.0]), [0.0, 12.0, 60.0])
+    np.testing.assert_allclose(cost.steps([0.0, 10.0, 60.0]), [0.0, 0.0, 25.0])
+    steps = np.linspace(1.0, 1e6, 50)
+    np.testing.assert_allclose(cost.steps(cost.money(steps)), steps)
+
+
+def test_other_units_are_known_where_they_were_given() -> None:
+    both = bt.Cost(per_step=1.0, seconds_per_step=1800.0, tokens_per_step=512.0)
+    assert (both.hours(3.0), both.tokens(3.0), both.most_steps) == (1.5, 1536.0, np.inf)
+    assert np.isnan([PRICE.hours(3.0), PRICE.tokens(3.0)]).all()
+    assert HOURLY.most_steps == 20.0
+
+
+def test_the_curve_of_budgets(ten: bt.Forecast) -> None:
+    curve = bt.budget_curve(ten, PRICE, target=3.5, prob=0.8)
+    assert list(curve) == ["step", "tokens", "hours", "cost", "mean", "lower", "upper", "prob_reached"]
+    np.testing.assert_allclose(curve["cost"], [20.0, 40.0, 60.0])
+    np.testing.assert_allclose(curve["mean"], [4.0, 3.775, 3.55])
+    np.testing.assert_allclose(curve["upper"], ten.interval(prob=0.8)["upper"])
+    np.testing.assert_allclose(curve["prob_reached"], [0.0, 0.0, 0.5])
+    assert "prob_reached" not in bt.budget_curve(ten, PRICE)
+
+
+def test_a_deadline_ends_the_curve(ten: bt.Forecast) -> None:
+    curve = bt.budget_curve(ten, HOURLY)
+    np.testing.assert_allclose(curve[["step", "hours", "cost"]], [[10, 5, 15], [20, 15, 45], [25, 20, 60]])
+    assert curve["mean"].iloc[-1] == pytest.approx(3.6625)  # half way between the means at 20 and 30
+
+
+def test_the_smallest_budget(ten: bt.Forecast) -> None:
+    enough = bt.smallest_budget(ten, PRICE, target=3.5, prob=0.4)
+    assert enough.step == pytest.approx(20 + 10 * 0.2 / 0.3)  # the fourth draw falls from 3.7 to 3.4
+    assert enough.cost == pytest.approx(10 + 2 * (enough.step - 5))
+    assert bt.at_budget(ten, PRICE, enough.cost).step == pytest.approx(enough.step)
+    beyond = bt.smallest_budget(ten, PRICE, target=3.5, prob=0.6)
+    assert (beyond.cost, beyond.step, beyond.hours) == (np.inf, np.inf, np.inf)
+    assert str(beyond) == "no budget is enough: beyond 30"
+    assert str(bt.smallest_budget(ten, HOURLY, target=3.5, prob=0.5)) == "no budget is enough: beyond 25"
+
+
+def test_what_a_budget_buys(ten: bt.Forecast) -> None:
+    bought = bt.at_budget(ten, PRICE, 60.0, tail=0.2)
+    assert (bought.step, bought.mean, bought.cvar) == (30.0, pytest.approx(3.55), pytest.approx(3.95))
+    assert bt.at_budget(ten, PRICE, 60.0, tail=0.25).cvar == pytest.approx((4.0 + 3.9 + 0.5 * 3.8) / 2.5)
+    assert bt.at_budget(ten, PRICE, 50.0).mean == pytest.approx(3.6625)
+    assert str(bought) == "a budget of 60 buys step 30: expected loss 3.5500, 3.9500 on average in the worst 20%"
+    assert str(bt.at_budget(ten, HOURLY, 45.0)).startswith("a budget of 45 buys step 20, 15 hours: expected loss 3.7750, ")
+
+
+@given(st.lists(st.floats(1.0, 10.0), min_size=1, max_size=30), st.floats(0.01, 0.99))
+def test_cvar_is_the_minimum_of_rockafellar_and_uryasev(losses: list[float], tail: float) -> None:
+    draws = np.array(losses)
+    reached = [at + np.maximum(draws - at, 0.0).mean() / tail for at in draws]  # piecewise straight, with corners at draws
+    assert _cvar(draws, tail) == pytest.approx(min(reached))
+
+
+@given(st.lists(st.floats(2.0, 4.0), min_size=2, max_size=8), st.floats(0.05, 0.95))
+def test_an_easier_target_costs_no_more(wild: bt.Forecast, targets: list[float], prob: float) -> None:
+    costs = np.array([bt.smallest_budget(wild, PRICE, target=target, prob=prob).cost for target in sorted(targets)])
+    assert (costs[1:] <= costs[:-1] + 1e-9).all()
+    curve = bt.budget_curve(wild, PRICE, target=targets[0])
+    enough = bt.smallest_budget(wild, PRICE, target=targets[0], prob=prob).cost
+    assert (np.diff(curve["prob_reached"]) >= 0).all()
+    assert (curve["prob_reached"][curve["cost"] >= enough] >= prob - 1e-9).all()
+    assert (curve["prob_reached"][curve["cost"] < enough - 1e-9] < prob).all()
+
+
+def test_the_gain_of_the_next_steps_is_paired(ten: bt.Forecast) -> None:
+    gain = bt.marginal_gain(ten, PRICE, share=0.5, prob=0.8)
+    assert list(gain) == ["start", "step", "cost", "drop", "gain", "lower", "upper", "prob_gain"]
+    np.testing.assert_allclose(gain[["start", "step", "cost"]], [[10, 20, 20], [20, 30, 20]])
+    np.testing.assert_allclose(gain["drop"], [0.225, 0.225])
+    np.testing.assert_allclose(gain["gain"], 0.225 / 20)
+    drops = 0.5 - 0.05 * np.arange(1, 11)
+    np.testing.assert_allclose(gain["lower"], np.quantile(drops, 0.1) / 20)
+    np.testing.assert_allclose(gain["prob_gain"], 0.9)  # the tenth draw stays where it is
+    uneven = bt.marginal_gain(ten, PRICE, share=0.3)
+    np.testing.assert_allclose(uneven["step"], [16, 22, 28, 30])
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (
+            lambda: bt.Cost(),
+            "cost must have exactly one price of 'per_step', 'per_token', 'per_hour'; got none. Give one of them.",
+        ),
+        (
+            lambda: bt.Cost(per_step=1.0, per_hour=1.0),
+            "cost must have exactly one price of 'per_step', 'per_token', 'per_hour'; "
+            "got 'per_step', 'per_hour'. Give one of them.",
+        ),
+        (lambda: bt.Cost(per_step=-1), "per_step must be a number above 0; got -1. Leave it out, or give what it is."),
+        (
+            lambda: bt.Cost(per_token=1.0),
+            "tokens_per_step must be given with per_token; got None. It turns steps into tokens or hours.",
+        ),
+        (
+            lambda: bt.Cost(per_hour=1.0),
+            "seconds_per_step must be given with per_hour; got None. It turns steps into tokens or hours.",
+        ),
+        (
+            lambda: bt.Cost(per_step=1.0, deadline=2.0),
+            "seconds_per_step must be given with deadline; got None. It turns steps into tokens or hours.",
+        ),
+        (lambda: bt.Cost(per_step=1.0, fixed=-1), "fixed must be a number above 0; got -1. Leave it out if there is none."),
+    ],
+)
+def test_a_cost_that_cannot_be_is_refused(ask, message: str) -> None:
+    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
+        ask()
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (
+            lambda ahead: bt.budget_curve(ahead, replace(HOURLY, deadline=4.0)),
+            "deadline must allow for the first forecast step 10, 5 hours away; got 4. Forecast earlier steps.",
+        ),
+        (
+            lambda ahead: bt.at_budget(ahead, PRICE, 70),
+            "budget must lie between 20 and 60, which buy steps 10 and 30; got 70. "
+            "Forecast earlier or later steps, or spend another amount.",
+        ),
+        (
+            lambda ahead: bt.at_budget(ahead, PRICE, "all"),
+            "budget must be a number above 0; got 'all'. It is an amount of money.",
+        ),
+        (
+            lambda ahead: bt.at_budget(ahead, PRICE, 50, tail=10),
+            "tail must lie between 0 and 1; got 10. 0.1 is the worst tenth.",
+        ),
+        (
+            lambda ahead: bt.smallest_budget(ahead, PRICE, target=1.0, tail=10),
+            "tail must lie between 0 and 1; got 10. 0.1 is the worst tenth.",
+        ),
+        (
+            lambda ahead: bt.budget_curve(ahead, PRICE, prob=90),
+            "prob must lie between 0 and 1; got 90. 0.9 is a 90 % interval.",
+        ),
+        (lambda ahead: bt.marginal_gain(ahead, PRICE, share=10), "share must lie between 0 and 1; got 10. 0.1 is a tenth."),
+        (
+            lambda ahead: bt.marginal_gain(made([3.0], steps=(10.0,)), PRICE),
+            "forecast must have two steps or more; got 10 alone. Forecast the steps between too.",
+        ),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused(ten: bt.Forecast, ask, message: str) -> None:
+    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
+        ask(ten)
+
+
+def test_the_picture_of_budgets(ten: bt.Forecast) -> None:
+    ax = Figure().subplots()
+    assert bt.plot_budget(ten, PRICE, target=3.5, prob=0.4, ax=ax) is ax
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["40%", "mean", "target 3.5, 40% sure: 53.33"]
+    np.testing.assert_allclose(ax.lines[-1].get_xdata(), 10 + 2 * (20 + 10 * 0.2 / 0.3 - 5))
+    ax = bt.plot_budget(ten, PRICE, target=3.5, prob=0.6, ax=Figure().subplots())
+    assert ax.get_legend().get_texts()[-1].get_text() == "target 3.5, 60% sure: beyond 30"
+
+
+# --- stop or go on
+
+FINE = bt.Cost(per_step=0.01, fixed=1.0)
+STOPS = (4400.0, 5000.0, 6000.0, 8000.0)
+
+
+@pytest.fixture(scope="module")
+def short_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
+    few = {"chains": 2, "num_warmup": 200, "num_draws": 200}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", bt.Notice)
+        return bt.fit(means(simulation).until(ORIGIN), schedule=schedule, progress=False, throw=False, **few)
+
+
+@pytest.fixture(scope="module")
+def stopping(short_fit: bt.Fit) -> bt.Stopping:
+    return bt.stop_or_continue(short_fit, FINE, value=100.0, steps=STOPS)
+
+
+def by_hand(*utility: list[float]) -> bt.Stopping:
+    """Stopping at 10, 20 or 30 with these draws of utility."""
+    draws = xr.DataArray([list(utility)], {"step": [10.0, 20.0, 30.0]}, DIMS)
+    return bt.Stopping(losses=4.0 - 0.1 * draws, utility=draws, cost=PRICE, plans=bt.WhatIf({}, {}))
+
+
+def test_regret_is_counted_draw_by_draw() -> None:
+    one = by_hand([0.0, 5.0, 3.0], [0.0, -1.0, 2.0])
+    table = one.to_frame()
+    np.testing.assert_allclose(table["utility"], [0.0, 2.0, 2.5])
+    np.testing.assert_allclose(table["prob_best"], [0.0, 0.5, 0.5])
+    np.testing.assert_allclose(table["regret"], [3.5, 1.5, 1.0])
+    np.testing.assert_allclose(table["cost"], [0.0, 30.0, 50.0])
+    assert one.recommended == 30.0
+    assert one.perfect_information == pytest.approx(1.0)
+    assert (
+        str(one)
+        == one.reason
+        == (
+            "go on to step 30, the last one considered, which is worth 2.5 (2.05 to 2.95, 90% interval) against stopping now; "
+            "50% likely to be the best of 3 steps, expected regret 1"
+        )
+    )
+    assert by_hand([0.0, -1.0, -2.0]).reason == (
+        "stop now: going on to step 20 is worth -1 (-1 to -1, 90% interval) against stopping now; "
+        "over 99% likely to be the best of 3 steps, expected regret 0"
+    )
+
+
+def test_stopping_now_is_what_all_is_measured_by(stopping: bt.Stopping) -> None:
+    table = stopping.to_frame()
+    assert list(table["step"]) == [ORIGIN, *STOPS]
+    assert (table.loc[0, ["cost", "utility", "utility_lower", "utility_upper"]] == 0.0).all()
+    gained = 100.0 * (stopping.losses[..., 0] - stopping.losses)
+    np.testing.assert_allclose(stopping.utility, gained - table["cost"].to_numpy(), atol=1e-9)
+    assert table["prob_best"].sum() == pytest.approx(1.0)
+    assert stopping.perfect_information == pytest.approx(table.set_index("step").loc[stopping.recommended, "regret"])
+
+
+def test_each_stop_has_a_decay_of_its_own(short_fit: bt.Fit, stopping: bt.Stopping) -> None:
+    plan = bt.schedules.decayed(short_fit.schedule, start=5600.0, total=6000.0)
+    alone = bt.forecast(short_fit, steps=[6000.0], schedule=plan).expected
+    assert float(alone.mean()) == pytest.approx(float(stopping.losses.sel(step=6000.0).mean()), abs=3e-3)
+    ends = stopping.plans.ends()
+    assert list(ends.index) == ["as planned", "decay now", "decay at 80 %"]
+    assert (ends["step"] == stopping.plans.forecasts["as planned"].steps[-1]).all()
+    assert ends.loc["decay at 80 %", "gain"] > 0
+    now = bt.stop_or_continue(short_fit, FINE, value=100.0, steps=STOPS, decay=1)
+    assert float((now.losses - stopping.losses).sel(step=6000.0).std()) > 0
+
+
+def test_a_loss_worth_more_is_trained_for_longer(short_fit: bt.Fit) -> None:
+    values = (0.1, 20.0, 60.0, 200.0, 1e5)
+    steps = [bt.stop_or_continue(short_fit, FINE, value=value, steps=STOPS).recommended for value in values]
+    assert steps == sorted(steps)
+    assert (steps[0], steps[-1]) == (ORIGIN, STOPS[-1])
+
+
+def test_a_value_may_be_a_function_of_the_loss(short_fit: bt.Fit, stopping: bt.Stopping) -> None:
+    same = bt.stop_or_continue(short_fit, FINE, value=lambda loss: 1e3 - 100.0 * loss, steps=STOPS)
+    xr.testing.assert_allclose(same.utility, stopping.utility)
+    prize = bt.stop_or_continue(short_fit, FINE, value=lambda loss: 1e6 * (loss < 0.1), steps=STOPS)
+    assert prize.recommended == ORIGIN
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"value": -1}, "value must be a number above 0; got -1. It is money per nat per token, or a function of the loss."),
+        (
+            {"value": lambda loss: loss[:1, :1] * np.nan},
+            "value must give a finite number for every loss; got nan. It maps an array of losses to money.",
+        ),
+        (
+            {"decay": 0},
+            "decay must lie between 0 and 1; got 0. It is the share of the way that the decay takes; 1 is now.",
+        ),
+        ({"steps": [4000]}, "steps must lie after the origin 4000; got 4000. Use Fit.coefficients() for the past."),
+        (
+            {"steps": [9000]},
+            "schedule must reach the last forecast step 9000; got 8000. "
+            "Give a schedule for the whole forecast, or forecast fewer steps.",
+        ),
+        (
+            {"cost": bt.Cost(per_step=1.0, seconds_per_step=3.6, deadline=1.5)},
+            "steps must come before the deadline, 1.5 hours after step 4000; got 6000, 8000. Leave them out.",
+        ),
+        ({"seed": -1}, "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0."),
+        (
+            {"schedule": "constant"},
+            "schedule must be a Schedule; got 'str'. "
+            "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table).",
+        ),
+    ],
+)
+def test_what_cannot_be_decided_is_refused(short_fit: bt.Fit, arguments: dict, message: str) -> None:
+    asked = {"cost": FINE, "value": 100.0, "steps": STOPS} | arguments
+    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
+        bt.stop_or_continue(short_fit, **asked)
+
+
+def test_the_picture_of_stopping(stopping: bt.Stopping) -> None:
+    mpl.use("agg")
+    upper, lower = Figure().subplots(2, 1)
+    assert bt.plot_stopping(stopping, ax=[upper, lower]) == [upper, lower]
+    np.testing.assert_allclose([bar.get_height() for bar in lower.patches], stopping.to_frame()["prob_best"])
+    assert upper.get_title().endswith(f"best to stop at step {stopping.recommended:g}")
+    message = r"^ax must hold 2 axes, for utility and probability; got 1\. Or leave it out\.$"
+    with pytest.raises(bt.DataError, match=message):
+        bt.plot_stopping(stopping, ax=[upper])

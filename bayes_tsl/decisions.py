@@ -1,0 +1,179 @@
+"""Stop or go on: the step at which the loss is worth most above what getting there costs.
+
+    recommended step = argmax over steps of E[value(loss) - cost]
+
+Each step has a schedule planned anew that decays and ends there. Means are over the stored draws, which all steps share;
+nothing is refitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from bayes_tsl._checks import percent, require, require_number, require_seed, show
+from bayes_tsl._types import STEP
+from bayes_tsl.budgets import flat, spread
+from bayes_tsl.costs import Cost
+from bayes_tsl.design import later_steps
+from bayes_tsl.fits import Fit
+from bayes_tsl.plans import WhatIf, what_if
+from bayes_tsl.predict import forecast_paths, plan_ahead
+from bayes_tsl.schedules import Schedule, decayed, require_schedule
+
+Array = NDArray[np.float64]
+
+_PLAN_STEPS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Stopping:
+    """Steps at which to stop, by what each is worth more than stopping at the origin, draw by draw.
+
+    Attributes:
+        losses: draws of the expected loss where training stops; the first step is the origin (chain, draw, step).
+        utility: draws of the value of that loss less its cost, above stopping at the origin (chain, draw, step).  [money]
+        cost: what steps cost.
+        plans: three schedules to the best of the later steps: as planned, decay now, decay at 80 % of the way.
+        notices: what the user should know, in words.
+        converged: False where the chains of the fit did not agree.
+    """
+
+    losses: xr.DataArray = field(repr=False)
+    utility: xr.DataArray = field(repr=False)
+    cost: Cost
+    plans: WhatIf = field(repr=False)
+    notices: tuple[str, ...] = ()
+    converged: bool = True
+
+    @property
+    def steps(self) -> Array:
+        """Candidates, the origin first (step)."""
+        return self.utility[STEP].to_numpy()
+
+    @property
+    def recommended(self) -> float:
+        """Step of the highest expected utility; the origin is to stop now."""
+        return float(self.steps[flat(self.utility).mean(axis=0).argmax()])
+
+    @property
+    def perfect_information(self) -> float:
+        """Expected value of perfect information, in money: the expected regret of the recommended step.
+
+        No knowledge of the curves ahead is worth more, so neither is waiting for another checkpoint; what that is worth by
+        itself would take a refit for each checkpoint that could be seen (Raiffa & Schlaifer 1961, Applied Statistical
+        Decision Theory).
+        """
+        return float(np.min(self.to_frame()["regret"]))
+
+    @property
+    def reason(self) -> str:
+        """What to do, and why, in one sentence."""
+        table = self.to_frame().to_dict("list")
+        best, later = int(np.argmax(table["utility"])), 1 + int(np.argmax(table["utility"][1:]))
+        worth, low, high = (show(round(table[name][later], 2)) for name in ("utility", "utility_lower", "utility_upper"))
+        to, edge = f"step {show(self.steps[later])}", ", the last one considered" if best == len(self.steps) - 1 else ""
+        does = f"stop now: going on to {to} is" if best == 0 else f"go on to {to}{edge}, which is"
+        odds = f"{percent(table['prob_best'][best])} likely to be the best of {len(self.steps)} steps"
+        regret = f"expected regret {show(round(table['regret'][best], 2))}"
+        return f"{does} worth {worth} ({low} to {high}, 90% interval) against stopping now; {odds}, {regret}"
+
+    def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
+        """One row per step.
+
+        Columns: step, tokens, hours, cost, mean, lower, upper (of the expected loss), utility, utility_lower, utility_upper
+        (money, above stopping at the origin), prob_best (1 less the probability of any regret), regret (expected).
+
+        Raises:
+            DataError: ``prob`` does not lie between 0 and 1.
+        """
+        draws = flat(self.utility)
+        worth = dict(zip(("utility", "utility_lower", "utility_upper"), spread(draws, prob).values()))
+        table = {
+            "step": self.steps,
+            **self.cost.units(self.steps - self.steps[0]),
+            **spread(flat(self.losses), prob),
+            **worth,
+            "prob_best": np.bincount(draws.argmax(axis=1), minlength=len(self.steps)) / len(draws),
+            "regret": (draws.max(axis=1, keepdims=True) - draws).mean(axis=0),
+        }
+        return pd.DataFrame(table)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def stop_or_continue(
+    fit: Fit,
+    cost: Cost,
+    *,
+    value: float | Callable[[Array], ArrayLike],
+    steps: ArrayLike,
+    schedule: Schedule | None = None,
+    decay: float = 0.2,
+    final: float = 0.0,
+    seed: int = 0,
+) -> Stopping:
+    """When to stop: each step with a schedule planned anew to end there, by the value of its loss less its cost.
+
+    Stopping at the origin as it is, at no cost, is always among the candidates. All are paired, draw by draw; nothing is
+    refitted.
+
+    Args:
+        fit: what the past of one run says.
+        cost: what further steps cost.
+        value: money that a loss lower by one nat per token is worth; or the money that losses are worth, a function of an
+            array of them (draw, step).
+        steps: where training could stop, after the origin (step).
+        schedule: another plan for the steps after the origin; by default the one that was fitted. Decays leave it.
+        decay: share of the steps from the origin that the decay to ``final`` takes; 1 is to decay now.
+        final: learning rate at the last step.
+        seed: of the drift ahead.
+
+    Raises:
+        DataError: several runs, an unknown schedule or one that ends before the last step, a step that is not later than the
+            origin or past the deadline, or a value that is no number above 0 nor gives finite numbers.
+    """
+    require_schedule(schedule)
+    require_seed(seed)
+    if decay != 1:
+        require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of the way that the decay takes; 1 is now.")
+    later, plan = later_steps(steps, fit.origin), plan_ahead(fit, schedule)
+    plan.require_reaches(float(later[-1]))
+    late = later[later > fit.origin + cost.most_steps]
+    rule = f"come before the deadline, {show(cost.deadline)} hours after step {show(fit.origin)}"
+    require(late.size == 0, "steps", rule, late, cure="Leave them out.")
+
+    def ending(stop: float, share: float) -> Schedule:
+        return plan_ahead(fit, decayed(plan, start=stop - share * (stop - fit.origin), total=stop, final=final))
+
+    plans = {str(stop): ending(stop, decay) for stop in later}
+    stops = {str(stop): np.array([stop]) for stop in (fit.origin, *later)}
+    made = forecast_paths(fit, stops, {str(fit.origin): plan} | plans, seed=seed)
+    losses = xr.concat([made[name].expected for name in stops], STEP)
+    utility = _worth(losses, value) - cost.money(losses[STEP] - fit.origin)
+    best = float(later[flat(utility).mean(axis=0)[1:].argmax()])
+    whole = {"as planned": schedule, "decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
+    on_the_way = np.linspace(fit.origin, best, _PLAN_STEPS + 1)[1:]
+    compared, one = what_if(fit, whole, steps=on_the_way, seed=seed), made[str(fit.origin)]
+    return Stopping(losses, utility, cost, compared, one.notices, one.converged)
+
+
+def _worth(losses: xr.DataArray, value: float | Callable[[Array], ArrayLike]) -> xr.DataArray:
+    """Money that losses (chain, draw, step) are worth above the first of them, draw by draw."""
+    if callable(value):
+        draws = flat(losses)
+        given = np.asarray(value(draws), float)
+        good = given.shape == draws.shape and np.isfinite(given).all()
+        cure = "It maps an array of losses to money."
+        require(good, "value", "give a finite number for every loss", given, cure=cure)
+        worth = losses.copy(data=given.reshape(losses.shape))
+    else:
+        require_number(value, "value", low=0.0, cure="It is money per nat per token, or a function of the loss.")
+        worth = -value * losses
+    return (worth - worth.isel({STEP: 0}, drop=True)).rename("utility")
