@@ -65,9 +65,9 @@ class Stopping:
     def perfect_information(self) -> float:
         """Expected value of perfect information, in money: the expected regret of the recommended step.
 
-        No knowledge of the curves ahead is worth more, so neither is waiting for another checkpoint; what that is worth by
-        itself would take a refit for each checkpoint that could be seen (Raiffa & Schlaifer 1961, Applied Statistical
-        Decision Theory).
+        No knowledge of the curves ahead is worth more to a choice between these steps, so neither is another checkpoint;
+        what that is worth by itself would take a refit for each that could be seen (Raiffa & Schlaifer 1961, Applied
+        Statistical Decision Theory).
         """
         return float(np.min(self.to_frame()["regret"]))
 
