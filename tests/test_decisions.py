@@ -6,17 +6,14 @@ import re
 import warnings
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
-from choose_a_schedule import choose
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
-from set_a_budget import TARGET, draw
 
 import bayes_tsl as bt
 from bayes_tsl.budgets import _cvar
@@ -436,25 +433,3 @@ def test_the_picture_of_stopping(stopping: bt.Stopping) -> None:
     message = r"^ax must hold 2 axes, for utility and probability; got 1\. Or leave it out\.$"
     with pytest.raises(bt.DataError, match=message):
         bt.plot_stopping(stopping, ax=[upper])
-
-
-# --- examples
-
-SHORT = {"chains": 2, "num_warmup": 100, "num_draws": 100, "throw": False, "progress": False}
-
-
-@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
-def test_the_example_of_a_budget_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mpl.use("agg")
-    enough = draw(tmp_path / "budget.png", **SHORT)
-    assert enough.step > 1250
-    assert capsys.readouterr().out.startswith(f"target {TARGET}: ")
-    assert (tmp_path / "budget.png").is_file()
-
-
-@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
-def test_the_example_of_schedules_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    mpl.use("agg")
-    stopping = choose(tmp_path, **SHORT)
-    assert stopping.reason in capsys.readouterr().out
-    assert {path.name for path in tmp_path.iterdir()} == {"plans.png", "stopping.png"}
