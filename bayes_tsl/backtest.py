@@ -31,7 +31,7 @@ from bayes_tsl.inference import fit
 from bayes_tsl.predict import forecast
 from bayes_tsl.runs import plans_of
 from bayes_tsl.schedules import Schedule
-from bayes_tsl.workers import do_each, named_after
+from bayes_tsl.workers import do_each, named_after, reason
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -191,8 +191,7 @@ def _run(cell: _Cell) -> pd.DataFrame:
 
 
 def _failed(cell: _Cell, error: BaseException) -> pd.DataFrame:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return pd.DataFrame([{**cell.label, "notes": "", "reason": reason}])
+    return pd.DataFrame([{**cell.label, "notes": "", "reason": reason(error)}])
 
 
 def _path(store: str | Path, cell: _Cell) -> Path:

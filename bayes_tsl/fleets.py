@@ -27,7 +27,7 @@ from bayes_tsl.priors import Priors
 from bayes_tsl.runs import plans_of
 from bayes_tsl.sampling import NUM_WARMUP
 from bayes_tsl.schedules import Schedule
-from bayes_tsl.workers import do_each, named_after
+from bayes_tsl.workers import do_each, named_after, reason
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -155,5 +155,4 @@ def _row(task: _Task, made: Fit, path: Path) -> dict[str, Any]:
 
 
 def _failed(task: _Task, error: BaseException) -> dict[str, Any]:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return {**task.label, "file": "", "converged": False, "verdict": "", "reason": reason}
+    return {**task.label, "file": "", "converged": False, "verdict": "", "reason": reason(error)}

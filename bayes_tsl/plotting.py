@@ -75,8 +75,7 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
         DataError: ``ax`` has another number of axes.
     """
     wide, narrow = (comparison.to_frame(prob=mass) for mass in (prob, 0.5 * prob))
-    axes = _axes(2, (8.4, 1.2 + 0.42 * len(wide))) if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
-    require(len(axes) == 2, "ax", "hold 2 axes, for losses and probabilities", len(axes), cure="Or leave it out.")
+    axes = _axes(2, (8.4, 1.2 + 0.42 * len(wide))) if ax is None else _given(ax, 2, "losses and probabilities")
     rows = np.arange(len(wide))
     for table, width in ((wide, 1.4), (narrow, 4.5)):
         axes[0].hlines(rows, table["lower"], table["upper"], color=_AHEAD, lw=width)
@@ -137,8 +136,7 @@ def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[A
     past = fit.coefficients()
     names = list(past.data_vars)
     listed = ", ".join(map(str, names))
-    axes = _axes(len(names), (4.2 * len(names), 3.6)) if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
-    require(len(axes) == len(names), "ax", f"hold {len(names)} axes, for {listed}", len(axes), cure="Or leave it out.")
+    axes = _axes(len(names), (4.2 * len(names), 3.6)) if ax is None else _given(ax, len(names), listed)
     has = names if ahead is None else list(ahead.coefficients)
     cure = "Make it with forecast(fit, ...)."
     require(set(names) <= set(has), "ahead", f"forecast the coefficients {listed}", has, cure=cure)
@@ -188,8 +186,7 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
     Raises:
         DataError: ``ax`` has another number of axes.
     """
-    axes = _stacked() if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
-    require(len(axes) == 2, "ax", "hold 2 axes, for loss and learning rate", len(axes), cure="Or leave it out.")
+    axes = _stacked() if ax is None else _given(ax, 2, "loss and learning rate")
     upper, lower = axes
     first = next(iter(plans.forecasts.values()))
     upper.plot(first.history[STEP], first.history, "o", ms=3.5, color=_PAST, label="observed")
@@ -257,8 +254,7 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     Raises:
         DataError: ``ax`` has another number of axes.
     """
-    axes = _stacked() if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
-    require(len(axes) == 2, "ax", "hold 2 axes, for utility and probability", len(axes), cure="Or leave it out.")
+    axes = _stacked() if ax is None else _given(ax, 2, "utility and probability")
     upper, lower = axes
     wide, narrow = (stopping.to_frame(prob=mass) for mass in (prob, 0.5 * prob))
     colors = [_TRUTH if step == stopping.recommended else _AHEAD for step in stopping.steps]
@@ -275,6 +271,13 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     _write_below(lower, stopping.notices)
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def _given(ax: Any, count: int, what: str) -> list[Axes]:
+    """The axes that a user gave, as many as a picture has panels."""
+    axes = list(np.atleast_1d(np.asarray(ax, dtype=object)))
+    require(len(axes) == count, "ax", f"hold {count} axes, for {what}", len(axes), cure="Or leave it out.")
     return axes
 
 
@@ -343,8 +346,7 @@ def plot_calibration(scores: pd.DataFrame, *, ax: Sequence[Axes] | None = None) 
         DataError: ``ax`` has another number of axes, or no forecast was scored.
     """
     good = _scored(scores)
-    axes = _axes(2, (9.0, 3.8)) if ax is None else list(np.atleast_1d(np.asarray(ax, dtype=object)))
-    require(len(axes) == 2, "ax", "hold 2 axes, for PIT and coverage", len(axes), cure="Or leave it out.")
+    axes = _axes(2, (9.0, 3.8)) if ax is None else _given(ax, 2, "PIT and coverage")
     levels = np.linspace(0.0, 1.0, _PIT_BINS + 1)
     axes[1].plot([0, 1], [0, 1], lw=0.8, ls=":", color=_PAST)
     for model, part in good.groupby("model", sort=True):

@@ -47,8 +47,7 @@ def surprise(ahead: Forecast, losses: LossTable) -> float:
     Raises:
         DataError: no checkpoint at a step of the forecast, another run or test set, or a forecast of several runs.
     """
-    cure = "Choose one with forecast.select(run=...)."
-    require(len(ahead.runs) == 1, "forecast", "be of a single run", ahead.runs, cure=cure)
+    ahead.require_one_run()
     require_losses(losses)
     means = losses.select(run=ahead.run, test_set=ahead.test_set).mean_losses()
     steps = np.intersect1d(ahead.steps, means.index)

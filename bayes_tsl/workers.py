@@ -61,6 +61,11 @@ def do_each(
     return [results[i] for i in range(len(given))]
 
 
+def reason(error: BaseException) -> str:
+    """Why a task failed, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def named_after(*parts: object) -> str:
     """A name of 32 letters and digits for a file that depends on all of these."""
     digest = hashlib.sha256()
