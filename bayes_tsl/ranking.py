@@ -132,6 +132,6 @@ def _joined(forecasts: Sequence[Forecast]) -> Forecast:
     require(len(sets) == 1, "forecasts", "be on one test set", sets, cure="Compare those of one test set.")
     steps = {tuple(one.steps) for one in forecasts}
     require(len(steps) == 1, "forecasts", "be at the same steps", f"{len(steps)} lists of them", cure="Forecast equal steps.")
-    draws = sorted({one.expected.sizes[DRAW] * one.expected.sizes[CHAIN] for one in forecasts})
+    draws = sorted({(one.expected.sizes[CHAIN], one.expected.sizes[DRAW]) for one in forecasts})
     require(len(draws) == 1, "forecasts", "have equally many draws", draws, cure="Fit all with the same chains and num_draws.")
     return side_by_side(forecasts)
