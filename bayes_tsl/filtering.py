@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import gamma
 
+from bayes_tsl.laws import drift_ahead, drift_given
 from bayes_tsl.model import TAIL
 
 Array = NDArray[np.float64]
@@ -65,34 +66,13 @@ def filtered(
     power, density = drift_scale**2, np.zeros(len(off))
     state = Filtered(*np.zeros((5, len(off))))
     for seen, width in zip(off.T, np.diff(u, prepend=0.0)):
-        ahead = _moved(state, width, power)
+        ahead = Filtered(*drift_ahead(state, width, power))
         total = ahead.value_value[:, None] + spread
         surprise = seen - ahead.value
         joint = prior - 0.5 * (surprise[:, None] ** 2 / total + np.log(2.0 * np.pi * total))
         here = logsumexp(joint, axis=1)
         below = np.cumsum(np.exp(joint - here[:, None]), axis=1) < rng.random((len(off), 1))
         chosen = np.minimum(below.sum(axis=1), len(prior) - 1)
-        state = _corrected(ahead, surprise, total[np.arange(len(off)), chosen])
+        state = Filtered(*drift_given(ahead, surprise, total[np.arange(len(off)), chosen]))
         density = density + here
     return density, state
-
-
-def _moved(state: Filtered, width: float, power: Array) -> Filtered:
-    """The drift a ``width`` of log progress later: an integrated Wiener process."""
-    value, speed, vv, vs, ss = state
-    return Filtered(
-        value + width * speed,
-        speed,
-        vv + 2.0 * width * vs + width**2 * ss + power * width**3 / 3.0,
-        vs + width * ss + power * width**2 / 2.0,
-        ss + power * width,
-    )
-
-
-def _corrected(state: Filtered, surprise: Array, total: Array) -> Filtered:
-    """The drift given a checkpoint that lies ``surprise`` from its value, with variance ``total``."""
-    value, speed, vv, vs, ss = state
-    by_value, by_speed = vv / total, vs / total
-    return Filtered(
-        value + by_value * surprise, speed + by_speed * surprise, vv - by_value * vv, vs - by_value * vs, ss - by_speed * vs
-    )

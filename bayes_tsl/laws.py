@@ -17,7 +17,7 @@ the coefficient and its velocity there, and the future is independent of the pas
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -122,6 +122,34 @@ def drift_covariance(u: ArrayLike) -> Array:
     return jnp.where(same_side, near**2 * (3.0 * far - near) / 6.0, 0.0)
 
 
+def drift_ahead(state: tuple[Any, ...], width: Any, power: Any) -> tuple[Any, ...]:
+    """The drift a ``width`` of log progress later, by its scale squared; NumPy or JAX.
+
+    A state is the mean of value and of speed, and the covariances value-value, value-speed and speed-speed.
+    """
+    value, speed, vv, vs, ss = state
+    return (
+        value + width * speed,
+        speed,
+        vv + 2.0 * width * vs + width**2 * ss + power * width**3 / 3.0,
+        vs + width * ss + power * width**2 / 2.0,
+        ss + power * width,
+    )
+
+
+def drift_given(state: tuple[Any, ...], surprise: Any, total: Any) -> tuple[Any, ...]:
+    """The drift given a measurement that lies ``surprise`` from its value, with variance ``total``; NumPy or JAX."""
+    value, speed, vv, vs, ss = state
+    by_value, by_speed = vv / total, vs / total
+    return (
+        value + by_value * surprise,
+        speed + by_speed * surprise,
+        vv - by_value * vv,
+        vs - by_value * vs,
+        ss - by_speed * vs,
+    )
+
+
 def whitened(u: ArrayLike, columns: ArrayLike, *, noise: ArrayLike, scale: ArrayLike) -> tuple[Array, Array]:
     """What is seen under drift and independent noise, made independent of variance one; and the log of the volume lost.
 
@@ -139,17 +167,10 @@ def whitened(u: ArrayLike, columns: ArrayLike, *, noise: ArrayLike, scale: Array
     power = jnp.asarray(scale) ** 2
 
     def update(state: tuple[Array, ...], seen: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
-        value, speed, vv, vs, ss = state
         width, measured, error = seen
-        value = value + width * speed
-        vv = vv + 2.0 * width * vs + width**2 * ss + power * width**3 / 3.0
-        vs = vs + width * ss + power * width**2 / 2.0
-        ss = ss + power * width
-        total, surprise = vv + error, measured - value
-        by_value, by_speed = vv / total, vs / total
-        value, speed = value + by_value * surprise, speed + by_speed * surprise
-        state = (value, speed, vv - by_value * vv, vs - by_value * vs, ss - by_speed * vs)
-        return state, (surprise / jnp.sqrt(total), jnp.log(total))
+        ahead = drift_ahead(state, width, power)
+        total, surprise = ahead[2] + error, measured - ahead[0]
+        return drift_given(ahead, surprise, total), (surprise / jnp.sqrt(total), jnp.log(total))
 
     still, nothing = jnp.zeros(columns.shape[1]), jnp.zeros_like(power)
     start = (still, still, nothing, nothing, nothing)
