@@ -23,6 +23,7 @@ from common import by_hash, keep, options
 from pooling import sized
 
 import bayes_tsl as bt
+from bayes_tsl.design import after_warmup
 
 SIZES = (5, 10, 25, 50)
 CHECKPOINTS = 40
@@ -34,10 +35,9 @@ def first_runs(count: int) -> tuple[bt.LossTable, dict[str, bt.Schedule]]:
     losses, plans, table = sized()
     names, parts = by_hash(table.index)[:count], []
     for place, name in enumerate(names):
-        frame = losses.select(run=name).frame
-        last = frame["step"].max() * (0.5 if place % 2 else 1.0)
-        usable = frame[(frame["step"] >= 2.0 * plans[name].warmup) & (frame["step"] <= last)].reset_index(drop=True)
-        parts.append(usable.loc[spread_out(usable["step"].to_numpy(float))])
+        whole = losses.select(run=name)
+        usable = after_warmup(whole.until(float(whole.steps[-1]) * (0.5 if place % 2 else 1.0)), plans[name])[0].frame
+        parts.append(usable.iloc[spread_out(usable["step"].to_numpy(float))])
     return bt.LossTable.from_frame(pd.concat(parts)), {name: plans[name] for name in names}
 
 
