@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayes_tsl.coordinates import Values, arrow, laplace
 from bayes_tsl.families import (
     COMMON,
     DOUBT,
@@ -33,7 +34,7 @@ from bayes_tsl.families import (
     traits_of,
     with_slope,
 )
-from bayes_tsl.sampling import Draws, Values, arrow, laplace, over_draws, sample
+from bayes_tsl.sampling import Draws, over_draws, sample
 
 Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ PACKAGE = Path(bt.__file__).parent
 LAYERS = (
     ("errors", "_types"),
     ("_checks",),
-    ("_files", "data", "schedules", "laws", "forecasts", "costs", "summaries", "diagnostics", "workers"),
+    ("_files", "data", "schedules", "laws", "forecasts", "costs", "summaries", "diagnostics", "workers", "coordinates"),
     ("logs", "scoring", "budgets"),
     ("design", "datasets"),
     ("priors",),
