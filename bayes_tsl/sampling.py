@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -34,6 +35,8 @@ NUM_WARMUP = 500
 TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
 _BLOCK = 25  # transitions between two looks at the clock
 _HALVINGS = 30
+_MAPS = Path("/proc/self/maps")  # one line each, where the system is Linux
+_MOST_MAPS = Path("/proc/sys/vm/max_map_count")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,7 @@ def sample(
     num_draws: int,
     target_accept: float,
     progress: bool,
+    thrown: int | None = None,
 ) -> Draws:
     """Draw from the posterior of ``model(*args)``.  Call inside ``jax.enable_x64(True)``.
 
@@ -102,11 +106,14 @@ def sample(
         frame: standard coordinates, of the vector that ``unconstrained`` makes of ``start``; else looked for around the mode.
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains; as many threads as cores are used.
-        num_warmup: transitions that adapt the sampler and are thrown away, per chain.
+        num_warmup: transitions that adapt the sampler, per chain.
         num_draws: transitions kept, per chain.
         target_accept: acceptance that the step size aims at; higher is slower and safer.
         progress: show a bar on stderr.
+        thrown: transitions thrown away, per chain, if not those that adapt the sampler.
     """
+    _make_room()
+    thrown = num_warmup if thrown is None else thrown
     space, transforms, flat = space_of(model, args, start, dense)
     frame = find_mode(space, args, flat) if frame is None else frame
     rng = np.random.default_rng(seed)
@@ -114,8 +121,8 @@ def sample(
     tuning = _Tuning(num_warmup, target_accept)
     keys = jax.random.split(jax.random.key(seed), chains)
     states = [_begin(space, tuning, frame, args, key, x) for key, x in zip(keys, points)]
-    traces = _run(partial(_block, space, tuning, frame, args), states, num_warmup + num_draws, progress)
-    moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, num_warmup:], *traces)
+    traces = _run(partial(_block, space, tuning, frame, args), states, thrown + num_draws, progress)
+    moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, thrown:], *traces)
     standard = np.concatenate([moved["dense"], moved["diagonal"]], axis=-1)
     unconstrained = space.unravel(frame.place(standard))
     return Draws({name: np.asarray(transforms[name](value)) for name, value in unconstrained.items()}, stats)
@@ -135,6 +142,15 @@ def over_draws(function: Callable[..., Any], fixed: tuple[Any, ...], *drawn: Any
 @partial(jax.jit, static_argnums=0)
 def _loop(function: Callable[..., Any], fixed: tuple[Any, ...], drawn: Any) -> Any:
     return lax.map(lambda one: function(*fixed, *one), drawn)
+
+
+def _make_room() -> None:
+    """Let go of compiled programs before their memory maps, thousands for a fit, are more than the system allows.
+
+    Beyond that limit the process dies (github.com/jax-ml/jax, issue 27201).
+    """
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > int(_MOST_MAPS.read_text()) // 2:
+        jax.clear_caches()
 
 
 def _scatter(rng: np.random.Generator, space: Space, frame: Frame | Arrow, args: tuple[Any, ...]) -> Array:

@@ -39,7 +39,7 @@ from bayes_tsl.sampling import Draws, over_draws, sample
 Array = NDArray[np.float64]
 
 TOGETHER_ACCEPT = 0.95  # no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md, several runs)
-_TRIAL = 150  # transitions of adaptation, and as many draws, before the coordinates are settled
+_TRIAL = 150  # transitions thrown away, and as many kept, before the coordinates are settled
 _SHARED = tuple(f"trait_{name}" for name in Common._fields)
 _ROUNDS = 4  # of expectation-maximisation
 _SPREADS = np.exp(np.linspace(np.log(1e-3), np.log(10.0), 500))  # on which the spread of a trait is looked for
@@ -55,7 +55,7 @@ def sample_family(family: Family, *, seed: int, **settings: Any) -> tuple[list[D
     """
     population, start, doubt = _pilot(family)
     family = _centred(family, 1.0 - doubt / population.spread**2)
-    trial = settings | dict.fromkeys(("num_warmup", "num_draws"), _TRIAL)
+    trial = settings | {"thrown": _TRIAL, "num_draws": _TRIAL}
     left = _departures(family, _draw(family, population, start, seed=seed, **trial).sites).var(axis=(0, 1))
     family = _centred(family, 1.0 - np.asarray(with_slope(family, left, 1.0)))
     drawn = _draw(family, population, start, seed=seed, **settings)

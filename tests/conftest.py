@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 import bayes_tsl as bt
 
-MAPS = Path("/proc/self/maps")
 ORIGIN = 4000.0
 STEPS = np.arange(400.0, 8001.0, 200.0)
 TRUTH = {
@@ -69,11 +65,3 @@ def mean_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
 @pytest.fixture(scope="session")
 def ahead(fit: bt.Fit) -> bt.Forecast:
     return bt.forecast(fit, steps=STEPS[STEPS > ORIGIN], positions=[0, 10, 63])
-
-
-@pytest.fixture(autouse=True)
-def room_for_compiled_code() -> Iterator[None]:
-    """Every program that XLA compiles takes memory maps, thousands a fit; at Linux's 65,530 the process dies of it."""
-    yield
-    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 25_000:
-        jax.clear_caches()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
+import pytest
 
+from bayes_tsl import sampling
 from bayes_tsl.sampling import sample
 
 SETTINGS = {"seed": 0, "chains": 2, "num_warmup": 200, "num_draws": 500, "target_accept": 0.9, "progress": False}
@@ -52,6 +56,20 @@ def test_a_second_posterior_of_the_same_shape_compiles_nothing() -> None:
             assert (new == 0) == (place.tolist() == [5.0, 5.0, 5.0]), f"{new} compilations for {place}"
     finally:
         jax.monitoring.clear_event_listeners()
+
+
+@pytest.mark.skipif(not sampling._MAPS.exists(), reason="memory maps are counted on Linux")
+def test_compiled_programs_are_let_go_before_the_system_runs_out_of_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = jax.jit(lambda x: x + 1.0)
+    for most, left in ((10**9, 1), (10, 0)):
+        (tmp_path / "most").write_text(f"{most}\n")
+        monkeypatch.setattr(sampling, "_MOST_MAPS", tmp_path / "most")
+        kept(0.0)
+        with jax.enable_x64(True):
+            sample(around, np.zeros(3), start={"x": np.zeros(3)}, dense=["x"], **SETTINGS)
+        assert kept._cache_size() == left
 
 
 def test_chains_stay_where_the_priors_are() -> None:
