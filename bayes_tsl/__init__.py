@@ -25,6 +25,7 @@ from bayes_tsl.plotting import (
     plot_errors,
     plot_forecast,
     plot_forecast_drift,
+    plot_positions,
     plot_prior_predictive,
     plot_stopping,
     plot_what_if,
@@ -33,6 +34,7 @@ from bayes_tsl.populations import Population, load_population
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
 from bayes_tsl.ranking import Comparison, compare_runs
+from bayes_tsl.reports import Report, report
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.sensitivity import prior_sensitivity
 from bayes_tsl.simulate import Simulation, prior_predictive, simulate
@@ -55,6 +57,7 @@ __all__ = [
     "Notice",
     "Population",
     "Priors",
+    "Report",
     "Schedule",
     "Simulation",
     "Stopping",
@@ -84,6 +87,7 @@ __all__ = [
     "plot_errors",
     "plot_forecast",
     "plot_forecast_drift",
+    "plot_positions",
     "plot_prior_predictive",
     "plot_stopping",
     "plot_what_if",
@@ -92,6 +96,7 @@ __all__ = [
     "priors",
     "read_log",
     "read_losses",
+    "report",
     "schedules",
     "scoring",
     "simulate",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -15,9 +17,14 @@ import pandas as pd
 
 from bayes_tsl import schedules
 from bayes_tsl._checks import require, require_number, require_seed, show
+from bayes_tsl.answers import priors_text, target_text
 from bayes_tsl.backtest import FORECASTERS, backtest, summarise
+from bayes_tsl.costs import Cost
 from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
+from bayes_tsl.decisions import stop_or_continue
 from bayes_tsl.errors import DataError, Notice
+from bayes_tsl.fits import Fit
+from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
 from bayes_tsl.logs import FORMATS, SPLITS, UNITS, read_log, recognise
 from bayes_tsl.outputs import (
@@ -25,10 +32,9 @@ from bayes_tsl.outputs import (
     files_text,
     fit_text,
     losses_text,
-    priors_text,
+    require_page_name,
     require_table_name,
     require_writable,
-    target_text,
     write_backtest,
     write_comparison,
     write_forecast,
@@ -37,11 +43,13 @@ from bayes_tsl.outputs import (
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import LAWS
 from bayes_tsl.ranking import compare_runs
+from bayes_tsl.reports import report
 from bayes_tsl.schedules import Schedule
 from bayes_tsl.sensitivity import prior_sensitivity
 
 DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3
 _MOST_STEPS = 50
+_STOPS = 10  # steps at which to stop that a report considers
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -66,20 +74,61 @@ def cli() -> None:
     """Where is this training run going, and how sure are we?"""
 
 
+def _one_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that fits one run and forecasts it."""
+    schedule = "CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES."
+    ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
+    options = (
+        click.argument("losses", type=click.Path(path_type=Path)),
+        click.option("--schedule", help=schedule),
+        click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES."),
+        click.option("--steps", metavar="A,B,C", help="Steps to forecast."),
+        click.option("--to", type=float, metavar="STEP", help=ahead),
+        click.option("--run", help="Which run, if LOSSES has several."),
+        click.option("--test-set", help="Which test set, if LOSSES has several."),
+        click.option("--law", type=click.Choice(list(LAWS)), default="general", show_default=True, help="Reading of the law."),
+        click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this."),
+        click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval."),
+        click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
+    )
+    return reduce(lambda made, option: option(made), reversed(options), command)
+
+
+class _Outlook(NamedTuple):
+    """A run fitted and forecast.
+
+    Attributes:
+        table: all of its losses.
+        posterior: what the past says.
+        ahead: the forecast.
+        moved: what wider priors do to it.
+    """
+
+    table: LossTable
+    posterior: Fit
+    ahead: Forecast
+    moved: pd.DataFrame
+
+
+def _outlook(losses: Path, options: dict[str, Any]) -> _Outlook:
+    """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
+    require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+    if options["target"] is not None:
+        require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
+    require_seed(options["seed"])
+    table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
+    schedule = _schedule(options["schedule"], table, options["run"])
+    past = table if options["until"] is None else table.until(options["until"])
+    steps = _steps(options["steps"], options["to"], past, table)
+    schedule.require_reaches(steps[-1])
+    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False)
+    ahead = forecast(posterior, steps=steps, seed=options["seed"])
+    moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
+    return _Outlook(table, posterior, ahead, moved)
+
+
 @cli.command("forecast", no_args_is_help=True)
-@click.argument("losses", type=click.Path(path_type=Path))
-@click.option("--schedule", help="CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES.")
-@click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES.")
-@click.option("--steps", metavar="A,B,C", help="Steps to forecast.")
-@click.option(
-    "--to", type=float, metavar="STEP", help="Forecast up to this step, at the later checkpoints of LOSSES, then as often."
-)
-@click.option("--run", help="Which run, if LOSSES has several.")
-@click.option("--test-set", help="Which test set, if LOSSES has several.")
-@click.option("--law", type=click.Choice(list(LAWS)), default="general", show_default=True, help="Which reading of the law.")
-@click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this.")
-@click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
+@_one_run
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     """Forecast the test loss of a run from its checkpoints so far.
@@ -95,20 +144,9 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
       bayes-tsl forecast losses.csv --until 1250 --to 2500 --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
-    require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
-    if options["target"] is not None:
-        require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
-    require_seed(options["seed"])
     require_writable(out)
     with _notices_aloud():
-        table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
-        schedule = _schedule(options["schedule"], table, options["run"])
-        past = table if options["until"] is None else table.until(options["until"])
-        steps = _steps(options["steps"], options["to"], past, table)
-        schedule.require_reaches(steps[-1])
-        posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False)
-        ahead = forecast(posterior, steps=steps, seed=options["seed"])
-        moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
+        table, posterior, ahead, moved = _outlook(losses, options)
     later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
     write_forecast(out, posterior, ahead, prob=options["prob"], moved=moved, later=later, target=options["target"])
     shown = ahead.to_frame(prob=options["prob"])[["step", "mean", "lower", "upper"]]
@@ -119,6 +157,66 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
         click.echo(target_text(ahead, options["target"], prob=options["prob"]))
     click.echo(files_text(out, "forecast.csv", "summary.json", "fit.nc", "forecast.png"))
     return DONE if posterior.converged else NOT_CONVERGED
+
+
+@cli.command("report", no_args_is_help=True)
+@_one_run
+@click.option("--per-step", type=float, metavar="MONEY", help="What a step costs, in any currency; or")
+@click.option("--per-token", type=float, metavar="MONEY", help="what a token costs, with --tokens-per-step; or")
+@click.option("--per-hour", type=float, metavar="MONEY", help="what an hour costs, with --seconds-per-step.")
+@click.option("--tokens-per-step", type=float, metavar="TOKENS", help="Tokens of one step.")
+@click.option("--seconds-per-step", type=float, metavar="SECONDS", help="How long a step takes.")
+@click.option("--fixed", type=float, metavar="MONEY", help="Spent once if training goes on at all.")
+@click.option("--deadline", type=float, metavar="HOURS", help="Hours within which training must end.")
+@click.option("--value", type=float, metavar="MONEY", help="What a loss lower by one nat is worth: says when to stop.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Page to write, NAME.html; NAME.json goes beside.")
+def report_command(losses: Path, out: Path, **options: Any) -> int:
+    """Forecast a run and write it up on one page, with its costs and how far to trust it.
+
+    LOSSES and --schedule are as of forecast. The page opens from disk and fetches nothing; the same content is written as
+    JSON beside it.
+
+    \b
+    Example:
+      bayes-tsl report losses.csv --until 1250 --to 2500 --target 3.6 --out report.html \\
+        --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4 \\
+        --per-hour 24 --seconds-per-step 6 --value 200
+    """  # noqa: D301
+    require_page_name(out)
+    cost = _cost(options)
+    if options["value"] is not None:
+        require(cost is not None, "--value", "come with a cost", options["value"], cure="Give e.g. --per-step 0.01.")
+        require_number(options["value"], "--value", low=0.0, cure="It is money per nat per token.")
+    with _notices_aloud():
+        table, posterior, ahead, moved = _outlook(losses, options)
+    stopping = None
+    if cost is not None and options["value"] is not None:
+        stops = np.linspace(ahead.origin, min(ahead.steps[-1], ahead.origin + cost.most_steps), _STOPS + 1)[1:]
+        final = float(posterior.schedule.lrs[-1])
+        stopping = stop_or_continue(posterior, cost, value=options["value"], steps=stops, final=final, seed=options["seed"])
+    made = report(
+        posterior,
+        ahead,
+        losses=table,
+        target=options["target"],
+        cost=cost,
+        stopping=stopping,
+        moved=moved,
+        prob=options["prob"],
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    made.save(out)
+    for sentence in made.contents["answers"]:
+        click.echo(sentence)
+    click.echo(fit_text(posterior))
+    click.echo(files_text(out.parent, out.name, out.with_suffix(".json").name))
+    return DONE if posterior.converged else NOT_CONVERGED
+
+
+def _cost(options: dict[str, Any]) -> Cost | None:
+    """The cost that options give, each named like the field that it fills; None if there is none."""
+    given = {one.name: options[one.name] for one in fields(Cost) if options[one.name] is not None}
+    return Cost(**given) if given else None
 
 
 @cli.command("backtest", no_args_is_help=True)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.polynomial.legendre import legvander
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._checks import percent, require, require_number, require_seed, show
@@ -29,6 +30,8 @@ from bayes_tsl.schedules import Schedule, decayed, require_schedule
 Array = NDArray[np.float64]
 
 _PLAN_STEPS = 20
+_READING = "next checkpoint"
+_DEGREE = 3  # of what is regressed on a reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,8 @@ class Stopping:
         utility: draws of the value of that loss less its cost, above stopping at the origin (chain, draw, step).  [money]
         cost: what steps cost.
         plans: three schedules to the best of the later steps: as planned, decay now, decay at 80 % of the way.
+        reading: draws of what the next checkpoint will read, if one was named (chain, draw).
+        still_open: steps whose decay will not have begun by then.
         notices: what the user should know, in words.
         converged: False where the chains of the fit did not agree.
     """
@@ -48,6 +53,8 @@ class Stopping:
     utility: xr.DataArray = field(repr=False)
     cost: Cost
     plans: WhatIf = field(repr=False)
+    reading: xr.DataArray | None = field(default=None, repr=False)
+    still_open: tuple[float, ...] = ()
     notices: tuple[str, ...] = ()
     converged: bool = True
 
@@ -65,11 +72,26 @@ class Stopping:
     def perfect_information(self) -> float:
         """Expected value of perfect information, in money: the expected regret of the recommended step.
 
-        No knowledge of the curves ahead is worth more to a choice between these steps, so neither is another checkpoint;
-        what that is worth by itself would take a refit for each that could be seen (Raiffa & Schlaifer 1961, Applied
-        Statistical Decision Theory).
+        No knowledge of the curves ahead is worth more to a choice between these steps, so neither is another checkpoint
+        (Raiffa & Schlaifer 1961, Applied Statistical Decision Theory).
         """
         return float(np.min(self.to_frame()["regret"]))
+
+    @property
+    def waiting(self) -> float:
+        """What it is worth to go on to the next checkpoint and choose by what it reads, above the best choice now; in money.
+
+        Negative where it is better to stop before. By then only steps ``still_open`` can be chosen. The choice is a rule of
+        the reading, regressed on half of the draws and paid for by the other half, so it promises no more than can be had
+        (after Strong, Oakley, Brennan & Breeze 2015, Medical Decision Making 35(5)).
+
+        Raises:
+            DataError: no checkpoint was named.
+        """
+        require(self.reading is not None, "checkpoint", "be named", None, cure="Give stop_or_continue(checkpoint=...).")
+        now = flat(self.utility).mean(axis=0).max()
+        later = flat(self.utility.sel({STEP: list(self.still_open)}))
+        return _earned_by_rule(later, np.asarray(self.reading, float).ravel()) - float(now)
 
     @property
     def reason(self) -> str:
@@ -117,6 +139,7 @@ def stop_or_continue(
     schedule: Schedule | None = None,
     decay: float = 0.2,
     final: float = 0.0,
+    checkpoint: float | None = None,
     seed: int = 0,
 ) -> Stopping:
     """When to stop: each step with a schedule planned anew to end there, by the value of its loss less its cost.
@@ -133,11 +156,13 @@ def stop_or_continue(
         schedule: another plan for the steps after the origin; by default the one that was fitted. Decays leave it.
         decay: share of the steps from the origin that the decay to ``final`` takes; 1 is to decay now.
         final: learning rate at the last step.
+        checkpoint: step at which the loss will be measured next, to be told what it is worth to wait for that.
         seed: of the drift ahead.
 
     Raises:
         DataError: several runs, an unknown schedule or one that ends before the last step, a step that is not later than the
-            origin or past the deadline, or a value that is no number above 0 nor gives finite numbers.
+            origin or past the deadline, a checkpoint by which every decay has begun, or a value that is no number above 0 nor
+            gives finite numbers.
     """
     require_schedule(schedule)
     require_seed(seed)
@@ -149,19 +174,44 @@ def stop_or_continue(
     rule = f"come before the deadline, {show(cost.deadline)} hours after step {show(fit.origin)}"
     require(late.size == 0, "steps", rule, late, cure="Leave them out.")
 
+    still_open = _still_open(later, fit.origin, decay, checkpoint)
+
     def ending(stop: float, share: float) -> Schedule:
         return plan_ahead(fit, decayed(plan, start=stop - share * (stop - fit.origin), total=stop, final=final))
 
     plans = {str(stop): ending(stop, decay) for stop in later}
     stops = {str(stop): np.array([stop]) for stop in (fit.origin, *later)}
-    made = forecast_paths(fit, stops, {str(fit.origin): plan} | plans, seed=seed)
+    reads = {} if checkpoint is None else {_READING: np.array([checkpoint], float)}
+    made = forecast_paths(fit, stops | reads, {str(fit.origin): plan, **plans, **dict.fromkeys(reads, plan)}, seed=seed)
     losses = xr.concat([made[name].expected for name in stops], STEP)
     utility = _worth(losses, value) - cost.money(losses[STEP] - fit.origin)
     best = float(later[flat(utility).mean(axis=0)[1:].argmax()])
     whole = {"as planned": schedule, "decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
     on_the_way = np.linspace(fit.origin, best, _PLAN_STEPS + 1)[1:]
     compared, one = what_if(fit, whole, steps=on_the_way, seed=seed), made[str(fit.origin)]
-    return Stopping(losses, utility, cost, compared, one.notices, one.converged)
+    reading = made[_READING].observed[..., 0] if reads else None
+    return Stopping(losses, utility, cost, compared, reading, still_open, one.notices, one.converged)
+
+
+def _still_open(later: Array, origin: float, decay: float, checkpoint: float | None) -> tuple[float, ...]:
+    """Steps at which to stop whose decay begins no earlier than the next checkpoint; none without one."""
+    if checkpoint is None:
+        return ()
+    require_number(checkpoint, "checkpoint", low=origin, cure="It is the step at which the loss will be measured next.")
+    begins = later - decay * (later - origin)
+    rule = f"come before the last decay begins, at step {show(begins[-1])}"
+    require(checkpoint <= begins[-1], "checkpoint", rule, checkpoint, cure="Name an earlier one, or decay later.")
+    return tuple(later[begins >= checkpoint].tolist())
+
+
+def _earned_by_rule(utility: Array, reading: Array) -> float:
+    """Mean utility (draw, step) of the step that a cubic in the rank of the reading (draw) says is best."""
+    rank = 2.0 * np.argsort(np.argsort(reading)) / (len(reading) - 1) - 1.0
+    basis, earned = legvander(rank, _DEGREE), np.empty(len(reading))
+    for learn, pay in ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2))):
+        expected = basis[pay] @ np.linalg.lstsq(basis[learn], utility[learn])[0]
+        earned[pay] = np.take_along_axis(utility[pay], expected.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return float(earned.mean())
 
 
 def _worth(losses: xr.DataArray, value: float | Callable[[Array], ArrayLike]) -> xr.DataArray:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._checks import percent, require, show
+from bayes_tsl._checks import require, show
 from bayes_tsl._files import whole_file
-from bayes_tsl._types import DRAWS
+from bayes_tsl.answers import json_text, summary
 from bayes_tsl.data import ENDINGS, LossTable
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast
-from bayes_tsl.plotting import plot_calibration, plot_comparison, plot_errors, plot_forecast
+from bayes_tsl.plotting import drawn, plot_calibration, plot_comparison, plot_errors, plot_forecast
 from bayes_tsl.ranking import Comparison
 
 
@@ -35,6 +33,13 @@ def require_table_name(out: Path) -> None:
     """Raise ``DataError`` unless a table can be written to the file ``out``, by its ending and its folder."""
     cure = "The ending says how to write it."
     require(out.name.lower().endswith(ENDINGS), "--out", f"end in one of {show(ENDINGS)}", out.name, cure=cure)
+    require(not out.is_dir(), "--out", "be a file", str(out), where="which is a folder", cure="Choose another name.")
+    require_writable(out.parent)
+
+
+def require_page_name(out: Path) -> None:
+    """Raise ``DataError`` unless a page can be written to the file ``out``, by its ending and its folder."""
+    require(out.suffix == ".html", "--out", "end in .html", out.name, cure="Its JSON is written beside it.")
     require(not out.is_dir(), "--out", "be a file", str(out), where="which is a folder", cure="Choose another name.")
     require_writable(out.parent)
 
@@ -65,11 +70,9 @@ def write_forecast(
         target: a loss to reach.
     """
     out.mkdir(parents=True, exist_ok=True)
-    frame = ahead.to_frame(prob=prob)
-    _write_table(out / "forecast.csv", frame)
+    _write_table(out / "forecast.csv", ahead.to_frame(prob=prob))
     with whole_file(out / "summary.json") as path:
-        summary = _summary(posterior, ahead, frame, later, target, prob) | {"wider_priors": _last_move(moved)}
-        path.write_text(json.dumps(_json_ready(summary), indent=2, allow_nan=False) + "\n")
+        path.write_text(json_text(summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later)))
     posterior.save(out / "fit.nc")
     shown = later[later.index <= ahead.steps[-1]]
     plot = partial(plot_forecast, ahead, observed=shown if len(shown) else None, target=target)
@@ -83,7 +86,7 @@ def write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> No
     _write_table(out / "scores.csv", scores.reindex(columns=[*first, *scores.columns.difference(first, sort=False)]))
     _write_table(out / "summary.csv", summary)
     if bool(np.any(scores["reason"] == "")):
-        _write_picture(out / "calibration.png", partial(plot_calibration, scores), size=(9.0, 3.8), panels=2)
+        _write_picture(out / "calibration.png", partial(plot_calibration, scores), size=(9.0, 3.8), columns=2)
         _write_picture(out / "errors.png", partial(plot_errors, scores), size=(6.0, 3.8))
 
 
@@ -95,7 +98,7 @@ def write_comparison(out: Path, posterior: Fit, comparison: Comparison, *, prob:
     _write_table(out / "pairs.csv", comparison.prob_below(), index=True)
     posterior.save(out / "fit.nc")
     plot = partial(plot_comparison, comparison, prob=prob)
-    _write_picture(out / "compare.png", plot, size=(8.4, 1.2 + 0.42 * len(frame)), panels=2)
+    _write_picture(out / "compare.png", plot, size=(8.4, 1.2 + 0.42 * len(frame)), columns=2)
 
 
 def files_text(out: Path, *names: str) -> str:
@@ -121,83 +124,11 @@ def losses_text(table: pd.DataFrame) -> str:
     return table.to_string(index=False, formatters={"step": "{:.10g}".format, **losses}, na_rep="-")
 
 
-def priors_text(moved: pd.DataFrame) -> str:
-    """What wider priors do to the forecast, in one line."""
-    decides = bool(np.any(moved["prior_decides"]))
-    step = moved["share"].abs().idxmax() if decides else moved.index[-1]
-    shift, share = (float(moved.loc[step, name]) for name in ("shift", "share"))
-    doubt = "" if bool(np.all(moved["converged"])) else " (chains under the wider priors did not quite agree)"
-    said = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
-    return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width{doubt}."
-
-
-def target_text(ahead: Forecast, target: float, *, prob: float = 0.9) -> str:
-    """What was asked of a target, in one line: when the curve gets there, and how likely the last checkpoint reads less."""
-    last = float(ahead.steps[-1])
-    chance = percent(float(ahead.prob_below(target, at=last)))
-    return f"{ahead.time_to(target, prob=prob)}; {chance} likely to measure less at step {show(last)}"
-
-
 def _write_table(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
     with whole_file(path) as beside:
         frame.to_csv(beside, index=index)
 
 
-def _summary(
-    posterior: Fit, ahead: Forecast, frame: pd.DataFrame, later: pd.Series, target: float | None, prob: float
-) -> dict[str, Any]:
-    diagnostics = posterior.diagnostics
-    summary = {
-        "run": ahead.run,
-        "test_set": ahead.test_set,
-        "origin": ahead.origin,
-        "schedule": posterior.schedule.text,
-        "schedule_known": posterior.schedule.known,
-        "law": posterior.law,
-        "last": frame.drop(columns="run").iloc[-1].to_dict(),
-        "converged": posterior.converged,
-        "verdict": diagnostics.verdict,
-        "max_r_hat": diagnostics.max_r_hat,
-        "min_ess": diagnostics.min_ess,
-        "divergences": diagnostics.divergences,
-        "notices": list(ahead.notices),
-        "seed": int(posterior.data.attrs["seed"]),
-        "versions": json.loads(posterior.data.attrs["versions"]),
-    }
-    seen = frame.merge(later, on="step")
-    if len(seen):
-        inside = seen["observed"].between(seen["lower"], seen["upper"])
-        error = (seen["mean"] - seen["observed"]).to_numpy()[-1].item()
-        summary["against_observed"] = {"steps": len(seen), "inside": int(inside.sum()), "error_at_last": error}
-    if target is not None:
-        arrival = ahead.time_to(target, prob=prob)
-        summary["target"] = {
-            "loss": target,
-            "prob_below_at_last": float(ahead.prob_below(target)[-1]),
-            "prob_not_reached": float(np.isinf(arrival.draws).mean()),
-            "median_step_where_reached": arrival.draws.where(np.isfinite(arrival.draws)).median(DRAWS).item(),
-            "step": {name: getattr(arrival, name) for name in ("median", "lower", "upper", "prob")},
-        }
-    return summary
-
-
-def _last_move(moved: pd.DataFrame) -> dict[str, Any]:
-    """What wider priors do to the last median, in types that JSON has."""
-    return moved[["shift", "share", "prior_decides", "converged"]].astype(object).iloc[-1].to_dict()
-
-
-def _json_ready(value: Any) -> Any:
-    """The same with None for numbers that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _json_ready(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _write_picture(path: Path, plot: Callable[..., object], *, size: tuple[float, float], panels: int = 1) -> None:
-    """What ``plot`` draws on axes side by side."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    plot(ax=figure.subplots(1, panels))
+def _write_picture(path: Path, plot: Callable[..., object], *, size: tuple[float, float], columns: int = 1) -> None:
     with whole_file(path) as beside:
-        figure.savefig(beside, dpi=150)
+        drawn(plot, size=size, columns=columns).savefig(beside, dpi=150)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,22 +11,25 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._checks import percent, require, show
-from bayes_tsl._types import CHAIN, DRAWS, STEP
+from bayes_tsl._types import CHAIN, DRAWS, POSITION, STEP
 from bayes_tsl.budgets import budget_curve, smallest_budget
 from bayes_tsl.costs import Cost
 from bayes_tsl.decisions import Stopping
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast, Kind, step_text
 from bayes_tsl.plans import WhatIf
+from bayes_tsl.predict import now_and_then
 from bayes_tsl.ranking import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 PROBS = {0.9: 0.2, 0.5: 0.4}  # mass of a band, and its opacity
 _PIT_BINS = 10
 _PAST, _AHEAD, _TRUTH = "#3b3b3b", "#1f6fb4", "#d1495b"
 _NOTE, _NOTE_SIZE = "#8a8a8a", 7.0
+INKS = {_PAST: "ink", "#000000": "ink", "#ffffff": "paper", _AHEAD: "ahead", _TRUTH: "mark", _NOTE: "note"}  # by colour
 _LABELS = {"gap": "gap [nats]", "rate": "rate [1/position]", "floor": "floor [nats]"}
 
 
@@ -149,6 +152,29 @@ def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[A
         _mark_origin(panel, fit.origin)
         panel.set(xlabel="step", title=_LABELS[str(name)])
     return axes
+
+
+def plot_positions(fit: Fit, ahead: Forecast, *, observed: Any = None, ax: Axes | None = None) -> Axes:
+    """Expected loss by token position, at the last checkpoint that was fitted and at the last step forecast.
+
+    Args:
+        fit: of one run by position.
+        ahead: its forecast.
+        observed: losses of the last checkpoint to show beside: a pandas Series (index: position).
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: the fit has seen mean losses only, or ``ahead`` is of a forecaster without coefficients.
+    """
+    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
+    if observed is not None:
+        ax.plot(1.0 + observed.index.to_numpy(), observed.to_numpy(), ".", ms=3.0, color=_NOTE, label="observed")
+    for step, curve, color in zip((fit.origin, ahead.steps[-1]), now_and_then(fit, ahead), (_AHEAD, _TRUTH)):
+        curve = curve.assign_coords({POSITION: 1.0 + curve[POSITION]})
+        _bands(ax, curve, color=color, label=f"step {show(float(step))}")
+    ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{fit.run}, {fit.test_set}")
+    _mark_unconverged(ax, fit.converged)
+    return _finish([ax])[0]
 
 
 def plot_forecast_drift(drift: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -274,6 +300,15 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     return axes
 
 
+def drawn(plot: Callable[..., object], *, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Figure:
+    """A figure of what ``plot`` draws on axes in rows or columns, outside of pyplot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    plot(ax=figure.subplots(rows, columns))
+    return figure
+
+
 def _given(ax: Any, count: int, what: str) -> list[Axes]:
     """The axes that a user gave, as many as a picture has panels."""
     axes = list(np.atleast_1d(np.asarray(ax, dtype=object)))
@@ -293,18 +328,25 @@ def _estimate(fit: Fit, name: str) -> xr.DataArray:
     return seen["floor_estimate"] if name == "floor" else xr.apply_ufunc(np.exp, seen[f"log_{name}_estimate"])
 
 
-def _bands(ax: Axes, draws: xr.DataArray, *, start: tuple[float, float] | None = None, color: str = _AHEAD) -> None:
-    """Median and central bands; they grow out of the point ``start`` (step, loss) where there is one."""
+def _bands(
+    ax: Axes,
+    draws: xr.DataArray,
+    *,
+    start: tuple[float, float] | None = None,
+    color: str = _AHEAD,
+    label: str | None = None,
+) -> None:
+    """Median and central bands along the last axis; they grow out of the point ``start`` (step, loss) where there is one."""
     before, value = ([], []) if start is None else ([start[0]], [start[1]])
-    x = np.concatenate([before, draws[STEP].to_numpy()])
+    x = np.concatenate([before, draws[draws.dims[-1]].to_numpy()])
 
     def line(q: float) -> np.ndarray:
         return np.concatenate([value, draws.quantile(q, dim=DRAWS).to_numpy()])
 
     for prob, alpha in PROBS.items():
         tail = 0.5 * (1.0 - prob)
-        ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=alpha, lw=0, label=f"{prob:.0%}")
-    ax.plot(x, line(0.5), color=color, lw=1.8, label="median")
+        ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=alpha, lw=0, label=None if label else f"{prob:.0%}")
+    ax.plot(x, line(0.5), color=color, lw=1.8, label=label or "median")
 
 
 def _mark_origin(ax: Axes, origin: float) -> None:

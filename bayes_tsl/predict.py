@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl import schedules
 from bayes_tsl._checks import require, require_seed, show
-from bayes_tsl._types import CHAIN, DRAW, POSITION, STEP
+from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.design import later_steps, make_path
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast, side_by_side
@@ -31,6 +31,8 @@ from bayes_tsl.summaries import mean_falling
 Array = NDArray[np.float64]
 
 _RATE_GRID = 1024
+_SHOWN = 100  # positions of a curve
+_COEFFICIENTS = ("gap", "rate", "floor")
 
 
 class _Positions(NamedTuple):
@@ -148,6 +150,30 @@ def at_origin(fit: Fit) -> Onset:
     return Onset(sites, 0.0, still, still)
 
 
+def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]:
+    """Expected loss by position at the last checkpoint fitted and at the last step forecast (chain, draw, position).
+
+    Of many positions ``_SHOWN`` are chosen, evenly in their logarithm.
+
+    Raises:
+        DataError: the fit has seen mean losses only, or the forecast has no coefficients.
+    """
+    known = _known_positions(fit)
+    require(len(known.at), "fit", "be of losses by position", "mean losses only", cure="Give losses by position.")
+    has, cure = list(ahead.coefficients), "Make it with forecast(fit, ...)."
+    require(len(has) == len(_COEFFICIENTS), "ahead", "forecast gap, rate and floor", has, cure=cure)
+    even = np.geomspace(1.0, 1.0 + known.at[-1], _SHOWN) - 1.0
+    chosen = _choose(known, known.at[np.unique(np.searchsorted(known.at, even).clip(max=len(known.at) - 1))])
+    place = xr.DataArray(chosen.at, {POSITION: chosen.at}, POSITION)
+
+    def curve(coefficients: xr.Dataset) -> xr.DataArray:
+        last = coefficients.isel({STEP: -1}, drop=True)
+        falling = last["gap"] * (1.0 + last["rate"] * place) ** -chosen.exponent
+        return (last["floor"] + falling + place.copy(data=chosen.effect)).transpose(*DRAWS, POSITION).rename("expected")
+
+    return curve(fit.coefficients()), curve(ahead.coefficients)
+
+
 def mean_by_law(fit: Fit, path: Path, sites: dict[str, Array]) -> tuple[Array, float]:
     """Mean loss by law, drift aside (chain, draw, step), and the standard error of a mean over positions; in nats."""
     known = _known_positions(fit)
@@ -201,7 +227,7 @@ def _known_positions(fit: Fit) -> _Positions:
     return _Positions(at, effect, scale, float(constants["position_noise"]), float(constants["position_exponent"]))
 
 
-def _choose(known: _Positions, positions: Sequence[float]) -> _Positions:
+def _choose(known: _Positions, positions: ArrayLike) -> _Positions:
     wanted = np.unique(np.asarray(positions, float))
     strange = np.setdiff1d(wanted, known.at)
     cure = f"It was fitted to {show(known.at)}." if len(known.at) else "The fit has seen mean losses only."

@@ -362,6 +362,34 @@ def test_stopping_now_is_what_all_is_measured_by(stopping: bt.Stopping) -> None:
     assert stopping.perfect_information == pytest.approx(table.set_index("step").loc[stopping.recommended, "regret"])
 
 
+def test_a_checkpoint_is_worth_what_a_choice_by_its_reading_earns() -> None:
+    rng = np.random.default_rng(0)
+    sign = rng.choice([-1.0, 1.0], 4000)
+    one = by_hand(*np.column_stack([np.zeros(4000), sign, -sign]).tolist())
+
+    def after(reading: np.ndarray, *still_open: float) -> bt.Stopping:
+        return replace(one, reading=xr.DataArray([reading], dims=DIMS[:2]), still_open=still_open)
+
+    assert after(sign + rng.normal(0.0, 0.1, 4000), 20.0, 30.0).waiting == pytest.approx(one.perfect_information, abs=0.05)
+    best = float(one.utility.mean(("chain", "draw")).max())
+    assert after(rng.normal(size=4000), 20.0, 30.0).waiting == pytest.approx(-best, abs=0.05)
+    assert after(sign, 30.0).waiting == pytest.approx(float(one.utility[..., 2].mean()) - best)
+    with pytest.raises(
+        bt.DataError, match=r"^checkpoint must be named; got None\. Give stop_or_continue\(checkpoint=\.\.\.\)\.$"
+    ):
+        _ = one.waiting
+
+
+def test_waiting_for_a_checkpoint(short_fit: bt.Fit, stopping: bt.Stopping) -> None:
+    asked = bt.stop_or_continue(short_fit, FINE, value=100.0, steps=STOPS, checkpoint=4400.0)
+    assert asked.still_open == STOPS[1:]  # a decay to 4400 has begun at 4320
+    assert -FINE.money(400) - 100.0 < asked.waiting <= asked.perfect_information + 0.1
+    ahead = bt.forecast(short_fit, steps=[4400.0]).observed
+    assert asked.reading is not None
+    assert float(asked.reading.std()) == pytest.approx(float(ahead.std()), rel=0.2)
+    assert asked.to_frame().shape == stopping.to_frame().shape
+
+
 def test_each_stop_has_a_decay_of_its_own(short_fit: bt.Fit, stopping: bt.Stopping) -> None:
     plan = bt.schedules.decayed(short_fit.schedule, start=5600.0, total=6000.0)
     alone = bt.forecast(short_fit, steps=[6000.0], schedule=plan).expected
@@ -409,6 +437,14 @@ def test_a_value_may_be_a_function_of_the_loss(short_fit: bt.Fit, stopping: bt.S
         (
             {"cost": bt.Cost(per_step=1.0, seconds_per_step=3.6, deadline=1.5)},
             "steps must come before the deadline, 1.5 hours after step 4000; got 6000, 8000. Leave them out.",
+        ),
+        (
+            {"checkpoint": 8000},
+            "checkpoint must come before the last decay begins, at step 7200; got 8000. Name an earlier one, or decay later.",
+        ),
+        (
+            {"checkpoint": 4000},
+            "checkpoint must be a number above 4000; got 4000. It is the step at which the loss will be measured next.",
         ),
         ({"seed": -1}, "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0."),
         (

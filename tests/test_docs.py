@@ -41,6 +41,10 @@ def test_tables_of_the_benchmarks_are_copies_of_their_results() -> None:
     assert tables.filled(bare) == page
 
 
+def test_reports_tell_of_the_calibration_that_was_measured() -> None:
+    assert tables.HELD_OUT.read_text() == tables.held_out()
+
+
 def test_pictures_of_the_docs_exist() -> None:
     docs = tables.DOCS.parent
     shown = [(page, picture) for page in docs.glob("*.md") for picture in re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())]

@@ -1,0 +1,254 @@
+"""What a forecast has to say to people: numbers under their names, and sentences; a tree that JSON can hold.
+
+The summary of a forecast and the report are this tree, or a part of it, written down.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_tsl._checks import percent, show
+from bayes_tsl._types import DRAWS, POSITION, STEP
+from bayes_tsl.budgets import budget_curve, marginal_gain, smallest_budget
+from bayes_tsl.costs import Cost
+from bayes_tsl.decisions import Stopping
+from bayes_tsl.fits import Fit
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.predict import now_and_then
+
+Tree = dict[str, Any]
+
+HELD_OUT = "held_out.json"  # how often intervals held on public runs; written by benchmarks/tables.py
+
+
+def summary(
+    posterior: Fit, ahead: Forecast, *, prob: float, target: float | None, moved: pd.DataFrame | None, later: pd.Series
+) -> Tree:
+    """The last step forecast, what it rests on, and what becomes of a target.
+
+    Args:
+        posterior: what the past of one run says.
+        ahead: its forecast.
+        prob: mass of the intervals.
+        target: a loss to reach.
+        moved: what wider priors do to it, from ``prior_sensitivity``.
+        later: measurements after the origin, if there are any (index: step).
+    """
+    diagnostics, frame = posterior.diagnostics, ahead.to_frame(prob=prob)
+    told = {
+        "run": ahead.run,
+        "test_set": ahead.test_set,
+        "origin": ahead.origin,
+        "schedule": posterior.schedule.text,
+        "schedule_known": posterior.schedule.known,
+        "law": posterior.law,
+        "extent": _extent(posterior, ahead),
+        "last": frame.drop(columns="run").iloc[-1].to_dict(),
+        "converged": posterior.converged,
+        "verdict": diagnostics.verdict,
+        "max_r_hat": diagnostics.max_r_hat,
+        "min_ess": diagnostics.min_ess,
+        "divergences": diagnostics.divergences,
+        "notices": list(ahead.notices),
+        "seed": int(posterior.data.attrs["seed"]),
+        "versions": json.loads(posterior.data.attrs["versions"]),
+    }
+    seen = frame.merge(later.rename("observed"), left_on=STEP, right_index=True)
+    if len(seen):
+        inside = seen["observed"].between(seen["lower"], seen["upper"])
+        error = (seen["mean"] - seen["observed"]).to_numpy()[-1].item()
+        told["against_observed"] = {"steps": len(seen), "inside": int(inside.sum()), "error_at_last": error}
+    if moved is not None:
+        told["wider_priors"] = moved[["shift", "share", "prior_decides", "converged"]].astype(object).iloc[-1].to_dict()
+    if target is not None:
+        told["target"] = _target(ahead, target, prob)
+    return told
+
+
+def contents(
+    posterior: Fit,
+    ahead: Forecast,
+    *,
+    later: pd.Series,
+    target: float | None,
+    cost: Cost | None,
+    stopping: Stopping | None,
+    moved: pd.DataFrame | None,
+    prob: float,
+) -> Tree:
+    """All that a report says: the summary, what is drawn, what it costs and whether to go on, and sentences on all of it."""
+    told = summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later)
+    past, future = posterior.coefficients(), ahead.coefficients
+    curves = now_and_then(posterior, ahead) if len(past) > 1 else ()
+    rows = ahead.to_frame(prob=prob).drop(columns="run")
+    told |= {
+        "created_at": posterior.data.attrs["created_at"],
+        "forecast": _records(rows.join(later.rename("observed"), on=STEP)),
+        "coefficients": {str(name): {"past": _bands(past[name], prob), "ahead": _bands(future[name], prob)} for name in past},
+        "positions": {when: _bands(curve, prob) for when, curve in zip(("origin", "horizon"), curves)},
+        "budget": None if cost is None else _budget(ahead, cost, prob=prob, target=target),
+        "stopping": None if stopping is None else _stopping(stopping, prob=prob),
+    }
+    said = {"answers": _decisions(told, ahead, prob=prob, target=target), "trust": _trust(told, moved)}
+    return told | said
+
+
+def _extent(posterior: Fit, ahead: Forecast) -> Tree:
+    """What was seen, and how far the forecast goes beyond it."""
+    constants = posterior.data["constant_data"].to_dataset()
+    first, last = float(ahead.history[STEP][0]), float(ahead.steps[-1])
+    return {
+        "checkpoints": int(constants["count"].sum()),
+        "first_step": first,
+        "last_step": ahead.origin,
+        "positions": int(constants.sizes.get(POSITION, 0)),
+        "horizon": last,
+        "horizon_over_seen": (last - ahead.origin) / (ahead.origin - first),
+    }
+
+
+def _target(ahead: Forecast, target: float, prob: float) -> Tree:
+    arrival = ahead.time_to(target, prob=prob)
+    return {
+        "loss": target,
+        "prob_below_at_last": float(ahead.prob_below(target)[-1]),
+        "prob_not_reached": 1.0 - arrival.prob_within,
+        "median_step_where_reached": arrival.draws.where(np.isfinite(arrival.draws)).median(DRAWS).item(),
+        "step": {name: getattr(arrival, name) for name in ("median", "lower", "upper", "prob")},
+    }
+
+
+def _bands(draws: xr.DataArray, prob: float) -> list[Tree]:
+    """Median and central interval along the last axis of draws (chain, draw, ...)."""
+    (axis,) = (name for name in draws.dims if name not in DRAWS)
+    tail = 0.5 * (1.0 - prob)
+    median, lower, upper = draws.quantile([0.5, tail, 1.0 - tail], dim=DRAWS).to_numpy()
+    return _records(pd.DataFrame({axis: draws[axis].to_numpy(), "median": median, "lower": lower, "upper": upper}))
+
+
+def _budget(ahead: Forecast, cost: Cost, *, prob: float, target: float | None) -> Tree:
+    """What money buys: the curve, the smallest budget that is sure enough of a target, and what the next tenth brings."""
+    told: Tree = {"curve": _records(budget_curve(ahead, cost, target=target, prob=prob)), "sentences": []}
+    if target is not None:
+        enough = smallest_budget(ahead, cost, target=target, prob=prob)
+        told["smallest"] = {name: getattr(enough, name) for name in ("cost", "step", "tokens", "hours", "mean", "cvar", "tail")}
+        told["sentences"].append(f"To be {prob:.0%} sure of an expected loss of {show(target)}: {enough}.")
+    if len(ahead.steps) > 1:
+        told["gain"] = _records(marginal_gain(ahead, cost, prob=prob))
+        told["sentences"].append(_gain_text(told["gain"][0], prob))
+    return told
+
+
+def _gain_text(first: Tree, prob: float) -> str:
+    bounds = " to ".join(f"{first[name] * first['cost']:.4f}" for name in ("lower", "upper"))
+    stretch = (
+        f"From step {show(round(first['start'], 1))} to {show(round(first['step'], 1))}, for {show(round(first['cost'], 2))}"
+    )
+    return f"{stretch}, the expected loss falls by {first['drop']:.4f} ({bounds}, {prob:.0%} interval)."
+
+
+def _stopping(chosen: Stopping, *, prob: float) -> Tree:
+    """When to stop, in a sentence and as a table."""
+    told = {"recommended": chosen.recommended, "perfect_information": chosen.perfect_information}
+    return (
+        told
+        | {"sentence": _sentence(chosen.reason)}
+        | {"steps": _records(chosen.to_frame(prob=prob)), "plans": _records(chosen.plans.ends().reset_index())}
+    )
+
+
+def _decisions(told: Tree, ahead: Forecast, *, prob: float, target: float | None) -> list[str]:
+    """Where the run will land, what becomes of the target, what money does, and whether to go on; a sentence each."""
+    last = told["last"]
+    where = f"{last['mean']:.4f} nats per token ({last['lower']:.4f} to {last['upper']:.4f}, {prob:.0%} interval)"
+    said = [f"At step {show(last[STEP])} the test loss is expected to measure {where}."]
+    if "against_observed" in told:
+        held = told["against_observed"]
+        inside = f"{held['inside']} of {held['steps']} losses measured since lie in their {prob:.0%} intervals"
+        said.append(f"{inside}; at the last of them the forecast is off by {held['error_at_last']:+.4f}.")
+    if target is not None:
+        said.append(_sentence(target_text(ahead, target, prob=prob)))
+    if told["budget"] is not None:
+        said += told["budget"]["sentences"]
+    return [*said, told["stopping"]["sentence"]] if told["stopping"] is not None else said
+
+
+def _trust(told: Tree, moved: pd.DataFrame | None) -> dict[str, str]:
+    """How far to trust the answers, in plain words: by convergence, extent, calibration and priors."""
+    seen = told["extent"]
+    what = f"{seen['positions']} positions each" if seen["positions"] else "their mean losses alone"
+    steps = f"{seen['checkpoints']} checkpoints from step {show(seen['first_step'])} to {show(seen['last_step'])}"
+    far = f"step {show(seen['horizon'])} lies {seen['horizon_over_seen']:.2g} times as far ahead as they reach back"
+    said = {
+        "convergence": _convergence(told),
+        "extent": f"The fit has seen {steps}, {what}; {far}.",
+        "calibration": _calibration(told),
+    }
+    return said if moved is None else said | {"priors": _sentence(priors_text(moved).removesuffix("."))}
+
+
+def _convergence(told: Tree) -> str:
+    """Whether the chains agreed, for people who have met neither R-hat nor effective sample sizes."""
+    if told["converged"]:
+        numbers = f"R-hat at most {told['max_r_hat']:.3f}, effective sample size at least {told['min_ess']:.0f}"
+        return f"The sampler's chains started apart and agree on every parameter ({numbers})."
+    return f"The sampler's chains do not agree: do not act on this report. {told['verdict']}"
+
+
+def _calibration(told: Tree) -> str:
+    """How often such intervals held on runs whose end is known."""
+    record = json.loads((files("bayes_tsl") / HELD_OUT).read_text(encoding="utf-8"))
+    if told["law"] != record["law"]:
+        return f"How often intervals of the law {told['law']!r} hold has not been measured on public runs."
+    share = told["extent"]["last_step"] / told["extent"]["horizon"]
+    near = min(record["cells"], key=lambda cell: abs(cell["seen"] - share))
+    runs = f"On {near['runs']} public runs ({record['kind']}) that nothing was chosen on, seen until {near['seen']:.0%}"
+    held = f"90% intervals held {near['holds_90']:.0%} of the later losses"
+    return (
+        f"{runs}, {held}, and the last loss was missed by {near['error']:.4f} on average. Other kinds may be held less often."
+    )
+
+
+def priors_text(moved: pd.DataFrame) -> str:
+    """What wider priors do to the forecast, in one line."""
+    decides = bool(np.any(moved["prior_decides"]))
+    step = moved["share"].abs().idxmax() if decides else moved.index[-1]
+    shift, share = (float(moved.loc[step, name]) for name in ("shift", "share"))
+    doubt = "" if bool(np.all(moved["converged"])) else " (chains under the wider priors did not quite agree)"
+    said = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
+    return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width{doubt}."
+
+
+def target_text(ahead: Forecast, target: float, *, prob: float = 0.9) -> str:
+    """What was asked of a target, in one line: when the curve gets there, and how likely the last checkpoint reads less."""
+    last = float(ahead.steps[-1])
+    chance = percent(float(ahead.prob_below(target, at=last)))
+    return f"{ahead.time_to(target, prob=prob)}; {chance} likely to measure less at step {show(last)}"
+
+
+def _sentence(line: str) -> str:
+    return f"{line[:1].upper()}{line[1:]}."
+
+
+def _records(table: pd.DataFrame) -> list[Tree]:
+    """Rows of a table, in types that JSON has."""
+    return [{str(name): value for name, value in row.items()} for row in table.astype(object).to_dict("records")]
+
+
+def json_text(tree: Tree) -> str:
+    """The tree as JSON, with null for numbers that JSON does not have."""
+    return json.dumps(_json_ready(tree), indent=2, allow_nan=False) + "\n"
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _json_ready(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_ready(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,148 @@
+"""A report that people act on: one page that opens from disk, and the same content as JSON.
+
+The page is filled from the tree of ``answers`` and from pictures, drawn once: their colours are names that the page gives a
+value, for a light screen and a dark one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from bayes_tsl import answers
+from bayes_tsl._checks import require, require_number, show
+from bayes_tsl._files import whole_file
+from bayes_tsl._types import STEP
+from bayes_tsl.answers import Tree
+from bayes_tsl.costs import Cost
+from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.decisions import Stopping
+from bayes_tsl.fits import Fit
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.plotting import INKS, drawn, plot_budget, plot_coefficients, plot_forecast, plot_positions, plot_stopping
+
+_PAGE = "report.html"
+_SIZE = (5.6, 3.5)  # inches, at which print is of one size with the page's on a telephone
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``report`` makes.
+
+    Attributes:
+        contents: all that the page says, as numbers under their names and sentences.
+        pictures: SVG elements by the name of the section that they belong to.
+    """
+
+    contents: Tree
+    pictures: dict[str, str] = field(repr=False)
+
+    @property
+    def html(self) -> str:
+        """The page: no script, nothing fetched."""
+        environment = jinja2.Environment(
+            autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        )
+        environment.filters["show"] = lambda value: show(round(value, 4) if isinstance(value, float) else value)
+        page = environment.from_string((files("bayes_tsl") / _PAGE).read_text(encoding="utf-8"))
+        return page.render(**self.contents, pictures=self.pictures)
+
+    @property
+    def json(self) -> str:
+        """The content for scripts; what is infinite or unknown is null."""
+        return answers.json_text(self.contents)
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to ``path`` and the content beside it, under the same name with the ending json.
+
+        Raises:
+            DataError: ``path`` does not end in html, or its folder is missing.
+        """
+        path = Path(path)
+        require(path.suffix == ".html", "path", "end in .html", path.name, cure="Its JSON is written beside it.")
+        for name, text in ((path, self.html), (path.with_suffix(".json"), self.json)):
+            with whole_file(name) as beside:
+                beside.write_text(text, encoding="utf-8")
+
+
+def report(
+    fit: Fit,
+    ahead: Forecast,
+    *,
+    losses: LossTable | None = None,
+    target: float | None = None,
+    cost: Cost | None = None,
+    stopping: Stopping | None = None,
+    moved: pd.DataFrame | None = None,
+    prob: float = 0.9,
+) -> Report:
+    """Where a run will land, when it reaches a target and for what money, whether to go on, and how far to trust all that.
+
+    Args:
+        fit: what the past of one run says.
+        ahead: its forecast.
+        losses: measurements of the run, the later ones to hold against the forecast.
+        target: a loss to reach, in nats per token.
+        cost: what further steps cost.
+        stopping: what ``stop_or_continue`` said.
+        moved: what ``prior_sensitivity`` said.
+        prob: mass of the intervals, and how sure to be of the target.
+
+    Raises:
+        DataError: several runs, a number out of its range, or a deadline before the first step of the forecast.
+    """
+    require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+    ahead.require_one_run()
+    later, last_curve = _measured(losses, ahead)
+    told = answers.contents(fit, ahead, later=later, target=target, cost=cost, stopping=stopping, moved=moved, prob=prob)
+    calm, seen = replace(ahead, notices=()), later[later.index <= ahead.steps[-1]]  # notices are said once, by the page
+    shown = {
+        "forecast": _svg("losses seen and forecast", partial(plot_forecast, calm, observed=seen, target=target)),
+        "coefficients": _svg(
+            "coefficients over training", partial(plot_coefficients, fit, calm), rows=len(told["coefficients"])
+        ),
+    }
+    if told["positions"]:
+        shown["positions"] = _svg("loss by position", partial(plot_positions, fit, calm, observed=last_curve))
+    if cost is not None:
+        shown["budget"] = _svg("expected loss by budget", partial(plot_budget, calm, cost, target=target, prob=prob))
+    if stopping is not None:
+        plot = partial(plot_stopping, replace(stopping, notices=()), prob=prob)
+        shown["stopping"] = _svg("worth of stopping at each step", plot, rows=2)
+    return Report(told, shown)
+
+
+def _measured(losses: LossTable | None, ahead: Forecast) -> tuple[pd.Series, pd.Series | None]:
+    """Of the losses of the run: means after the origin (step), and the last fitted ones by position, if there are any."""
+    if losses is None:
+        return pd.Series(dtype=float, name="observed", index=pd.Index([], name=STEP, dtype=float)), None
+    require_losses(losses)
+    own = losses.select(run=ahead.run, test_set=ahead.test_set)
+    means, curve = own.mean_losses().rename("observed"), own.curve()
+    last = curve.loc[ahead.origin].dropna() if own.by_position and ahead.origin in curve.index else None
+    return means.loc[means.index > ahead.origin], last
+
+
+def _svg(label: str, plot: Callable[..., object], *, rows: int = 1) -> str:
+    """A picture as an SVG element whose colours are variables of the page."""
+    import matplotlib as mpl
+
+    width, height = _SIZE
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), StringIO() as file:
+        figure = drawn(plot, size=(width, height if rows == 1 else 0.75 * height * rows), rows=rows)
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+        svg = file.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
+    svg = re.sub(r' (xmlns(:xlink)?="[^"]*"|(width|height)="[\d.]+pt")', "", svg)
+    svg = re.sub("|".join(INKS), lambda found: f"var(--{INKS[found[0]]})", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
