@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,9 +82,9 @@ def checkpoint(
 def token_losses(logits: Any, tokens: Any, *, mask: Any = None) -> Any:
     """Loss of every token but the first, given those before it [nats] (sequence, position), in the library of ``logits``.
 
-    In float32, or as finely as the logits are; PyTorch and NumPy take one sequence at a time, JAX compiles. Not
-    differentiable in PyTorch. Where the model gave NaN the loss is infinite, so that ``position_losses`` does not take it for
-    padding. Under a transformation of JAX the values of ``tokens`` and ``mask`` go unchecked.
+    In float32, or as finely as the logits are, one sequence at a time, so that no second array of their size is made; in
+    PyTorch without gradient. Where the model gave NaN the loss is infinite, which ``position_losses`` refuses and does not take
+    for padding. While JAX traces them, the values of ``tokens`` and ``mask`` go unchecked.
 
     Args:
         logits: of PyTorch, JAX or NumPy, at each position for the token that follows (sequence, position, vocabulary).
@@ -125,8 +125,8 @@ def _batches(token_losses: Any) -> Iterator[tuple[NDArray[Any], str]]:
         losses = losses[None] if losses.ndim == 1 and not whole else losses
         where = f"at {place}" if place else ""
         require(losses.ndim == 2, "token losses", "have axes (sequence, position)", losses.shape, where=where, cure=cure)
-        number_like = losses.dtype.kind in "fiu" or losses.dtype.name == "bfloat16"
-        require(number_like, "token losses", "be numbers", losses.dtype.name, where=where, cure="Give losses in nats.")
+        numeric = losses.dtype.kind in "fiu" or losses.dtype.name == "bfloat16"
+        require(numeric, "token losses", "be numbers", losses.dtype.name, where=where, cure="Give losses in nats.")
         yield losses, place
 
 
@@ -153,10 +153,15 @@ def _moments(block: NDArray[np.float64]) -> _Moments:
 def _together(one: _Moments, other: _Moments) -> _Moments:
     """Moments of both, where either may have more positions."""
     width = max(len(one.measured), len(other.measured))
-    one, other = (_Moments(*(np.pad(part, (0, width - len(part))) for part in moments)) for moments in (one, other))
+    one, other = _wider(one, width), _wider(other, width)
     count, shift = one.measured + other.measured, other.mean - one.mean
     share = other.measured / np.maximum(count, 1.0)
     return _Moments(count, one.mean + share * shift, one.squares + other.squares + share * one.measured * shift**2)
+
+
+def _wider(moments: _Moments, width: int) -> _Moments:
+    missing = width - len(moments.measured)
+    return _Moments(*(np.pad(part, (0, missing)) for part in moments)) if missing else moments
 
 
 def _table(found: _Moments) -> pd.DataFrame:
@@ -228,21 +233,28 @@ def _torch_losses(logits: Any, tokens: Any, mask: Any) -> Any:
     with torch.no_grad():
         targets = torch.as_tensor(tokens, device=logits.device)[:, 1:].long()
         rows = (row if row.dtype == torch.float64 else row.float() for row in logits[:, :-1])
-        pairs = zip(rows, targets)
-        losses = torch.stack([torch.nn.functional.cross_entropy(row, ids, reduction="none") for row, ids in pairs])
+        losses = torch.stack([torch.nn.functional.cross_entropy(*pair, reduction="none") for pair in zip(rows, targets)])
         losses = losses.masked_fill(losses.isnan(), torch.inf)
-        return (
-            losses
-            if mask is None
-            else losses.masked_fill(~torch.as_tensor(mask, device=losses.device)[:, 1:].bool(), torch.nan)
-        )
+        if mask is not None:
+            losses = losses.masked_fill(~torch.as_tensor(mask, device=losses.device)[:, 1:].bool(), torch.nan)
+    return losses
 
 
 def _jax_losses(logits: Any, tokens: Any, mask: Any) -> Any:
     import jax.numpy as jnp
 
-    losses = _compiled()(logits[:, :-1], jnp.asarray(tokens)[:, 1:])
+    tokens = jnp.asarray(tokens)
+    losses = jnp.stack([_compiled()(logits[row], tokens[row]) for row in range(len(logits))])
     return losses if mask is None else jnp.where(jnp.asarray(mask)[:, 1:].astype(bool), losses, jnp.nan)
+
+
+@cache
+def _compiled() -> Any:
+    """For JAX, one sequence; the last position goes last of all, since XLA would copy the logits without it."""
+    import jax
+    import jax.numpy as jnp
+
+    return jax.jit(lambda logits, tokens: _sequence_losses(logits, jnp.roll(tokens, -1), xp=jnp)[:-1])
 
 
 def _numpy_losses(logits: Any, tokens: Any, mask: Any) -> NDArray[Any]:
@@ -250,14 +262,6 @@ def _numpy_losses(logits: Any, tokens: Any, mask: Any) -> NDArray[Any]:
     with np.errstate(invalid="ignore"):
         losses = np.stack([_sequence_losses(row, ids, xp=np) for row, ids in pairs])
     return losses if mask is None else np.where(_on_host(mask, "mask")[:, 1:].astype(bool), losses, np.nan)
-
-
-@cache
-def _compiled() -> Any:
-    """For JAX, over sequences; compiled anew for each shape."""
-    import jax
-
-    return jax.jit(jax.vmap(partial(_sequence_losses, xp=jax.numpy)))
 
 
 def _sequence_losses(logits: Any, tokens: Any, *, xp: Any) -> Any:

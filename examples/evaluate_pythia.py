@@ -33,14 +33,14 @@ def evaluate(model: str, revisions: Sequence[str], *, dataset: Path, out: Path, 
     names = {"run": Path(model).name, "test_set": dataset.stem}
     tables = [bt.read_losses(out).frame] if out.exists() else []
     seen = seen_steps(tables, names, length)
-    missing = [revision for revision, step in steps.items() if step not in seen]
+    missing = {revision: at(model, revision) for revision, step in steps.items() if step not in seen}
     if missing:
-        sequences = cut(dataset, AutoTokenizer.from_pretrained(**at(model, missing[0])), length)
-    for revision in missing:
-        losses = token_losses(load(model, revision, length), sequences, batch, title=revision)
+        sequences = cut(dataset, AutoTokenizer.from_pretrained(**next(iter(missing.values()))), length)
+    for revision, place in missing.items():
+        losses = token_losses(load(place, length), sequences, batch, title=revision)
         tables.append(bt.collect.checkpoint(losses, step=steps[revision], **names))
         write(bt.LossTable.from_frame(pd.concat(tables)).frame.dropna(axis="columns", how="all"), out)
-    return missing
+    return list(missing)
 
 
 def step_of(revision: str) -> int:
@@ -52,8 +52,8 @@ def step_of(revision: str) -> int:
 def seen_steps(tables: list[pd.DataFrame], names: dict[str, str], length: int) -> set[float]:
     """Steps that were evaluated, on sequences as long as now."""
     rows = [table[(table[list(names)] == pd.Series(names)).all(axis=1)] for table in tables]
-    if rows and len(rows[0]) and (before := int(rows[0]["position"].max()) + 2) != length:
-        raise bt.DataError(f"length must be as before, {before}; got {length}. Keep it, or choose another --out.")
+    if rows and len(rows[0]) and (before := rows[0]["position"].max() + 2) != length:
+        raise bt.DataError(f"length must be as before, {before:g}; got {length}. Keep it, or choose another --out.")
     return {step for table in rows for step in table["step"]}
 
 
@@ -76,11 +76,11 @@ def cut(dataset: Path, tokenizer, length: int) -> torch.Tensor:
     return torch.tensor(ids[: len(ids) // length * length]).view(-1, length)
 
 
-def load(model: str, revision: str, length: int) -> torch.nn.Module:
-    network = AutoModelForCausalLM.from_pretrained(**at(model, revision)).float().eval()
+def load(place: dict[str, str], length: int) -> torch.nn.Module:
+    network = AutoModelForCausalLM.from_pretrained(**place).float().eval()
     most = getattr(network.config, "max_position_embeddings", length)
     if length > most:
-        raise bt.DataError(f"length must be at most {most}, the context of {model}; got {length}. Choose a smaller --length.")
+        raise bt.DataError(f"length must be at most {most}, the context of the model; got {length}. Choose a smaller --length.")
     return network.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -430,11 +430,12 @@ def by_hand(folder: Path, *revisions: str) -> list[np.ndarray]:
 
 
 def test_a_revision_that_fails_leaves_those_before(pythia: Any, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pythia, "load", lambda *given, load=pythia.load: load(*given) if given[1] == "step1" else 1 / 0)
-    out = tiny / "broken.csv"
+    load, out = pythia.load, tiny / "broken.csv"
+    monkeypatch.setattr(pythia, "load", lambda place, length: 1 / 0 if "step2" in str(place) else load(place, length))
     with pytest.raises(ZeroDivisionError):
         run(pythia, tiny, "step1,step2", "--out", out)
     assert bt.read_losses(out).steps.tolist() == [1.0]
+    assert not list(tiny.glob(".*"))
 
 
 @pytest.mark.parametrize(
@@ -444,7 +445,7 @@ def test_a_revision_that_fails_leaves_those_before(pythia: Any, tiny: Path, monk
         (["--revisions", "step3"], "revisions must be folders of {0}/tiny; got 'step3'. Check the name."),
         (["--dataset", "{0}/gone.txt"], "dataset must exist; got '{0}/gone.txt'. Check the path."),
         (["--length", "101"], "dataset must have 101 tokens or more; got 100 in {0}/prose.txt. Choose a longer text."),
-        (["--length", "13"], "length must be at most 12, the context of {0}/tiny; got 13. Choose a smaller --length."),
+        (["--length", "13"], "length must be at most 12, the context of the model; got 13. Choose a smaller --length."),
         (["--length", "1"], "length must be 2 or more and batch 1; got 1 and 5. Choose larger ones."),
         (["--out", "{0}/no/a.csv"], "out must be a csv file in a folder that exists; got '{0}/no/a.csv'. Choose another."),
         (["--out", "{0}/old.csv"], "length must be as before, 6; got 8. Keep it, or choose another --out."),
