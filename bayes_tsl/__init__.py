@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from bayes_tsl import baselines, calibration, datasets, laws, priors, schedules, scoring
+from bayes_tsl import baselines, calibration, collect, datasets, laws, priors, schedules, scoring
 from bayes_tsl.backtest import backtest
 from bayes_tsl.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.compare import average, compare
@@ -69,6 +69,7 @@ __all__ = [
     "baselines",
     "budget_curve",
     "calibration",
+    "collect",
     "compare",
     "compare_runs",
     "datasets",

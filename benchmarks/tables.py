@@ -47,6 +47,9 @@ SAID = {
     "population_min_ess": "ESS, population",
     "population_max_r_hat": "R-hat, population",
     "peak_gib": "GiB",
+    "token_losses": "token losses",
+    "million_per_s": "million per s",
+    "growth_mib": "MiB of growth",
     "prob_of_chosen": "P(chosen is lowest)",
     "r2": "R2",
     "max_r_hat": "R-hat",
@@ -63,6 +66,7 @@ DIGITS = {
     **dict.fromkeys(["width_90", "width_at_end", "endpoint_brier", "p", "p_corrected", "log_score"], ".3f"),
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
     **dict.fromkeys(["chi2", "time_score", "GiB", "peak_gib"], ".1f"),
+    **dict.fromkeys(["token_losses", "million_per_s", "growth_mib"], ",.0f"),
     **dict.fromkeys(["checkpoints", "positions", "draws", "min_ess", "divergences", "ess", "cells", "failed"], ".0f"),
     **dict.fromkeys(
         [
@@ -143,7 +147,10 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "size": size,
     "siblings": siblings,
     "stopping": stopping,
-    **{name: partial(result, name) for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "accuracy")},
+    **{
+        name: partial(result, name)
+        for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
+    },
 }
 
 

@@ -19,7 +19,7 @@ LAYERS = (
     ("errors", "_types"),
     ("_checks",),
     ("_files", "data", "schedules", "laws", "forecasts", "costs", "summaries", "diagnostics", "workers", "coordinates"),
-    ("logs", "scoring", "budgets"),
+    ("logs", "collect", "scoring", "budgets"),
     ("design", "datasets"),
     ("priors",),
     ("model",),
