@@ -8,7 +8,8 @@ the prior's spread. Trait ``k`` of run ``r`` with covariates ``x_r`` is drawn ar
 so a run of another length or peak learning rate differs by what its prior says, and by as much again as the family does; a run
 unlike the others keeps its own. The floor's slope is normal, so that it can be integrated out with the floor's level.
 Levels are each run's own. Slopes are those at one progress, common to all, from which each run's law carries them to its
-origin. Spreads are positive by their prior: no two runs are known beforehand to be alike.
+origin. Spreads lie between 0 and 1 by their prior: no two runs are known beforehand to be alike, and no family to vary by
+more than the prior of a run allows.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
+from numpyro.distributions.transforms import SigmoidTransform
 
 from bayes_tsl import laws
 from bayes_tsl.design import Design, padded
@@ -32,8 +34,9 @@ COMMON = float(np.sqrt(0.5))  # prior scale of a trait's mean: half of the varia
 BETWEEN = 0.4  # median of the prior of a trait's spread, in units of the prior of one run ...
 CLOSE = {"floor_slope": 0.02, "gap_slope": 0.05, "rate_slope": 0.05, "noise_scale": 0.2, "gap_noise": 0.2, "rate_noise": 0.2}
 # ... but for those of which the prior of one run is wide since it knows nothing: spread of slopes [nats], of logs of noise
+ALIKE = {"heat_fade": 0.15}  # ... and for what runs vary in least: else what slopes differ by can be said by the fade instead
 OUTLYING = 4.0  # degrees of freedom of traits: a run unlike the others widens their spread little
-DOUBT = 0.6  # standard deviation of the log of a spread
+DOUBT = 1.0  # standard deviation of the log odds of a spread, which lies between 0 and 1
 EFFECT = 0.5  # prior scale of what one standard deviation of a covariate does to a trait
 LINE = ("floor_level", "floor_slope")  # in which the estimates are linear, so that they are integrated out
 
@@ -148,7 +151,9 @@ def family_model(family: Family, population: Common | None = None) -> None:
 def _sample_population(family: Family) -> Common:
     traits, covariates = len(family.unit), family.covariates.shape[1]
     mean = numpyro.sample("trait_mean", dist.Normal(0.0, COMMON).expand([traits]).to_event(1))
-    spread = numpyro.sample("trait_spread", dist.LogNormal(jnp.log(likely_spread(family)), DOUBT).to_event(1))
+    likely = likely_spread(family)
+    odds = dist.Normal(jnp.log(likely / (1.0 - likely)), DOUBT)
+    spread = numpyro.sample("trait_spread", dist.TransformedDistribution(odds, SigmoidTransform()).to_event(1))
     if not covariates:
         return Common(mean, spread, jnp.zeros((0, traits)))
     return Common(
@@ -158,7 +163,11 @@ def _sample_population(family: Family) -> Common:
 
 def likely_spread(family: Family) -> Array:
     """Median of the prior of each trait's spread (trait)."""
-    return jnp.array([CLOSE[name] / unit if name in CLOSE else BETWEEN for name, unit in zip(family.traits, family.unit)])
+    known = [
+        jnp.minimum(CLOSE[name] / unit, BETWEEN) if name in CLOSE else ALIKE.get(name, BETWEEN)
+        for name, unit in zip(family.traits, family.unit)
+    ]
+    return jnp.array(known)
 
 
 def level_centre(family: Family, name: str) -> Any:

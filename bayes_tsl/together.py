@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from bayes_tsl.coordinates import Values, arrow, laplace
 from bayes_tsl.families import (
@@ -42,7 +43,7 @@ TOGETHER_ACCEPT = 0.95  # no divergence in 50 runs, at two thirds of the work of
 _TRIAL = 150  # transitions thrown away, and as many kept, before the coordinates are settled
 _SHARED = tuple(f"trait_{name}" for name in Common._fields)
 _ROUNDS = 4  # of expectation-maximisation
-_SPREADS = np.exp(np.linspace(np.log(1e-3), np.log(10.0), 500))  # on which the spread of a trait is looked for
+_SPREADS = expit(np.linspace(-7.0, 5.0, 500))  # on which the spread of a trait is looked for
 
 
 def sample_family(family: Family, *, seed: int, **settings: Any) -> tuple[list[Draws], Draws]:
@@ -141,6 +142,6 @@ def _most_likely(family: Family, before: Common, seen: Array, doubt: Array) -> C
     mean, *effect = np.transpose(found)
     scatter = (weight * ((seen - known @ np.transpose(found)) ** 2 + doubt)).sum(axis=0)
     grid = _SPREADS[:, None]
-    surprise = (np.log(grid) - np.log(likely_spread(family))) ** 2 / (2.0 * DOUBT**2)
+    surprise = (logit(grid) - logit(np.asarray(likely_spread(family)))) ** 2 / (2.0 * DOUBT**2)
     spread = _SPREADS[np.argmin(len(seen) * np.log(grid) + scatter / (2.0 * grid**2) + surprise, axis=0)]
     return Common(mean, spread, np.reshape(effect, before.effect.shape))
