@@ -108,7 +108,7 @@ def planned(asked: Arguments) -> bt.Schedule:
 
 
 def settled(asked: Arguments, corpus: Corpus) -> dict:
-    """Settings of the run, written at its start; a folder that holds another run is refused."""
+    """Settings of the run as written at its first start; a folder that holds another run is refused."""
     arguments = {name: value for name, value in vars(asked).items() if name not in ("data", "out")}
     packages = {"jax": jax.__version__, "optax": optax.__version__, "bayes_tsl": bt.__version__}
     settings = {
@@ -126,8 +126,8 @@ def settled(asked: Arguments, corpus: Corpus) -> dict:
     if changed := [name for name in ("arguments", "corpus") if kept[name] != settings[name]]:
         was = {name: kept[name] for name in changed}
         raise SystemExit(f"settings must be those that {path} began with; got others than {was}. Choose another --out.")
-    write_json(settings, path)
-    return settings
+    write_json(kept, path)
+    return kept
 
 
 def precision() -> type:
@@ -171,11 +171,10 @@ def advancing(per_token, optimizer: optax.GradientTransformation, weights: np.nd
 
 def batch_at(corpus: Corpus, step: int, asked: Arguments) -> np.ndarray:
     """Training sequences of a step, a function of seed and step alone (sequence, position)."""
-    rows = []
-    for kind, share in (("code", asked.mixture), ("prose", 1.0 - asked.mixture)):
-        drawn = [int(np.floor(share * asked.batch * done + 0.5)) for done in (step - 1, step)]
-        rows += [sequence(corpus.train[kind], number, asked, kind) for number in range(*drawn)]
-    return np.stack(rows[: asked.batch])
+    code = [int(asked.mixture * asked.batch * done + 0.5) for done in (step - 1, step)]
+    prose = [asked.batch * done - taken for done, taken in zip((step - 1, step), code)]
+    numbers = [("code", number) for number in range(*code)] + [("prose", number) for number in range(*prose)]
+    return np.stack([sequence(corpus.train[kind], number, asked, kind) for kind, number in numbers])
 
 
 def sequence(tokens: np.ndarray, number: int, asked: Arguments, kind: str) -> np.ndarray:
