@@ -97,10 +97,14 @@ def report(
         prob: mass of the intervals, and how sure to be of the target.
 
     Raises:
-        DataError: several runs, a number out of its range, or a deadline before the first step of the forecast.
+        DataError: several runs, a forecast of another run, a number out of its range, or a deadline before the first step of
+            the forecast.
     """
     require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
     ahead.require_one_run()
+    same = (ahead.run, ahead.test_set) == (fit.run, fit.test_set)
+    cure = "Make it with forecast(fit, ...)."
+    require(same, "ahead", f"be of run {fit.run!r} on {fit.test_set!r}", (ahead.run, ahead.test_set), cure=cure)
     later, last_curve = _measured(losses, ahead)
     told = answers.contents(fit, ahead, later=later, target=target, cost=cost, stopping=stopping, moved=moved, prob=prob)
     calm, seen = replace(ahead, notices=()), later[later.index <= ahead.steps[-1]]  # notices are said once, by the page

@@ -94,10 +94,19 @@ def test_the_page_needs_nothing_but_itself(made: bt.Report) -> None:
     assert not re.search(r"#[0-9a-f]{6}", "".join(made.pictures.values()))
 
 
-def test_names_cannot_break_the_page(fit: bt.Fit, ahead: bt.Forecast) -> None:
-    page = bt.report(fit, replace(ahead, run="<img src=x onerror=alert(1)>", test_set="a & b")).html
+def test_names_cannot_break_the_page(mean_fit: bt.Fit) -> None:
+    data = mean_fit.data.copy()
+    data.attrs |= {"run": "<img src=x onerror=alert(1)>", "test_set": "a & b"}
+    page = bt.report(bt.Fit(data), bt.forecast(bt.Fit(data), steps=[8000])).html
     assert "<img" not in page
     assert "&lt;img src=x onerror=alert(1)&gt; on a &amp; b" in page
+
+
+def test_a_forecast_of_another_run_is_refused(fit: bt.Fit, ahead: bt.Forecast) -> None:
+    with pytest.raises(
+        bt.DataError, match=r"^ahead must be of run 'run' on 'test'; got 'other', 'test'\. Make it with forecast"
+    ):
+        bt.report(fit, replace(ahead, run="other"))
 
 
 def test_chains_that_disagree_are_said_first(fit: bt.Fit, ahead: bt.Forecast) -> None:
