@@ -122,14 +122,9 @@ def choice() -> pd.DataFrame:
     return table[["prefix", "way", "right", "regret", "prob_of_chosen", "brier", "mae", "holds_90"]]
 
 
-def size() -> pd.DataFrame:
-    table = result("siblings").query("kind == 'size' and run == 'mean'")
-    return table[["share", "way", "mae", "crps", "holds_90", "width_90"]]
-
-
 def siblings() -> pd.DataFrame:
-    table = result("siblings").query("kind != 'size' and run == 'mean'")
-    return table[["kind", "way", "mae", "mae_all", "crps", "holds_50", "holds_90", "width_90"]]
+    table = result("siblings").query("run == 'mean'")
+    return table[["kind", "share", "way", "mae", "mae_all", "crps", "holds_50", "holds_90", "width_90"]]
 
 
 def stopping() -> pd.DataFrame:
@@ -144,7 +139,6 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "transfer-runs": transfer_runs,
     "positions": positions,
     "choice": choice,
-    "size": size,
     "siblings": siblings,
     "stopping": stopping,
     **{
