@@ -26,7 +26,6 @@ from bayes_tsl.laws import Path
 from bayes_tsl.model import TAIL, Trend, trend
 from bayes_tsl.sampling import over_draws
 from bayes_tsl.schedules import Schedule
-from bayes_tsl.summaries import mean_falling
 
 Array = NDArray[np.float64]
 
@@ -36,13 +35,14 @@ _COEFFICIENTS = ("gap", "rate", "floor")
 
 
 class _Positions(NamedTuple):
-    """What a fit knows of single positions (position); all empty where it saw the mean alone."""
+    """What a fit knows of single positions (position), and what each counts; all empty where it saw the mean alone."""
 
     at: Array
     effect: Array
     effect_scale: Array
     noise: float
     exponent: float
+    weight: Array
 
 
 class Onset(NamedTuple):
@@ -67,6 +67,7 @@ def forecast(
     steps: ArrayLike,
     schedule: Schedule | None = None,
     positions: Sequence[float] = (),
+    weights: Mapping[float, float] | None = None,
     seed: int = 0,
 ) -> Forecast:
     """Test loss at steps after the origin; the posterior is read, never refitted.
@@ -79,24 +80,29 @@ def forecast(
         steps: later steps, in any order (step).
         schedule: another plan for the steps after the origin; by default the one that was fitted (one run only).
         positions: token positions whose loss to draw as well; any of those fitted.
+        weights: what each position counts in the loss that is forecast, up to a factor; those left out count nothing. By
+            default all that were fitted count the same.
         seed: of the drift and noise ahead.
 
     Raises:
-        DataError: a step that is not later, a schedule that ends too early, or a position that was not fitted.
+        DataError: a step that is not later, a schedule that ends too early, a position that was not fitted, or a weight that
+            is none.
     """
     schedules.require_schedule(schedule)
     require_seed(seed)
     if len(fit.runs) > 1:
         cure = "Choose a run with fit.select(run=...), or use what_if."
         require(schedule is None, "schedule", "be left out for several runs", "one", cure=cure)
-        return _of_several(fit, steps, positions, seed)
+        return _of_several(fit, steps, positions, weights, seed)
     ahead = later_steps(steps, fit.origin)
     plan = plan_ahead(fit, schedule)
     plan.require_reaches(float(ahead[-1]))
-    return forecast_paths(fit, {"": ahead}, {"": plan}, positions=positions, seed=seed)[""]
+    return forecast_paths(fit, {"": ahead}, {"": plan}, positions=positions, weights=weights, seed=seed)[""]
 
 
-def _of_several(fit: Fit, steps: ArrayLike, positions: Sequence[float], seed: int) -> Forecast:
+def _of_several(
+    fit: Fit, steps: ArrayLike, positions: Sequence[float], weights: Mapping[float, float] | None, seed: int
+) -> Forecast:
     """All runs at the same steps; what happens to each after its origin is its own."""
     made = []
     for number, run in enumerate(fit.runs):
@@ -104,7 +110,8 @@ def _of_several(fit: Fit, steps: ArrayLike, positions: Sequence[float], seed: in
         ahead = later_steps(steps, one.origin, run=run)
         one.schedule.require_reaches(float(ahead[-1]))
         own = int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint32)[0])
-        made.append(forecast_paths(one, {"": ahead}, {"": one.schedule}, positions=positions, seed=own)[""])
+        plans = {"": one.schedule}
+        made.append(forecast_paths(one, {"": ahead}, plans, positions=positions, weights=weights, seed=own)[""])
     return side_by_side(made)
 
 
@@ -119,6 +126,7 @@ def forecast_paths(
     plans: Mapping[str, Schedule],
     *,
     positions: Sequence[float] = (),
+    weights: Mapping[float, float] | None = None,
     seed: int,
     onset: Onset | None = None,
 ) -> dict[str, Forecast]:
@@ -127,7 +135,7 @@ def forecast_paths(
     They set out from ``onset``; by default from the origin, where drift is at rest.
     """
     known = _known_positions(fit)
-    chosen = _choose(known, positions)
+    chosen, counted = _choose(known, positions), known if weights is None else _weighted(known, weights)
     sites, start, value, speed = onset or at_origin(fit)
     paths = {name: make_path(np.append(steps[name], fit.origin), plan, fit.clock) for name, plan in plans.items()}
     everywhere = np.unique(np.concatenate([path.u[:-1] for path in paths.values()])) - start
@@ -137,7 +145,7 @@ def forecast_paths(
     for name, path in paths.items():
         law = _trend(path, sites)
         expected = law._replace(floor=law.floor + drift[..., np.searchsorted(everywhere, path.u[:-1] - start)])
-        made[name] = _measured(np.random.default_rng((seed, 1)), fit, steps[name], expected, sites, known, chosen)
+        made[name] = _measured(np.random.default_rng((seed, 1)), fit, steps[name], expected, sites, known, chosen, counted)
     return made
 
 
@@ -193,27 +201,28 @@ def _measured(
     sites: dict[str, Array],
     known: _Positions,
     chosen: _Positions,
+    counted: _Positions,
 ) -> Forecast:
     """The forecast of a curve: what measuring it would add, and everything under its name."""
     observed = _with_noise(rng, expected, sites, known)
-    own = _mean_error(known) * rng.standard_normal(expected.floor.shape)
+    own = _mean_error(counted) * rng.standard_normal(expected.floor.shape)
     coefficients = {"gap": np.exp(expected.log_gap), "rate": np.exp(expected.log_rate), "floor": expected.floor}
     names = coefficients if len(known.at) else ["floor"]
+    losses = _position_losses(rng, observed, chosen)
+    effect = 0.0 if counted is known else _weighted_effect(rng, counted, own.shape[:2])
     dims = (CHAIN, DRAW, STEP)
     coords = {CHAIN: np.arange(own.shape[0]), DRAW: np.arange(own.shape[1]), STEP: ahead}
     return Forecast(
         run=fit.run,
         test_set=fit.test_set,
         origin=fit.origin,
-        expected=xr.DataArray(_mean_loss(expected, known), coords, dims, name="expected"),
-        observed=xr.DataArray(_mean_loss(observed, known) + own, coords, dims, name="observed"),
-        history=fit.data["observed_data"].to_dataset()["mean_loss"],
+        expected=xr.DataArray(_mean_loss(expected, counted) + effect, coords, dims, name="expected"),
+        observed=xr.DataArray(_mean_loss(observed, counted) + effect + own, coords, dims, name="observed"),
+        history=_history(fit, known, counted),
         notices=fit.notices + fit.diagnostics.problems,
         converged=fit.converged,
         coefficients=xr.Dataset({name: (dims, coefficients[name]) for name in names}, coords),
-        positions=xr.DataArray(
-            _position_losses(rng, observed, chosen), {**coords, POSITION: chosen.at}, (*dims, POSITION), name="observed"
-        )
+        positions=xr.DataArray(losses, {**coords, POSITION: chosen.at}, (*dims, POSITION), name="observed")
         if len(chosen.at)
         else None,
     )
@@ -222,9 +231,10 @@ def _measured(
 def _known_positions(fit: Fit) -> _Positions:
     constants = fit.data["constant_data"].to_dataset()
     if POSITION not in constants.dims:
-        return _Positions(np.array([]), np.array([]), np.array([]), 0.0, 1.0)
+        return _Positions(np.array([]), np.array([]), np.array([]), 0.0, 1.0, np.array([]))
     at, effect, scale = (constants[name].to_numpy() for name in (POSITION, "effect", "effect_scale"))
-    return _Positions(at, effect, scale, float(constants["position_noise"]), float(constants["position_exponent"]))
+    noise, exponent = (float(constants[f"position_{name}"]) for name in ("noise", "exponent"))
+    return _Positions(at, effect, scale, noise, exponent, np.full(len(at), 1.0 / len(at)))
 
 
 def _choose(known: _Positions, positions: ArrayLike) -> _Positions:
@@ -233,7 +243,36 @@ def _choose(known: _Positions, positions: ArrayLike) -> _Positions:
     cure = f"It was fitted to {show(known.at)}." if len(known.at) else "The fit has seen mean losses only."
     require(strange.size == 0, "positions", "be among those fitted", strange, cure=cure)
     at = np.searchsorted(known.at, wanted)
-    return _Positions(wanted, known.effect[at], known.effect_scale[at], known.noise, known.exponent)
+    return known._replace(**{name: getattr(known, name)[at] for name in ("at", "effect", "effect_scale", "weight")})
+
+
+def _weighted(known: _Positions, weights: Mapping[float, float]) -> _Positions:
+    """The same positions, each of which counts as asked; weights sum to one."""
+    cure = "Give {position: weight}."
+    require(isinstance(weights, Mapping), "weights", "be a mapping", type(weights).__name__, cure=cure)
+    chosen = _choose(known, list(weights))
+    given = np.array([weights[position] for position in chosen.at.tolist()], float)
+    good = given.size > 0 and np.isfinite(given).all() and (given >= 0).all() and given.sum() > 0
+    require(good, "weights", "be numbers, none negative and one above 0", list(weights.values()), cure=cure)
+    weight = np.zeros(len(known.at))
+    weight[np.searchsorted(known.at, chosen.at)] = given / given.sum()
+    return known._replace(weight=weight)
+
+
+def _weighted_effect(rng: np.random.Generator, counted: _Positions, shape: tuple[int, ...]) -> Array:
+    """What the effects of positions come to that do not count the same, as well as they are known (chain, draw, 1)."""
+    lean = counted.weight - counted.weight.mean()
+    return lean @ counted.effect + np.sqrt(np.sum((lean * counted.effect_scale) ** 2)) * rng.standard_normal((*shape, 1))
+
+
+def _history(fit: Fit, known: _Positions, counted: _Positions) -> xr.DataArray:
+    """Mean losses that the fit has seen; where positions do not count the same, as the estimated curves have them (step)."""
+    seen = fit.data["observed_data"].to_dataset()
+    if counted is known:
+        return seen["mean_loss"]
+    curve = (seen["log_gap_estimate"].to_numpy(), seen["log_rate_estimate"].to_numpy())
+    moved = _above_floor(*curve, counted) - _above_floor(*curve, known)
+    return seen["mean_loss"] + moved + (counted.weight - known.weight) @ known.effect
 
 
 def _draw_drift(rng: np.random.Generator, u: Array, shape: tuple[int, ...]) -> Array:
@@ -270,18 +309,19 @@ def _mean_loss(curve: Trend, known: _Positions) -> Any:
 
 def _mean_error(known: _Positions) -> float:
     """What the noise at positions leaves in their mean."""
-    return known.noise / np.sqrt(max(len(known.at), 1))
+    return float(known.noise * np.sqrt(np.sum(known.weight**2)))
 
 
 def _above_floor(log_gap: Any, log_rate: Any, known: _Positions) -> Any:
     """Mean loss over positions above the floor (chain, draw, step).
 
-    The mean of ``(1 + rate i)^-exponent`` is read off a grid in log rate, so that cost does not grow with context length.
+    The mean of ``(1 + rate i)^-exponent`` as positions count is read off a grid in log rate, so that cost does not grow with
+    context length.
     """
     if not len(known.at):
         return np.zeros_like(log_rate)
     grid = np.linspace(log_rate.min() - 1e-3, log_rate.max() + 1e-3, _RATE_GRID)
-    shape = mean_falling(np.exp(grid), known.at, known.exponent)
+    shape = (1.0 + np.exp(grid)[:, None] * known.at) ** -known.exponent @ known.weight
     return np.exp(log_gap) * np.interp(log_rate, grid, shape)
 
 

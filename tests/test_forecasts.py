@@ -122,9 +122,39 @@ def test_another_future_schedule_changes_the_end(fit: bt.Fit) -> None:
     assert float((annealed.expected - kept.expected).isel(step=-1).mean()) < -0.02
 
 
+def test_any_weighting_of_positions_from_one_fit(fit: bt.Fit, simulation: bt.Simulation) -> None:
+    steps, curve = [5000.0, 8000.0], simulation.losses.curve()
+    plain, even = (bt.forecast(fit, steps=steps, weights=given) for given in (None, dict.fromkeys(range(64), 3)))
+    xr.testing.assert_allclose(even.expected, plain.expected, atol=1e-9)
+    xr.testing.assert_allclose(even.observed, plain.observed, atol=1e-9)
+    first = bt.forecast(fit, steps=steps, positions=[0], weights={0: 2.0, 63: 0.0})
+    alone = first.positions.sel(position=0)  # type: ignore[union-attr]
+    np.testing.assert_allclose(first.observed.mean(DIMS[:2]), alone.mean(DIMS[:2]), atol=0.004)
+    np.testing.assert_allclose(first.observed.std(DIMS[:2]), alone.std(DIMS[:2]), rtol=0.1)
+    seen = curve.loc[first.history["step"], 0]
+    assert np.abs(first.history - seen).mean() < 0.04  # the noise at a position is .03
+    tail = bt.forecast(fit, steps=steps, weights=dict.fromkeys(range(57, 64), 1.0))
+    inside = tail.interval(prob=0.99).sel(step=5000)
+    assert float(inside["lower"]) < curve.loc[5000, 57:].mean() < float(inside["upper"])
+    assert (tail.expected < first.expected).all()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"steps": [5000], "weights": {0: 1.0, 1: -1.0}},
+            "weights must be numbers, none negative and one above 0; got 1, -1. Give {position: weight}.",
+        ),
+        (
+            {"steps": [5000], "weights": {}},
+            "weights must be numbers, none negative and one above 0; got none. Give {position: weight}.",
+        ),
+        ({"steps": [5000], "weights": [1.0]}, "weights must be a mapping; got 'list'. Give {position: weight}."),
+        (
+            {"steps": [5000], "weights": {64: 1.0}},
+            "positions must be among those fitted; got 64. It was fitted to 0, 1, 2, 3, 4 and 59 more.",
+        ),
         ({"steps": [3000]}, "steps must lie after the origin 4000; got 3000. Use Fit.coefficients() for the past."),
         ({"steps": []}, "steps must name at least one step; got 'none'. Give e.g. steps=[2000, 2500]."),
         ({"steps": [np.inf]}, "steps must be finite; got inf. Give steps that the run will reach."),
