@@ -127,6 +127,10 @@ def siblings() -> pd.DataFrame:
     return table[["kind", "share", "way", "mae", "mae_all", "crps", "holds_50", "holds_90", "width_90"]]
 
 
+def scale() -> pd.DataFrame:
+    return result("scale").drop(columns=["cpu_seconds"])
+
+
 def stopping() -> pd.DataFrame:
     return result("stopping").query("group == 'mean'").drop(columns="group")
 
@@ -141,10 +145,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "choice": choice,
     "siblings": siblings,
     "stopping": stopping,
-    **{
-        name: partial(result, name)
-        for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
-    },
+    "scale": scale,
+    **{name: partial(result, name) for name in ("laws", "decision", "calibration", "speed", "cost", "collect", "accuracy")},
 }
 
 
