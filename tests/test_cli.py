@@ -15,8 +15,9 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
+from bayes_tsl.answers import json_text, target_text
 from bayes_tsl.cli import _steps, main
-from bayes_tsl.outputs import _json_ready, losses_text, target_text
+from bayes_tsl.outputs import losses_text
 from tests.conftest import ORIGIN
 
 SPEC = "cosine:peak=2e-3,warmup=150,total=8000,final=2e-4"
@@ -288,10 +289,10 @@ def test_what_is_unknown_is_said_with_the_scores(tmp_path: Path, capsys: pytest.
 
 
 def test_a_summary_is_json_whatever_its_numbers() -> None:
-    assert _json_ready({"a": np.inf, "b": {"c": float("nan"), "d": 1.5}, "e": ["x"]}) == {
+    assert json.loads(json_text({"a": np.inf, "b": {"c": float("nan"), "d": 1.5}, "e": ["x", np.nan]})) == {
         "a": None,
         "b": {"c": None, "d": 1.5},
-        "e": ["x"],
+        "e": ["x", None],
     }
 
 
