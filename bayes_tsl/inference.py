@@ -71,8 +71,8 @@ def fit(
         chains: number of chains, at least 2.
         num_warmup: adaptation, per chain.
         num_draws: draws kept, per chain.
-        target_accept: acceptance that the step size aims at, by default .98 for one run and .95 for several; raise it if
-            trajectories diverge.
+        target_accept: acceptance that the step size aims at, by default .98, and .95 for several runs by their mean losses;
+            raise it if trajectories diverge.
         reduce_positions: reduce the positions of a checkpoint to its coefficients first; if not, every loss at every
             position is in the likelihood and every coefficient is sampled, at many times the cost (of a single run).
         progress: show a bar on stderr.
@@ -84,7 +84,8 @@ def fit(
     """
     require_losses(losses)
     plans = _plans(losses, schedule, schedules)
-    accept = (TARGET_ACCEPT if len(plans) == 1 else TOGETHER_ACCEPT) if target_accept is None else target_accept
+    usual = TOGETHER_ACCEPT if len(plans) > 1 and not losses.by_position else TARGET_ACCEPT
+    accept = usual if target_accept is None else target_accept
     settings = Settings(
         seed=seed, chains=chains, num_warmup=num_warmup, num_draws=num_draws, target_accept=accept, progress=progress
     )

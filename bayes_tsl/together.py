@@ -39,7 +39,9 @@ from bayes_tsl.sampling import Draws, over_draws, sample
 
 Array = NDArray[np.float64]
 
-TOGETHER_ACCEPT = 0.95  # no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md, several runs)
+TOGETHER_ACCEPT = (
+    0.95  # of mean losses: no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md, several runs)
+)
 _TRIAL = 150  # transitions thrown away, and as many kept, before the coordinates are settled
 _SHARED = tuple(f"trait_{name}" for name in Common._fields)
 _ROUNDS = 4  # of expectation-maximisation

@@ -40,4 +40,4 @@ def choose(test_sets: list[str], picture: Path, **settings: object) -> pd.DataFr
 
 if __name__ == "__main__":
     mpl.use("agg")
-    choose(["code", "ood", "prose"], Path("mixtures.png"), num_draws=500)
+    choose(["code", "ood", "prose"], Path("mixtures.png"))
