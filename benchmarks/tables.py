@@ -44,6 +44,7 @@ SAID = {
     "mae": "mean abs. error",
     "mae_all": "error, all steps",
     "seconds_per_run": "seconds per run",
+    "cpu_seconds": "CPU seconds",
     "population_min_ess": "ESS, population",
     "population_max_r_hat": "R-hat, population",
     "peak_gib": "GiB",
@@ -67,13 +68,15 @@ DIGITS = {
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
     **dict.fromkeys(["chi2", "time_score", "GiB", "peak_gib"], ".1f"),
     **dict.fromkeys(["token_losses", "million_per_s", "growth_mib"], ",.0f"),
-    **dict.fromkeys(["checkpoints", "positions", "draws", "min_ess", "divergences", "ess", "cells", "failed"], ".0f"),
+    **dict.fromkeys(
+        ["checkpoints", "positions", "draws", "min_ess", "population_min_ess", "divergences", "ess", "cells", "failed"], ".0f"
+    ),
     **dict.fromkeys(
         [
             "seconds",
             "seconds_per_run",
+            "cpu_seconds",
             "leapfrogs",
-            "population_min_ess",
             "median_ess",
             "min_ess_per_s",
             "median_ess_per_s",
@@ -127,10 +130,6 @@ def siblings() -> pd.DataFrame:
     return table[["kind", "share", "way", "mae", "mae_all", "crps", "holds_50", "holds_90", "width_90"]]
 
 
-def scale() -> pd.DataFrame:
-    return result("scale").drop(columns=["cpu_seconds"])
-
-
 def stopping() -> pd.DataFrame:
     return result("stopping").query("group == 'mean'").drop(columns="group")
 
@@ -145,8 +144,10 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "choice": choice,
     "siblings": siblings,
     "stopping": stopping,
-    "scale": scale,
-    **{name: partial(result, name) for name in ("laws", "decision", "calibration", "speed", "cost", "collect", "accuracy")},
+    **{
+        name: partial(result, name)
+        for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
+    },
 }
 
 
