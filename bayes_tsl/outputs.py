@@ -33,13 +33,16 @@ def require_table_name(out: Path) -> None:
     """Raise ``DataError`` unless a table can be written to the file ``out``, by its ending and its folder."""
     cure = "The ending says how to write it."
     require(out.name.lower().endswith(ENDINGS), "--out", f"end in one of {show(ENDINGS)}", out.name, cure=cure)
-    require(not out.is_dir(), "--out", "be a file", str(out), where="which is a folder", cure="Choose another name.")
-    require_writable(out.parent)
+    _require_new_file(out)
 
 
 def require_page_name(out: Path) -> None:
     """Raise ``DataError`` unless a page can be written to the file ``out``, by its ending and its folder."""
     require(out.suffix == ".html", "--out", "end in .html", out.name, cure="Its JSON is written beside it.")
+    _require_new_file(out)
+
+
+def _require_new_file(out: Path) -> None:
     require(not out.is_dir(), "--out", "be a file", str(out), where="which is a folder", cure="Choose another name.")
     require_writable(out.parent)
 

@@ -44,6 +44,10 @@ class _Positions(NamedTuple):
     exponent: float
     weight: Array
 
+    def falling(self, rate: Any) -> Any:
+        """The falling part of the law at each position, for rates with a last axis of one (..., position)."""
+        return (1.0 + rate * self.at) ** -self.exponent
+
 
 class Onset(NamedTuple):
     """Where a forecast sets out from: draws of a fit, and how their drift moves there.
@@ -172,12 +176,12 @@ def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]
     require(len(has) == len(_COEFFICIENTS), "ahead", "forecast gap, rate and floor", has, cure=cure)
     even = np.geomspace(1.0, 1.0 + known.at[-1], _SHOWN) - 1.0
     chosen = _choose(known, known.at[np.unique(np.searchsorted(known.at, even).clip(max=len(known.at) - 1))])
-    place = xr.DataArray(chosen.at, {POSITION: chosen.at}, POSITION)
 
     def curve(coefficients: xr.Dataset) -> xr.DataArray:
         last = coefficients.isel({STEP: -1}, drop=True)
-        falling = last["gap"] * (1.0 + last["rate"] * place) ** -chosen.exponent
-        return (last["floor"] + falling + place.copy(data=chosen.effect)).transpose(*DRAWS, POSITION).rename("expected")
+        gap, rate, floor = (last[name].to_numpy()[..., None] for name in _COEFFICIENTS)
+        losses = floor + gap * chosen.falling(rate) + chosen.effect
+        return xr.DataArray(losses, {POSITION: chosen.at}, (*DRAWS, POSITION), name="expected")
 
     return curve(fit.coefficients()), curve(ahead.coefficients)
 
@@ -321,7 +325,7 @@ def _above_floor(log_gap: Any, log_rate: Any, known: _Positions) -> Any:
     if not len(known.at):
         return np.zeros_like(log_rate)
     grid = np.linspace(log_rate.min() - 1e-3, log_rate.max() + 1e-3, _RATE_GRID)
-    shape = (1.0 + np.exp(grid)[:, None] * known.at) ** -known.exponent @ known.weight
+    shape = known.falling(np.exp(grid)[:, None]) @ known.weight
     return np.exp(log_gap) * np.interp(log_rate, grid, shape)
 
 
@@ -329,6 +333,6 @@ def _position_losses(rng: np.random.Generator, curve: Trend, chosen: _Positions)
     """Loss measured at each chosen position (chain, draw, step, position)."""
     shape = curve.floor.shape
     gap, rate, floor = (part[..., None] for part in (np.exp(curve.log_gap), np.exp(curve.log_rate), curve.floor))
-    law = floor + gap * (1.0 + rate * chosen.at) ** -chosen.exponent
+    law = floor + gap * chosen.falling(rate)
     effect = chosen.effect + chosen.effect_scale * rng.standard_normal((*shape[:2], 1, len(chosen.at)))
     return np.asarray(law + effect + chosen.noise * rng.standard_normal((*shape, len(chosen.at))))
