@@ -174,8 +174,7 @@ def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]
     require(len(known.at), "fit", "be of losses by position", "mean losses only", cure="Give losses by position.")
     has, cure = list(ahead.coefficients), "Make it with forecast(fit, ...)."
     require(len(has) == len(_COEFFICIENTS), "ahead", "forecast gap, rate and floor", has, cure=cure)
-    even = np.geomspace(1.0, 1.0 + known.at[-1], _SHOWN) - 1.0
-    chosen = _choose(known, known.at[np.unique(np.searchsorted(known.at, even).clip(max=len(known.at) - 1))])
+    chosen = _choose(known, shown_positions(known.at))
 
     def curve(coefficients: xr.Dataset) -> xr.DataArray:
         last = coefficients.isel({STEP: -1}, drop=True)
@@ -184,6 +183,12 @@ def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]
         return xr.DataArray(losses, {POSITION: chosen.at}, (*DRAWS, POSITION), name="expected")
 
     return curve(fit.coefficients()), curve(ahead.coefficients)
+
+
+def shown_positions(positions: Array) -> Array:
+    """Some of many positions, evenly in their logarithm (position)."""
+    even = np.geomspace(1.0, 1.0 + positions[-1], _SHOWN) - 1.0
+    return positions[np.unique(np.searchsorted(positions, even).clip(max=len(positions) - 1))]
 
 
 def mean_by_law(fit: Fit, path: Path, sites: dict[str, Array]) -> tuple[Array, float]:

@@ -123,20 +123,9 @@ def test_an_untrained_model_knows_nothing_one_by_one_and_in_bfloat16_too() -> No
     np.testing.assert_allclose(losses_of(TOKENS, together=1, dtype=jnp.bfloat16), losses, atol=0.02)
 
 
-def test_attention_in_blocks_is_plain_attention() -> None:
-    chance = np.random.default_rng(0)
-    weights = {name: chance.normal(size=size).astype(np.float32) for name, size in (("qkv", (8, 24)), ("out", (8, 8)))}
-    x = chance.normal(size=(2, 10, 8)).astype(np.float32)
-    unturned = gpt.rotations(10, 4, jnp.float32)[0] * 0 + 1, gpt.rotations(10, 4, jnp.float32)[1] * 0
-    q, k, v = ((x @ weights["qkv"]).reshape(2, 10, 3, 2, 4)[:, :, part] for part in range(3))
-    plain = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(2, 10, 8) @ weights["out"]
-    blocks = jax.jit(partial(gpt.attention, heads=2, turns=unturned))(weights, x)
-    np.testing.assert_allclose(blocks, plain, rtol=1e-4, atol=1e-4)
-
-
 def test_rotated_queries_and_keys_know_their_distance_alone() -> None:
     turns = gpt.rotations(12, 8, jnp.float32)
-    q, k = (gpt.rotated(np.random.default_rng(at).normal(size=8) * np.ones((1, 1, 12, 1)), turns)[0, 0] for at in (0, 1))
+    q, k = (gpt.rotated(np.random.default_rng(at).normal(size=8) * np.ones((1, 12, 1, 1)), turns)[0, :, 0] for at in (0, 1))
     np.testing.assert_allclose(q[3] @ k[1], q[10] @ k[8], rtol=1e-4)
 
 
@@ -192,9 +181,9 @@ def test_one_part_counts_half(weighting: str, half: range) -> None:
     assert weights.mean() == pytest.approx(1.0)
     expected = np.where(np.isin(np.arange(20), half), 0.5, 1.0)
     np.testing.assert_allclose(weights / weights.max(), expected, rtol=1e-6)
-    advance = train.advancing(lambda params, tokens: params + 0.0 * tokens, optax.sgd(1.0), weights)
-    after, _ = advance(jnp.zeros(20), optax.sgd(1.0).init(jnp.zeros(20)), np.zeros((3, 20), np.float32))
-    np.testing.assert_allclose(-after, weights / 20, rtol=1e-6)
+    advance = train.advancing(lambda params, tokens: params + 0.0 * tokens, optax.sgd(1.0))
+    after, _ = advance(jnp.zeros(20), optax.sgd(1.0).init(jnp.zeros(20)), np.zeros((3, 20), np.float32), weights, 0.1)
+    np.testing.assert_allclose(-after, 0.1 * weights / 20, rtol=1e-6)
 
 
 def test_every_training_sequence_comes_once_before_any_comes_again(data: Path, tmp_path: Path) -> None:
@@ -236,10 +225,11 @@ def test_too_few_texts_are_named(data: Path, tmp_path: Path) -> None:
         train.batch_at(few, 1, asked(data, tmp_path))
 
 
-def test_the_runs_differ_and_can_be_asked_for() -> None:
-    asked = [train.parser().parse_args(["--data", ".", "--out", ".", *words.split()]) for words in runs.RUNS.values()]
+@pytest.mark.parametrize("scale", runs.SCALES)
+def test_the_runs_differ_and_can_be_asked_for(scale: str) -> None:
+    asked = [train.parser().parse_args(["--data", ".", "--out", ".", *runs.command(name, scale)]) for name in runs.RUNS]
     assert len({str(one) for one in asked}) == len(runs.RUNS) >= 12
-    for name, values in {"mixture": 3, "schedule": 3, "layers": 3, "weighting": 4, "seed": 2}.items():
+    for name, values in {"mixture": 3, "schedule": 3, "layers": 3, "weighting": 4, "seed": 2, "total": 2}.items():
         assert len({getattr(one, name) for one in asked}) == values
 
 

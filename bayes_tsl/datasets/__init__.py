@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from importlib.resources import as_file, files
+from pathlib import Path
 
+import pandas as pd
+import xarray as xr
+
+from bayes_tsl import schedules as plans
 from bayes_tsl._checks import require_choice
 from bayes_tsl.data import LossTable, read_losses
 
-_TABLES = {"small_lm": "position_losses.csv.gz"}
+NAMES = ("small_lm", "gpt_positions")
 
 
 def load(name: str = "small_lm") -> LossTable:
-    """Losses of a bundled data set.
+    """Losses of a bundled data set, by position.
 
-    ``small_lm``: two runs of a 1.1M-parameter model, 51 checkpoints, 256 positions, test sets prose, code and ood. Its schedule
-    is ``bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)``.
+    ``small_lm``: two runs of a 1.1M-parameter model, 51 checkpoints, 256 positions, test sets prose, code and ood.
+    ``gpt_positions``: thirteen runs of 10M to 91M parameters, 48 checkpoints, 1,024 positions, test sets of those names; two
+    million rows, a few seconds.
 
     Raises:
         DataError: there is no such data set.
@@ -22,6 +28,42 @@ def load(name: str = "small_lm") -> LossTable:
     >>> load("small_lm").runs
     ['mix20_cosine', 'mix50_cosine']
     """
-    require_choice(name, "data set", _TABLES, cure="These are bundled.")
-    with as_file(files("bayes_tsl.datasets") / name / _TABLES[name]) as path:
-        return read_losses(path)
+    with as_file(_folder(name)) as folder:
+        if name == "small_lm":
+            return read_losses(folder / "position_losses.csv.gz")
+        with xr.open_dataset(folder / "losses.nc", engine="h5netcdf") as packed:
+            rows = packed.to_dataframe().dropna().reset_index()
+    known, learning = about(name), schedules(name)
+    tokens = rows["step"] * rows["run"].map(known["tokens_per_step"])
+    lr = pd.concat([pd.Series(learning[run].lr(part), part.index) for run, part in rows.groupby("run")["step"]])
+    return LossTable.from_frame(rows.assign(tokens=tokens, lr=lr), source=name)
+
+
+def about(name: str = "small_lm") -> pd.DataFrame:
+    """One row per run of a bundled data set, by name: schedule, mixture (share of code), weighting, seed, sizes and machine.
+
+    Raises:
+        DataError: there is no such data set.
+
+    >>> about("gpt_positions").loc["mix50_cosine_large", "parameters"]
+    np.int64(91245312)
+    """
+    with as_file(_folder(name)) as folder:
+        return pd.read_csv(folder / "runs.csv", index_col="run")
+
+
+def schedules(name: str = "small_lm") -> dict[str, plans.Schedule]:
+    """Learning-rate schedule of every run of a bundled data set, as ``fit`` and ``backtest`` take them.
+
+    Raises:
+        DataError: there is no such data set.
+
+    >>> schedules()["mix50_cosine"].text
+    'cosine:peak=0.002,warmup=100,total=2500,final=0.0002'
+    """
+    return {str(run): plans.parse(str(text)) for run, text in about(name)["schedule"].items()}
+
+
+def _folder(name: str) -> Path:
+    require_choice(name, "data set", NAMES, cure="These are bundled.")
+    return files("bayes_tsl.datasets") / name  # pyright: ignore[reportReturnType]  # a Traversable, which as_file takes

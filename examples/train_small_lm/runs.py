@@ -20,8 +20,21 @@ from queue import SimpleQueue
 
 import pandas as pd
 
-SMALL = "--layers 3 --width 96 --heads 3"
-LARGE = "--layers 6 --width 192 --heads 6"
+SCALES = {  # arguments of train.py, of all runs and by size; "gpu" has 30M, 10M and 91M parameters
+    "cpu": {
+        "base": "",
+        "small": "--layers 3 --width 96 --heads 3",
+        "large": "--layers 6 --width 192 --heads 6",
+        "long": "--total 5000",
+    },
+    "gpu": {
+        "base": "--layers 8 --width 512 --heads 8 --context 1024 --sequences 256 --peak 1e-3 --final 1e-4 --warmup 120 "
+        "--total 2400 --save-every 1200",
+        "small": "--layers 6 --width 320 --heads 5",
+        "large": "--layers 12 --width 768 --heads 12",
+        "long": "--total 9600",
+    },
+}
 RUNS = {
     "mix50_cosine": "--mixture 0.5 --schedule cosine",
     "mix50_wsd": "--mixture 0.5 --schedule wsd",
@@ -29,17 +42,19 @@ RUNS = {
     "mix80_cosine": "--mixture 0.8 --schedule cosine",
     "mix50_constant": "--mixture 0.5 --schedule constant",
     "mix50_cosine_seed1": "--mixture 0.5 --schedule cosine --seed 1",
-    "mix50_cosine_large": f"--mixture 0.5 --schedule cosine {LARGE}",
-    "mix50_cosine_small": f"--mixture 0.5 --schedule cosine {SMALL}",
+    "mix50_cosine_small": "--mixture 0.5 --schedule cosine",
+    "mix50_cosine_large": "--mixture 0.5 --schedule cosine",
     "mix50_cosine_head": "--mixture 0.5 --schedule cosine --weighting head",
     "mix50_cosine_middle": "--mixture 0.5 --schedule cosine --weighting middle",
     "mix50_cosine_tail": "--mixture 0.5 --schedule cosine --weighting tail",
     "mix20_wsd": "--mixture 0.2 --schedule wsd",
     "mix80_wsd": "--mixture 0.8 --schedule wsd",
-    "mix50_wsd_small": f"--mixture 0.5 --schedule wsd {SMALL}",
-    "mix20_constant": "--mixture 0.2 --schedule constant",
-    "mix80_constant": "--mixture 0.8 --schedule constant",
-    "mix50_wsd_large": f"--mixture 0.5 --schedule wsd {LARGE}",
+    "mix50_wsd_small": "--mixture 0.5 --schedule wsd",
+    "mix50_cosine_long": "--mixture 0.5 --schedule cosine",
+    "mix50_cosine_head_seed1": "--mixture 0.5 --schedule cosine --weighting head --seed 1",
+    "mix50_cosine_middle_seed1": "--mixture 0.5 --schedule cosine --weighting middle --seed 1",
+    "mix50_cosine_tail_seed1": "--mixture 0.5 --schedule cosine --weighting tail --seed 1",
+    "mix50_wsd_large": "--mixture 0.5 --schedule wsd",
 }
 ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -49,17 +64,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of tokens, made by corpus.py")
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs, each in a folder of its name")
-    parser.add_argument("--cores", type=int, nargs="+", default=[0], help="cores to use, one run on each")
+    parser.add_argument(
+        "--cores", nargs="+", default=["0"], help="cores to use, one run at a time on each; or ranges, as 0-7 8-15"
+    )
+    parser.add_argument("--scale", choices=SCALES, default="cpu", help="sizes of the models and how long they are trained")
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS), help="these runs", metavar="RUN")
     asked = parser.parse_args()
-    failed = make(asked.only, data=asked.data, out=asked.out, cores=asked.cores)
+    commands = {name: command(name, asked.scale) for name in asked.only}
+    failed = make(commands, data=asked.data, out=asked.out, cores=asked.cores)
     join(asked.out)
     if failed:
         raise SystemExit(f"runs must end; got no end of {failed}. See RUN.log in {asked.out}, and give the command again.")
 
 
-def make(names: list[str], *, data: Path, out: Path, cores: list[int]) -> list[str]:
-    """Make runs, one to a core; returns those that failed."""
+def command(name: str, scale: str) -> list[str]:
+    """Arguments of a run; what comes later counts."""
+    sizes = SCALES[scale]
+    return f"{sizes['base']} {RUNS[name]} {sizes.get(name.split('_')[-1], '')}".split()
+
+
+def make(commands: dict[str, list[str]], *, data: Path, out: Path, cores: list[str]) -> list[str]:
+    """Make runs, one to each of the cores; returns those that failed."""
     out.mkdir(parents=True, exist_ok=True)
     free = SimpleQueue()
     for core in cores:
@@ -67,16 +92,16 @@ def make(names: list[str], *, data: Path, out: Path, cores: list[int]) -> list[s
 
     def make_one(name: str) -> bool:
         core = free.get()
-        pinned = ["taskset", "-c", str(core)] if shutil.which("taskset") else []
+        pinned = ["taskset", "-c", core] if shutil.which("taskset") else []
         script = Path(__file__).with_name("train.py")
-        command = [*pinned, sys.executable, script, "--data", data, "--out", out / name, *RUNS[name].split()]
+        words = [*pinned, sys.executable, script, "--data", data, "--out", out / name, *commands[name]]
         with (out / f"{name}.log").open("a") as log:
-            done = subprocess.run(command, env=os.environ | ONE_THREAD, stdout=log, stderr=log, check=False)
+            done = subprocess.run(words, env=os.environ | ONE_THREAD, stdout=log, stderr=log, check=False)
         print(f"{name} {'done' if done.returncode == 0 else 'failed'}", flush=True)
         free.put(core)
         return done.returncode == 0
 
-    todo = [name for name in names if not finished(out / name)]
+    todo = [name for name in commands if not finished(out / name)]
     with ThreadPoolExecutor(len(cores)) as pool:
         return [name for name, good in zip(todo, pool.map(make_one, todo)) if not good]
 

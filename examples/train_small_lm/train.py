@@ -32,7 +32,7 @@ import bayes_tsl as bt
 SCHEDULES = ("constant", "cosine", "wsd")
 PARTS = {"head": (0.0, 0.1), "middle": (0.1, 0.9), "tail": (0.9, 1.0)}  # shares of the context
 PART_WEIGHT = 0.5  # of the positions in a part, where others have 1 (Xiong et al., arXiv 2404.17785)
-TOGETHER = {"cpu": 4}  # sequences worked on at once, else 16
+TOGETHER = {"cpu": 4}  # sequences worked on at once, else 64
 EARLY = 8  # checkpoints before the first of the even ones, log-spaced
 Arguments = argparse.Namespace
 
@@ -73,19 +73,19 @@ def train(asked: Arguments) -> None:
     settings = settled(asked, corpus)
     steps = np.arange(asked.total + 1)
     pd.DataFrame({"step": steps, "lr": plan.lr(steps)}).to_csv(asked.out / "schedule.csv", index=False)
-    optimizer = optimizer_of(plan)
+    optimizer = optimizer_of()
     params = initial(jax.random.key(asked.seed), Shape(asked.layers, asked.width, asked.heads, corpus.vocab))
     settings["parameters"] = count(params)
     done, params, moments = restored(asked.out / "state.npz", params, optimizer.init(params))
     tables = measured(asked.out / "losses.csv.gz", until=done)
     per_token = partial(
-        token_losses, heads=asked.heads, end=corpus.end, dtype=precision(), together=TOGETHER.get(jax.default_backend(), 16)
+        token_losses, heads=asked.heads, end=corpus.end, dtype=precision(), together=TOGETHER.get(jax.default_backend(), 64)
     )
-    advance = advancing(per_token, optimizer, position_weights(asked.weighting, asked.context))
+    advance, weights = advancing(per_token, optimizer), position_weights(asked.weighting, asked.context)
     evaluate = evaluating(per_token, test_sets(corpus, asked), asked)
     checkpoints, started, evaluating_for = set(checkpoint_steps(asked)), perf_counter(), 0.0
     for step in range(done + 1, asked.total + 1):
-        params, moments = advance(params, moments, batch_at(corpus, step, asked))
+        params, moments = advance(params, moments, batch_at(corpus, step, asked), weights, np.float32(plan.lr(step)))
         if step in checkpoints:
             jax.block_until_ready(params)
             before = perf_counter()
@@ -135,15 +135,13 @@ def precision() -> type:
     return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
 
 
-def optimizer_of(plan: bt.Schedule) -> optax.GradientTransformation:
-    """AdamW with clipped gradients; weight decay spares norms, which are the vectors."""
-    lrs = jnp.asarray(plan.lr(np.arange(1, plan.end + 1)), jnp.float32)
+def optimizer_of() -> optax.GradientTransformation:
+    """AdamW with clipped gradients, at a learning rate of one; weight decay spares norms."""
 
     def matrices(params: Params) -> Params:
         return jax.tree.map_with_path(lambda path, _: "norm" not in jax.tree_util.keystr(path), params)
 
-    adamw = optax.adamw(lambda done: lrs[done], b1=0.9, b2=0.95, weight_decay=0.1, mask=matrices)
-    return optax.chain(optax.clip_by_global_norm(1.0), adamw)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1.0, b1=0.9, b2=0.95, weight_decay=0.1, mask=matrices))
 
 
 def position_weights(weighting: str, context: int) -> np.ndarray:
@@ -155,16 +153,16 @@ def position_weights(weighting: str, context: int) -> np.ndarray:
     return (weights / weights.mean()).astype(np.float32)
 
 
-def advancing(per_token, optimizer: optax.GradientTransformation, weights: np.ndarray):
-    """One compiled update: (params, moments, tokens) -> (params, moments)."""
+def advancing(per_token, optimizer: optax.GradientTransformation):
+    """One compiled update, alike for all runs of a size: (params, moments, tokens, weights, lr) -> (params, moments)."""
 
-    def objective(params: Params, tokens: Array) -> Array:
+    def objective(params: Params, tokens: Array, weights: Array) -> Array:
         return jnp.mean(per_token(params, tokens) * weights)
 
     @partial(jax.jit, donate_argnums=(0, 1))
-    def advance(params: Params, moments, tokens: Array):
-        updates, moments = optimizer.update(jax.grad(objective)(params, tokens), moments, params)
-        return optax.apply_updates(params, updates), moments
+    def advance(params: Params, moments, tokens: Array, weights: Array, lr: Array):
+        updates, moments = optimizer.update(jax.grad(objective)(params, tokens, weights), moments, params)
+        return optax.apply_updates(params, optax.tree.scale(lr, updates)), moments
 
     return advance
 
