@@ -16,21 +16,28 @@ from bayes_tsl.fleets import fit_each
 from bayes_tsl.forecasts import Arrival, Forecast
 from bayes_tsl.inference import fit
 from bayes_tsl.logs import read_log
+from bayes_tsl.pairs import paired_differences
 from bayes_tsl.plans import WhatIf, what_if
 from bayes_tsl.plotting import (
     plot_budget,
     plot_calibration,
-    plot_coefficients,
     plot_comparison,
     plot_errors,
     plot_forecast,
     plot_forecast_drift,
-    plot_positions,
     plot_prior_predictive,
     plot_stopping,
     plot_what_if,
 )
 from bayes_tsl.populations import Population, load_population
+from bayes_tsl.position_plots import (
+    plot_coefficients,
+    plot_learning_speed,
+    plot_position_effects,
+    plot_position_laws,
+    plot_positions,
+)
+from bayes_tsl.positions import annealed, learning_speed, position_effects, position_laws, settling
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
 from bayes_tsl.ranking import Comparison, compare_runs
@@ -63,6 +70,7 @@ __all__ = [
     "Stopping",
     "Updated",
     "WhatIf",
+    "annealed",
     "at_budget",
     "average",
     "backtest",
@@ -78,9 +86,11 @@ __all__ = [
     "forecast",
     "forecast_drift",
     "laws",
+    "learning_speed",
     "load_fit",
     "load_population",
     "marginal_gain",
+    "paired_differences",
     "plot_budget",
     "plot_calibration",
     "plot_coefficients",
@@ -88,10 +98,15 @@ __all__ = [
     "plot_errors",
     "plot_forecast",
     "plot_forecast_drift",
+    "plot_learning_speed",
+    "plot_position_effects",
+    "plot_position_laws",
     "plot_positions",
     "plot_prior_predictive",
     "plot_stopping",
     "plot_what_if",
+    "position_effects",
+    "position_laws",
     "prior_predictive",
     "prior_sensitivity",
     "priors",
@@ -100,6 +115,7 @@ __all__ = [
     "report",
     "schedules",
     "scoring",
+    "settling",
     "simulate",
     "smallest_budget",
     "stop_or_continue",

@@ -1,9 +1,9 @@
-"""Pictures: what was seen, where it goes, and how sure that is. Every function draws on ``ax`` if it is given one."""
+"""Pictures of forecasts and decisions: what was seen, where it goes, how sure that is. All draw on ``ax`` if given one."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,26 +11,32 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._checks import percent, require, show
-from bayes_tsl._types import CHAIN, DRAWS, POSITION, STEP
+from bayes_tsl._types import CHAIN, STEP
 from bayes_tsl.budgets import budget_curve, smallest_budget
 from bayes_tsl.costs import Cost
 from bayes_tsl.decisions import Stopping
-from bayes_tsl.fits import Fit
+from bayes_tsl.drawing import (
+    AHEAD,
+    PAST,
+    PROBS,
+    TRUTH,
+    bands,
+    finished,
+    given,
+    mark_origin,
+    mark_unconverged,
+    new_axes,
+    stacked,
+    write_below,
+)
 from bayes_tsl.forecasts import Forecast, Kind, step_text
 from bayes_tsl.plans import WhatIf
-from bayes_tsl.predict import now_and_then
 from bayes_tsl.ranking import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-PROBS = {0.9: 0.2, 0.5: 0.4}  # mass of a band, and its opacity
 _PIT_BINS = 10
-_PAST, _AHEAD, _TRUTH = "#3b3b3b", "#1f6fb4", "#d1495b"
-_NOTE, _NOTE_SIZE = "#8a8a8a", 7.0
-INKS = {_PAST: "ink", "#000000": "ink", "#ffffff": "paper", _AHEAD: "ahead", _TRUTH: "mark", _NOTE: "note"}  # by colour
-_LABELS = {"gap": "gap [nats]", "rate": "rate [1/position]", "floor": "floor [nats]"}
 
 
 def plot_forecast(
@@ -50,18 +56,18 @@ def plot_forecast(
     """
     ahead.require_one_run()
     draws = ahead.draws(kind)
-    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
+    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
     history = ahead.history
-    ax.plot(history[STEP], history, "o", ms=3.5, color=_PAST, label="observed")
-    _bands(ax, draws, start=(ahead.origin, float(history[-1])))
+    ax.plot(history[STEP], history, "o", ms=3.5, color=PAST, label="observed")
+    bands(ax, draws, start=(ahead.origin, float(history[-1])))
     if observed is not None:
-        ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, mfc="white", color=_TRUTH, label="observed later")
+        ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, mfc="white", color=TRUTH, label="observed later")
     if target is not None:
-        ax.axhline(target, lw=1.0, ls="--", color=_PAST, label=f"target {show(float(target))}")
-    _mark_origin(ax, ahead.origin)
+        ax.axhline(target, lw=1.0, ls="--", color=PAST, label=f"target {show(float(target))}")
+    mark_origin(ax, ahead.origin)
     ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
-    _mark_unconverged(ax, ahead.converged)
-    _write_below(ax, ahead.notices)
+    mark_unconverged(ax, ahead.converged)
+    write_below(ax, ahead.notices)
     ax.legend(frameon=False)
     return ax
 
@@ -78,12 +84,12 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
         DataError: ``ax`` has another number of axes.
     """
     wide, narrow = (comparison.to_frame(prob=mass) for mass in (prob, 0.5 * prob))
-    axes = _axes(2, (8.4, 1.2 + 0.42 * len(wide))) if ax is None else _given(ax, 2, "losses and probabilities")
+    axes = new_axes(2, (8.4, 1.2 + 0.42 * len(wide))) if ax is None else given(ax, 2, "losses and probabilities")
     rows = np.arange(len(wide))
     for table, width in ((wide, 1.4), (narrow, 4.5)):
-        axes[0].hlines(rows, table["lower"], table["upper"], color=_AHEAD, lw=width)
-    axes[0].plot(wide["mean"], rows, "o", ms=6, color=_AHEAD, mec="white")
-    axes[1].barh(rows, wide["prob_lowest"], color=_AHEAD, height=0.55)
+        axes[0].hlines(rows, table["lower"], table["upper"], color=AHEAD, lw=width)
+    axes[0].plot(wide["mean"], rows, "o", ms=6, color=AHEAD, mec="white")
+    axes[1].barh(rows, wide["prob_lowest"], color=AHEAD, height=0.55)
     for row, (chance, regret) in enumerate(zip(wide["prob_lowest"], wide["regret"])):
         axes[1].annotate(
             f"{percent(chance)}, regret {regret:.4f}",
@@ -96,7 +102,7 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
     axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]", title=comparison.test_set)
     axes[0].set_yticks(rows, [textwrap.shorten(name, 40, placeholder="...") for name in wide["run"]])
     axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.6), xticks=[0.0, 0.5, 1.0], yticks=[])
-    _mark_unconverged(axes[1], comparison.converged)
+    mark_unconverged(axes[1], comparison.converged)
     for panel in axes:
         panel.set_ylim(len(rows) - 0.5, -0.5)
         panel.spines[["top", "right"]].set_visible(False)
@@ -112,69 +118,17 @@ def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs:
         runs: how many single runs to draw.
         ax: where to draw; a new figure by default.
     """
-    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
+    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
     drawn = predictive["observed"].expand_dims(CHAIN)
     for run in drawn[0, :runs]:
-        ax.plot(run[STEP], run, lw=0.6, color=_PAST, alpha=0.5)
-    _bands(ax, drawn)
+        ax.plot(run[STEP], run, lw=0.6, color=PAST, alpha=0.5)
+    bands(ax, drawn)
     if observed is not None:
-        ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, color=_TRUTH, label="observed")
-    _mark_origin(ax, float(predictive.attrs["origin"]))
+        ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, color=TRUTH, label="observed")
+    mark_origin(ax, float(predictive.attrs["origin"]))
     ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title="what the priors hold possible")
     ax.legend(frameon=False)
     return ax
-
-
-def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[Axes] | None = None) -> list[Axes]:
-    """Coefficients of the position law over steps: estimates of the past, posterior bands, and the forecast.
-
-    Args:
-        fit: whose coefficients to draw.
-        ahead: a forecast of it, to draw onwards.
-        ax: one axes per coefficient (gap, rate, floor; floor alone without positions); a new figure by default.
-
-    Raises:
-        DataError: ``ax`` has another number of axes, or ``ahead`` is of a forecaster without coefficients.
-    """
-    past = fit.coefficients()
-    names = list(past.data_vars)
-    listed = ", ".join(map(str, names))
-    axes = _axes(len(names), (4.2 * len(names), 3.6)) if ax is None else _given(ax, len(names), listed)
-    has = names if ahead is None else list(ahead.coefficients)
-    cure = "Make it with forecast(fit, ...)."
-    require(set(names) <= set(has), "ahead", f"forecast the coefficients {listed}", has, cure=cure)
-    for name, panel in zip(names, axes):
-        estimate = _estimate(fit, str(name))
-        panel.plot(estimate[STEP], estimate, "o", ms=3.5, color=_PAST, label="estimate")
-        _bands(panel, past[name])
-        if ahead is not None:
-            _bands(panel, ahead.coefficients[name], color=_TRUTH)
-        _mark_origin(panel, fit.origin)
-        panel.set(xlabel="step", title=_LABELS[str(name)])
-    return axes
-
-
-def plot_positions(fit: Fit, ahead: Forecast, *, observed: Any = None, ax: Axes | None = None) -> Axes:
-    """Expected loss by token position, at the last checkpoint that was fitted and at the last step forecast.
-
-    Args:
-        fit: of one run by position.
-        ahead: its forecast.
-        observed: losses of the last checkpoint to show beside: a pandas Series (index: position).
-        ax: where to draw; a new figure by default.
-
-    Raises:
-        DataError: the fit has seen mean losses only, or ``ahead`` is of a forecaster without coefficients.
-    """
-    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
-    if observed is not None:
-        ax.plot(1.0 + observed.index.to_numpy(), observed.to_numpy(), ".", ms=3.0, color=_NOTE, label="observed")
-    for step, curve, color in zip((fit.origin, ahead.steps[-1]), now_and_then(fit, ahead), (_AHEAD, _TRUTH)):
-        curve = curve.assign_coords({POSITION: 1.0 + curve[POSITION]})
-        _bands(ax, curve, color=color, label=f"step {show(float(step))}")
-    ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{fit.run}, {fit.test_set}")
-    _mark_unconverged(ax, fit.converged)
-    return _finish([ax])[0]
 
 
 def plot_forecast_drift(drift: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -184,21 +138,21 @@ def plot_forecast_drift(drift: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         drift: what ``forecast_drift`` returned.
         ax: where to draw; a new figure by default.
     """
-    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
+    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
     names = ("origin", "median", "lower", "upper")
     origin, median, lower, upper = (drift[name].to_numpy(float) for name in names)
     alarm, converged = drift["alarm"].to_numpy(bool), drift["converged"].to_numpy(bool)
     end, prob, observed = (float(drift[name].to_numpy()[0]) for name in ("step", "prob", "observed"))
-    ax.fill_between(origin, lower, upper, color=_AHEAD, alpha=0.2, lw=0, label=f"{prob:.0%}")
-    ax.plot(origin, median, "o-", ms=4, lw=1.8, color=_AHEAD, label="median")
+    ax.fill_between(origin, lower, upper, color=AHEAD, alpha=0.2, lw=0, label=f"{prob:.0%}")
+    ax.plot(origin, median, "o-", ms=4, lw=1.8, color=AHEAD, label="median")
     if alarm.any():
-        ax.plot(origin[alarm], median[alarm], "o", ms=10, mfc="none", mew=1.8, color=_TRUTH, label="not as foreseen after")
+        ax.plot(origin[alarm], median[alarm], "o", ms=10, mfc="none", mew=1.8, color=TRUTH, label="not as foreseen after")
     if np.isfinite(observed):
-        ax.axhline(observed, lw=1.0, ls="--", color=_PAST, label="observed")
+        ax.axhline(observed, lw=1.0, ls="--", color=PAST, label="observed")
     ax.set(xlabel="origin [step]", ylabel="mean test loss [nats/token]", title=f"forecast of step {show(end)}")
     if not converged.all():
-        ax.set_title("NOT ALL CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
-    return _finish([ax])[0]
+        ax.set_title("NOT ALL CONVERGED", loc="right", color=TRUTH, fontsize=10, fontweight="bold")
+    return finished([ax])[0]
 
 
 def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
@@ -212,10 +166,10 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
     Raises:
         DataError: ``ax`` has another number of axes.
     """
-    axes = _stacked() if ax is None else _given(ax, 2, "loss and learning rate")
+    axes = stacked() if ax is None else given(ax, 2, "loss and learning rate")
     upper, lower = axes
     first = next(iter(plans.forecasts.values()))
-    upper.plot(first.history[STEP], first.history, "o", ms=3.5, color=_PAST, label="observed")
+    upper.plot(first.history[STEP], first.history, "o", ms=3.5, color=PAST, label="observed")
     for name, ahead in plans.forecasts.items():
         x = np.append(ahead.origin, ahead.steps)
         interval = ahead.interval(prob=prob, kind="expected")
@@ -226,11 +180,11 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
         knots = np.unique(np.clip(np.append(schedule.steps, last), None, last))
         lower.plot(knots, schedule.lr(knots), lw=1.4, color=line.get_color())
     for panel in axes:
-        _mark_origin(panel, first.origin)
+        mark_origin(panel, first.origin)
     upper.set(ylabel="mean test loss [nats/token]", title=f"{first.run}, {first.test_set}")
-    _mark_unconverged(upper, first.converged)
+    mark_unconverged(upper, first.converged)
     lower.set(xlabel="step", ylabel="learning rate", ylim=(0.0, None))
-    _write_below(lower, first.notices)
+    write_below(lower, first.notices)
     upper.legend(frameon=False)
     return axes
 
@@ -249,21 +203,21 @@ def plot_budget(ahead: Forecast, cost: Cost, *, target: float | None = None, pro
         DataError: several runs, or a deadline before the first step of the forecast.
     """
     curve = budget_curve(ahead, cost, prob=prob)
-    ax = _axes(1, (7.0, 4.2))[0] if ax is None else ax
-    ax.fill_between(curve["cost"], curve["lower"], curve["upper"], color=_AHEAD, alpha=PROBS[0.9], lw=0, label=f"{prob:.0%}")
-    ax.plot(curve["cost"], curve["mean"], color=_AHEAD, lw=1.8, label="mean")
+    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
+    ax.fill_between(curve["cost"], curve["lower"], curve["upper"], color=AHEAD, alpha=PROBS[0.9], lw=0, label=f"{prob:.0%}")
+    ax.plot(curve["cost"], curve["mean"], color=AHEAD, lw=1.8, label="mean")
     if target is not None:
         enough = smallest_budget(ahead, cost, target=target, prob=prob)
         sure = show(round(enough.cost, 2)) if np.isfinite(enough.cost) else step_text(enough.step, last=enough.last)
-        ax.axhline(target, lw=1.0, ls="--", color=_PAST, label=f"target {show(float(target))}, {prob:.0%} sure: {sure}")
+        ax.axhline(target, lw=1.0, ls="--", color=PAST, label=f"target {show(float(target))}, {prob:.0%} sure: {sure}")
         if np.isfinite(enough.cost):
-            ax.axvline(enough.cost, lw=1.0, ls="--", color=_TRUTH)
+            ax.axvline(enough.cost, lw=1.0, ls="--", color=TRUTH)
     ax.set(xlabel="budget", ylabel="expected test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
     steps = (lambda money: ahead.origin + cost.steps(money), lambda step: cost.money(step - ahead.origin))
     above = ax.secondary_xaxis("top", functions=steps)
     above.set_xlabel("step")
-    _mark_unconverged(ax, ahead.converged)
-    _write_below(ax, ahead.notices)
+    mark_unconverged(ax, ahead.converged)
+    write_below(ax, ahead.notices)
     ax.spines["right"].set_visible(False)
     ax.legend(frameon=False)
     return ax
@@ -280,101 +234,24 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     Raises:
         DataError: ``ax`` has another number of axes.
     """
-    axes = _stacked() if ax is None else _given(ax, 2, "utility and probability")
+    axes = stacked() if ax is None else given(ax, 2, "utility and probability")
     upper, lower = axes
     wide, narrow = (stopping.to_frame(prob=mass) for mass in (prob, 0.5 * prob))
-    colors = [_TRUTH if step == stopping.recommended else _AHEAD for step in stopping.steps]
+    colors = [TRUTH if step == stopping.recommended else AHEAD for step in stopping.steps]
     for table, width in ((wide, 1.4), (narrow, 4.5)):
         upper.vlines(table["step"], table["utility_lower"], table["utility_upper"], color=colors, lw=width)
     upper.scatter(wide["step"], wide["utility"], s=36, c=colors, edgecolors="white", zorder=3)
-    upper.axhline(0.0, color=_PAST, lw=0.8, ls=":")
+    upper.axhline(0.0, color=PAST, lw=0.8, ls=":")
     lower.bar(wide["step"], wide["prob_best"], width=0.6 * np.diff(stopping.steps).min(), color=colors)
     one = next(iter(stopping.plans.forecasts.values()))
     said = f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}"
     upper.set(ylabel="utility against stopping now", title=said)
     lower.set(xlabel="step at which to stop", ylabel="prob. best", ylim=(0.0, 1.0))
-    _mark_unconverged(upper, stopping.converged)
-    _write_below(lower, stopping.notices)
+    mark_unconverged(upper, stopping.converged)
+    write_below(lower, stopping.notices)
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
     return axes
-
-
-def drawn(plot: Callable[..., object], *, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Figure:
-    """A figure of what ``plot`` draws on axes in rows or columns, outside of pyplot."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    plot(ax=figure.subplots(rows, columns))
-    return figure
-
-
-def _given(ax: Any, count: int, what: str) -> list[Axes]:
-    """The axes that a user gave, as many as a picture has panels."""
-    axes = list(np.atleast_1d(np.asarray(ax, dtype=object)))
-    require(len(axes) == count, "ax", f"hold {count} axes, for {what}", len(axes), cure="Or leave it out.")
-    return axes
-
-
-def _stacked() -> list[Axes]:
-    import matplotlib.pyplot as plt
-
-    figure = plt.subplots(2, 1, figsize=(7.0, 5.6), sharex=True, height_ratios=[3, 1], layout="constrained")
-    return list(figure[1])
-
-
-def _estimate(fit: Fit, name: str) -> xr.DataArray:
-    seen = fit.data["observed_data"].to_dataset()
-    return seen["floor_estimate"] if name == "floor" else xr.apply_ufunc(np.exp, seen[f"log_{name}_estimate"])
-
-
-def _bands(
-    ax: Axes,
-    draws: xr.DataArray,
-    *,
-    start: tuple[float, float] | None = None,
-    color: str = _AHEAD,
-    label: str | None = None,
-) -> None:
-    """Median and central bands along the last axis; they grow out of the point ``start`` (step, loss) where there is one."""
-    before, value = ([], []) if start is None else ([start[0]], [start[1]])
-    x = np.concatenate([before, draws[draws.dims[-1]].to_numpy()])
-
-    def line(q: float) -> np.ndarray:
-        return np.concatenate([value, draws.quantile(q, dim=DRAWS).to_numpy()])
-
-    for prob, alpha in PROBS.items():
-        tail = 0.5 * (1.0 - prob)
-        ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=alpha, lw=0, label=None if label else f"{prob:.0%}")
-    ax.plot(x, line(0.5), color=color, lw=1.8, label=label or "median")
-
-
-def _mark_origin(ax: Axes, origin: float) -> None:
-    ax.axvline(origin, color=_PAST, lw=0.8, ls=":")
-    ax.annotate(
-        "origin", (origin, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points", fontsize=8
-    )
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _mark_unconverged(ax: Axes, converged: bool) -> None:
-    if not converged:
-        ax.set_title("NOT CONVERGED", loc="right", color=_TRUTH, fontsize=10, fontweight="bold")
-
-
-def _write_below(ax: Axes, notices: Sequence[str]) -> None:
-    """Notices in small grey print under the label of the x axis, no wider than the axes."""
-    points = ax.get_window_extent().width / ax.figure.dpi * 72.0
-    lines = [line for notice in notices for line in textwrap.wrap(notice, max(int(points / (0.5 * _NOTE_SIZE)), 30))]
-    if lines:
-        place = {"xycoords": "axes fraction", "xytext": (0, -34), "textcoords": "offset points", "va": "top"}
-        ax.annotate("\n".join(lines), (0.0, 0.0), fontsize=_NOTE_SIZE, color=_NOTE, **place)
-
-
-def _axes(count: int, size: tuple[float, float]) -> list[Axes]:
-    import matplotlib.pyplot as plt
-
-    return list(np.atleast_1d(plt.subplots(1, count, figsize=size, layout="constrained")[1]))
 
 
 def plot_calibration(scores: pd.DataFrame, *, ax: Sequence[Axes] | None = None) -> list[Axes]:
@@ -388,18 +265,18 @@ def plot_calibration(scores: pd.DataFrame, *, ax: Sequence[Axes] | None = None) 
         DataError: ``ax`` has another number of axes, or no forecast was scored.
     """
     good = _scored(scores)
-    axes = _axes(2, (9.0, 3.8)) if ax is None else _given(ax, 2, "PIT and coverage")
+    axes = new_axes(2, (9.0, 3.8)) if ax is None else given(ax, 2, "PIT and coverage")
     levels = np.linspace(0.0, 1.0, _PIT_BINS + 1)
-    axes[1].plot([0, 1], [0, 1], lw=0.8, ls=":", color=_PAST)
+    axes[1].plot([0, 1], [0, 1], lw=0.8, ls=":", color=PAST)
     for model, part in good.groupby("model", sort=True):
         density = np.histogram(part["pit"], bins=levels, density=True)[0]
         axes[0].stairs(density, levels, label=str(model), lw=1.6)
         mass = levels[1:-1]
         axes[1].plot(mass, [(2.0 * np.abs(part["pit"] - 0.5) <= prob).mean() for prob in mass], "o-", ms=3.5, label=str(model))
-    axes[0].axhline(1.0, lw=0.8, ls=":", color=_PAST)
+    axes[0].axhline(1.0, lw=0.8, ls=":", color=PAST)
     axes[0].set(xlabel="PIT", ylabel="density", title="where the truth fell")
     axes[1].set(xlabel="mass of the interval", ylabel="share covered", title="coverage")
-    return _finish(axes)
+    return finished(axes)
 
 
 def plot_errors(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -409,7 +286,7 @@ def plot_errors(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         DataError: no forecast was scored.
     """
     good = _scored(scores)
-    ax = _axes(1, (6.0, 3.8))[0] if ax is None else ax
+    ax = new_axes(1, (6.0, 3.8))[0] if ax is None else ax
     last = good.groupby(["run", "test_set", "model", "prefix"], sort=True).tail(1)
     errors = last.assign(error=(last["mean"] - last["observed"]).abs())
     for model, part in errors.groupby("model", sort=True):
@@ -417,7 +294,7 @@ def plot_errors(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         prefixes = np.unique(seen)
         ax.plot(prefixes, [error[seen == prefix].mean() for prefix in prefixes], "o-", ms=4, label=str(model))
     ax.set(xlabel="share of the run seen", ylabel="endpoint error [nats/token]", yscale="log")
-    return _finish([ax])[0]
+    return finished([ax])[0]
 
 
 def _scored(scores: pd.DataFrame) -> pd.DataFrame:
@@ -425,10 +302,3 @@ def _scored(scores: pd.DataFrame) -> pd.DataFrame:
     cure = "The column reason says what went wrong."
     require(len(good) > 0, "scores", "hold a forecast that did not fail", 0, where=f"of {len(scores)} rows", cure=cure)
     return pd.DataFrame(good)
-
-
-def _finish(axes: list[Axes]) -> list[Axes]:
-    for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=8)
-    return axes

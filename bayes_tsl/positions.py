@@ -1,4 +1,4 @@
-"""What losses at single positions tell: the law at each checkpoint, when its shape has settled, and which positions still learn.
+"""What losses at single positions tell: the law at each checkpoint, when its shape settles, which positions still learn.
 
 These are the questions of Xiong et al. (arXiv 2404.17785) to a run that is under way or over, answered with draws:
 ``position_laws`` reads a table, the others read the posterior of a fit by position and never refit it.
@@ -32,7 +32,7 @@ MIN_SINCE = 3  # checkpoints, below which a speed is two points and their noise
 def position_laws(losses: LossTable, *, exponent: float | None = 1.0) -> pd.DataFrame:
     """The position law at every checkpoint of every run: coefficients, their standard errors, and how well it fits.
 
-    Each test set has one effect per position, shared by its checkpoints and runs (DESIGN of ``summaries``). ``r2`` and ``mse``
+    Each test set has one effect per position, shared by its checkpoints and runs (``summaries``). ``r2`` and ``mse``
     [nats^2] are of the law alone, as in the paper; ``r2_effect`` and ``mse_effect`` of law and effects together.
 
     Args:
@@ -49,7 +49,7 @@ def position_laws(losses: LossTable, *, exponent: float | None = 1.0) -> pd.Data
     >>> from bayes_tsl import datasets
     >>> laws = position_laws(datasets.load().select(run="mix50_cosine", test_set="prose").after(2000))
     >>> laws[["step", "gap", "rate", "floor"]].round(2).tail(1).to_numpy().tolist()
-    [[2500.0, 1.52, 0.32, 3.4]]
+    [[2500.0, 1.58, 0.34, 3.37]]
     """
     require_losses(losses)
     require(losses.by_position, "losses", "be given by position", "means over positions", cure="See bayes_tsl.collect.")
@@ -117,7 +117,7 @@ def _settled(fit: Fit, sites: dict[str, Array], name: str, change: float) -> Arr
     still = np.where(doubled <= np.log1p(change), -np.inf, np.inf)
     u = np.minimum(np.where(curvature > 0, u, still), sites["convergence"])
     reached = float(fit.schedule.progress(fit.origin)) * np.exp(u)
-    first = float(fit.data["observed_data"][STEP][0])
+    first = float(fit.coefficients()[STEP][0])
     step = fit.schedule.step_at(reached)
     return np.where(step <= first, 0.0, step)
 
@@ -140,8 +140,9 @@ def learning_speed(fit: Fit, *, since: float) -> xr.Dataset:
     cure = "Choose an earlier step."
     require(len(steps) >= MIN_SINCE, "since", f"leave {MIN_SINCE} checkpoints or more", len(steps), cure=cure)
     lever = (steps - steps.mean()) / np.sum((steps - steps.mean()) ** 2)
-    at = fit.data["constant_data"][POSITION].to_numpy()
-    everywhere = _falling(late, at, lever, float(fit.data["constant_data"]["position_exponent"]))
+    known = fit.data["constant_data"].to_dataset()
+    at = known[POSITION].to_numpy()
+    everywhere = _falling(late, at, lever, float(known["position_exponent"]))
     mean = everywhere.mean(POSITION)
     shown = everywhere.sel({POSITION: shown_positions(at)})
     return xr.Dataset({"speed": shown, "mean": mean, "spread": everywhere.std(POSITION) / np.abs(mean)})
@@ -158,7 +159,7 @@ def _falling(late: xr.Dataset, positions: Array, lever: Array, exponent: float) 
 
 
 def annealed(fit: Fit, *, since: float) -> xr.DataArray:
-    """What the learning rate has taken off the floor from the step ``since`` to the origin (chain, draw).  [nats]
+    """What the learning rate has taken off the floor from the step ``since`` to the origin, in nats (chain, draw).
 
     The heat at one less that at the other; negative where the learning rate rose. At a constant learning rate it is what fades
     of the heat.
@@ -173,6 +174,17 @@ def annealed(fit: Fit, *, since: float) -> xr.DataArray:
     with jax.enable_x64(True):
         hot = np.asarray(over_draws(heat_at, (path,), at_origin(fit).sites))
     return xr.DataArray(hot[..., 0] - hot[..., -1], dims=DRAWS, name="annealed")
+
+
+def position_effects(fit: Fit) -> tuple[xr.DataArray, xr.DataArray]:
+    """What each position adds to the law at every checkpoint, and its standard error, in nats (position).
+
+    Raises:
+        DataError: the fit is of several runs or has seen mean losses only.
+    """
+    _require_positions(fit)
+    known = fit.data["constant_data"].to_dataset()
+    return known["effect"], known["effect_scale"]
 
 
 def _require_positions(fit: Fit) -> None:

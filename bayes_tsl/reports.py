@@ -25,9 +25,11 @@ from bayes_tsl.answers import Tree
 from bayes_tsl.costs import Cost
 from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.decisions import Stopping
+from bayes_tsl.drawing import INKS, drawn
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast
-from bayes_tsl.plotting import INKS, drawn, plot_budget, plot_coefficients, plot_forecast, plot_positions, plot_stopping
+from bayes_tsl.plotting import plot_budget, plot_forecast, plot_stopping
+from bayes_tsl.position_plots import plot_coefficients, plot_positions
 
 _PAGE = "report.html"
 _SIZE = (5.6, 3.5)  # inches, at which print is of one size with the page's on a telephone

@@ -127,6 +127,12 @@ def by_kind(scores: pd.DataFrame, kinds: pd.Series, columns: list[str]) -> pd.Da
     return pd.concat(parts)[["runs", "model", "prefix", "cells", "failed", *columns]]
 
 
+def by_test_set(scores: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Mean scores on each test set, by model and prefix."""
+    parts = [summarise(part).assign(test_set=name) for name, part in scores.groupby("test_set")]
+    return pd.concat(parts)[["test_set", "model", "prefix", "cells", "failed", *columns]]
+
+
 def keep(table: pd.DataFrame, path: Path) -> None:
     """Print a table, and write it under the command and the versions that made it."""
     command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -7,7 +7,7 @@ small_lm: two runs, three test sets, cut at 30, 50 and 80 %; --quick takes one r
 
 from __future__ import annotations
 
-from common import SMALL_LM, by_kind, keep, options, tsl
+from common import SMALL_LM, by_test_set, keep, options, tsl
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import backtest
@@ -33,8 +33,7 @@ def main() -> None:
         store=asked.out / "cells",
         workers=asked.workers,
     )
-    table = by_kind(scores.assign(run=scores["test_set"]), {name: name for name in losses.test_sets}, SCORES)
-    keep(table.rename(columns={"runs": "test_set"}), asked.table)
+    keep(by_test_set(scores, SCORES), asked.table)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,12 @@ def load(name: str = "small_lm") -> LossTable:
             return read_losses(folder / "position_losses.csv.gz")
         with xr.open_dataset(folder / "losses.nc", engine="h5netcdf") as packed:
             rows = packed.to_dataframe().dropna().reset_index()
-    known, learning = about(name), schedules(name)
-    tokens = rows["step"] * rows["run"].map(known["tokens_per_step"])
-    lr = pd.concat([pd.Series(learning[run].lr(part), part.index) for run, part in rows.groupby("run")["step"]])
-    return LossTable.from_frame(rows.assign(tokens=tokens, lr=lr), source=name)
+    per_step, learning = about(name)["tokens_per_step"].to_dict(), schedules(name)
+    each = [
+        part.assign(tokens=part["step"] * per_step[run], lr=learning[str(run)].lr(part["step"]))
+        for run, part in rows.groupby("run")
+    ]
+    return LossTable.from_frame(pd.concat(each), source=name)
 
 
 def about(name: str = "small_lm") -> pd.DataFrame:

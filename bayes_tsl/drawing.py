@@ -1,0 +1,106 @@
+"""What pictures are drawn with: axes, bands, marks and colours."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from bayes_tsl._checks import require
+from bayes_tsl._types import DRAWS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PROBS = {0.9: 0.2, 0.5: 0.4}  # mass of a band, and its opacity
+PAST, AHEAD, TRUTH = "#3b3b3b", "#1f6fb4", "#d1495b"
+NOTE, _SIZE = "#8a8a8a", 7.0
+INKS = {PAST: "ink", "#000000": "ink", "#ffffff": "paper", AHEAD: "ahead", TRUTH: "mark", NOTE: "note"}  # by colour
+
+
+def drawn(plot: Callable[..., object], *, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Figure:
+    """A figure of what ``plot`` draws on axes in rows or columns, outside of pyplot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    plot(ax=figure.subplots(rows, columns))
+    return figure
+
+
+def given(ax: Any, count: int, what: str) -> list[Axes]:
+    """The axes that a user gave, as many as a picture has panels."""
+    axes = list(np.atleast_1d(np.asarray(ax, dtype=object)))
+    require(len(axes) == count, "ax", f"hold {count} axes, for {what}", len(axes), cure="Or leave it out.")
+    return axes
+
+
+def stacked() -> list[Axes]:
+    """Two axes, one above the other."""
+    import matplotlib.pyplot as plt
+
+    figure = plt.subplots(2, 1, figsize=(7.0, 5.6), sharex=True, height_ratios=[3, 1], layout="constrained")
+    return list(figure[1])
+
+
+def bands(
+    ax: Axes,
+    draws: xr.DataArray,
+    *,
+    start: tuple[float, float] | None = None,
+    color: str = AHEAD,
+    label: str | None = None,
+) -> None:
+    """Median and central bands along the last axis; they grow out of the point ``start`` (step, loss) where there is one."""
+    before, value = ([], []) if start is None else ([start[0]], [start[1]])
+    x = np.concatenate([before, draws[draws.dims[-1]].to_numpy()])
+
+    def line(q: float) -> np.ndarray:
+        return np.concatenate([value, draws.quantile(q, dim=DRAWS).to_numpy()])
+
+    for prob, alpha in PROBS.items():
+        tail = 0.5 * (1.0 - prob)
+        ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=alpha, lw=0, label=None if label else f"{prob:.0%}")
+    ax.plot(x, line(0.5), color=color, lw=1.8, label=label or "median")
+
+
+def mark_origin(ax: Axes, origin: float) -> None:
+    """A line at the origin, and its name."""
+    ax.axvline(origin, color=PAST, lw=0.8, ls=":")
+    ax.annotate(
+        "origin", (origin, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points", fontsize=8
+    )
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def mark_unconverged(ax: Axes, converged: bool) -> None:
+    """Say it in the title where chains did not agree."""
+    if not converged:
+        ax.set_title("NOT CONVERGED", loc="right", color=TRUTH, fontsize=10, fontweight="bold")
+
+
+def write_below(ax: Axes, notices: Sequence[str]) -> None:
+    """Notices in small grey print under the label of the x axis, no wider than the axes."""
+    points = ax.get_window_extent().width / ax.figure.dpi * 72.0
+    lines = [line for notice in notices for line in textwrap.wrap(notice, max(int(points / (0.5 * _SIZE)), 30))]
+    if lines:
+        place = {"xycoords": "axes fraction", "xytext": (0, -34), "textcoords": "offset points", "va": "top"}
+        ax.annotate("\n".join(lines), (0.0, 0.0), fontsize=_SIZE, color=NOTE, **place)
+
+
+def new_axes(count: int, size: tuple[float, float]) -> list[Axes]:
+    """A new figure of so many axes side by side."""
+    import matplotlib.pyplot as plt
+
+    return list(np.atleast_1d(plt.subplots(1, count, figsize=size, layout="constrained")[1]))
+
+
+def finished(axes: list[Axes]) -> list[Axes]:
+    """Axes without a frame, each with its legend."""
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False, fontsize=8)
+    return axes

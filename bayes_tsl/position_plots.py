@@ -1,0 +1,166 @@
+"""Pictures by token position: the law, its coefficients over training, effects of positions, and how fast each learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayes_tsl._checks import require, show
+from bayes_tsl._types import POSITION, STEP
+from bayes_tsl.data import LossTable
+from bayes_tsl.drawing import AHEAD, NOTE, PAST, TRUTH, bands, finished, given, mark_origin, mark_unconverged, new_axes
+from bayes_tsl.fits import Fit
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.positions import position_effects
+from bayes_tsl.predict import now_and_then
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_BINS = 28  # of measured losses by position
+_LABELS = {"gap": "gap [nats]", "rate": "rate [1/position]", "floor": "floor [nats]"}
+
+
+def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """Coefficients of the position law over steps: estimates of the past, posterior bands, and the forecast.
+
+    Args:
+        fit: whose coefficients to draw.
+        ahead: a forecast of it, to draw onwards.
+        ax: one axes per coefficient (gap, rate, floor; floor alone without positions); a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes, or ``ahead`` is of a forecaster without coefficients.
+    """
+    past = fit.coefficients()
+    names = list(past.data_vars)
+    listed = ", ".join(map(str, names))
+    axes = new_axes(len(names), (4.2 * len(names), 3.6)) if ax is None else given(ax, len(names), listed)
+    has = names if ahead is None else list(ahead.coefficients)
+    cure = "Make it with forecast(fit, ...)."
+    require(set(names) <= set(has), "ahead", f"forecast the coefficients {listed}", has, cure=cure)
+    for name, panel in zip(names, axes):
+        estimate = _estimate(fit, str(name))
+        panel.plot(estimate[STEP], estimate, "o", ms=3.5, color=PAST, label="estimate")
+        bands(panel, past[name])
+        if ahead is not None:
+            bands(panel, ahead.coefficients[name], color=TRUTH)
+        mark_origin(panel, fit.origin)
+        panel.set(xlabel="step", title=_LABELS[str(name)])
+    return axes
+
+
+def plot_positions(fit: Fit, ahead: Forecast, *, observed: Any = None, ax: Axes | None = None) -> Axes:
+    """Expected loss by token position, at the last checkpoint that was fitted and at the last step forecast.
+
+    Args:
+        fit: of one run by position.
+        ahead: its forecast.
+        observed: losses of the last checkpoint to show beside: a pandas Series (index: position).
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: the fit has seen mean losses only, or ``ahead`` is of a forecaster without coefficients.
+    """
+    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
+    if observed is not None:
+        ax.plot(1.0 + observed.index.to_numpy(), observed.to_numpy(), ".", ms=3.0, color=NOTE, label="observed")
+    for step, curve, color in zip((fit.origin, ahead.steps[-1]), now_and_then(fit, ahead), (AHEAD, TRUTH)):
+        curve = curve.assign_coords({POSITION: 1.0 + curve[POSITION]})
+        bands(ax, curve, color=color, label=f"step {show(float(step))}")
+    ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{fit.run}, {fit.test_set}")
+    mark_unconverged(ax, fit.converged)
+    return finished([ax])[0]
+
+
+def plot_position_laws(
+    losses: LossTable, laws: pd.DataFrame, *, steps: Sequence[float] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Measured losses of checkpoints by token position, in bins that widen with position, and the law of each.
+
+    Args:
+        losses: of a single run on a single test set.
+        laws: what ``position_laws`` returned for them, among others.
+        steps: checkpoints to show, by default four evenly in log step.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: there are several runs or test sets, or a step without a law.
+    """
+    curve = losses.curve()
+    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
+    run, test_set = losses.runs[0], losses.test_sets[0]
+    own = laws[(laws["run"] == run) & (laws["test_set"] == test_set)].set_index("step")
+    known = np.intersect1d(own.index, curve.index)
+    even = np.geomspace(known[0], known[-1], 4) if len(known) else []
+    chosen = np.asarray([known[np.abs(known - step).argmin()] for step in even] if steps is None else steps, float)
+    missing = np.setdiff1d(chosen, known)
+    require(len(chosen) and not missing.size, "steps", "have a law", missing, cure="Give those of position_laws.")
+    at = curve.columns.to_numpy(float)
+    for number, step in enumerate(chosen):
+        color = _between(AHEAD, TRUTH, number / max(len(chosen) - 1, 1))
+        gap, rate, floor, exponent = own.loc[step, ["gap", "rate", "floor", "exponent"]].to_numpy(float)
+        ax.plot(*_binned(1.0 + at, curve.loc[step].to_numpy(float)), "o", ms=3.5, color=color)
+        expected = floor + gap * (1.0 + rate * at) ** -exponent
+        ax.plot(1.0 + at, expected, lw=1.6, color=color, label=f"step {show(float(step))}")
+    ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{run}, {test_set}")
+    return finished([ax])[0]
+
+
+def plot_position_effects(fit: Fit, *, ax: Axes | None = None) -> Axes:
+    """What each position of the test set adds to the law at every checkpoint, with two standard errors.
+
+    Args:
+        fit: of one run by position.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: the fit has seen mean losses only, or is of several runs.
+    """
+    effect, error = position_effects(fit)
+    ax = new_axes(1, (7.0, 3.2))[0] if ax is None else ax
+    at = 1.0 + effect[POSITION].to_numpy()
+    ax.fill_between(at, effect - 2.0 * error, effect + 2.0 * error, color=AHEAD, alpha=0.4, lw=0, label="two standard errors")
+    ax.plot(at, effect, ".", ms=2.5, color=PAST, label="effect")
+    ax.axhline(0.0, color=PAST, lw=0.8, ls=":")
+    ax.set(xscale="log", xlabel="position + 1", ylabel="effect [nats]", title=f"{fit.run}, {fit.test_set}")
+    return finished([ax])[0]
+
+
+def plot_learning_speed(speed: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """How fast each position learns, against the mean of all.
+
+    Args:
+        speed: what ``learning_speed`` returned.
+        ax: where to draw; a new figure by default.
+    """
+    ax = new_axes(1, (7.0, 3.6))[0] if ax is None else ax
+    curve = 1000.0 * speed["speed"]
+    bands(ax, curve.assign_coords({POSITION: 1.0 + curve[POSITION]}))
+    ax.axhline(1000.0 * float(speed["mean"].mean()), color=PAST, lw=1.0, ls="--", label="mean of all positions")
+    ax.set(xscale="log", xlabel="position + 1", ylabel="fall of the loss [nats per 1,000 steps]")
+    return finished([ax])[0]
+
+
+def _binned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means of measured values in bins that are even in log x, and where these are (bin)."""
+    x, y = x[np.isfinite(y)], y[np.isfinite(y)]
+    place = np.digitize(x, np.unique(np.geomspace(1.0, x[-1] + 1.0, _BINS).round()))
+    count = np.bincount(place)
+    filled = count > 0
+    return tuple(np.bincount(place, each)[filled] / count[filled] for each in (x, y))  # pyright: ignore[reportReturnType]
+
+
+def _between(first: str, last: str, share: float) -> tuple[float, ...]:
+    """A colour between two."""
+    ends = [[int(color[at : at + 2], 16) / 255.0 for at in (1, 3, 5)] for color in (first, last)]
+    return tuple((1.0 - share) * one + share * other for one, other in zip(*ends))
+
+
+def _estimate(fit: Fit, name: str) -> xr.DataArray:
+    seen = fit.data["observed_data"].to_dataset()
+    return seen["floor_estimate"] if name == "floor" else xr.apply_ufunc(np.exp, seen[f"log_{name}_estimate"])

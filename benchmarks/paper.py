@@ -1,0 +1,138 @@
+"""The experiments of the paper (Xiong et al., arXiv 2404.17785) on runs of our own: tables and pictures of docs/paper.md.
+
+    python benchmarks/paper.py [--quick] [--workers N] [--out FOLDER]
+
+gpt_positions, every run on every test set fitted to its end (two chains): the law by size, when its shape settles, what the
+learning rate takes off the floor, how evenly positions learn, what a weighting of positions gains, and which mixture to choose
+early. Forecasts are in paper_forecast.py, the exponent of the law in position_law.py. --quick takes three runs on prose.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from common import RESULTS, SHORT, keep, options
+
+import bayes_tsl as bt
+
+DATA = "gpt_positions"
+PICTURES = Path(__file__).parents[1] / "docs" / "images"
+SIZES = {"10M": "mix50_cosine_small", "30M": "mix50_cosine", "91M": "mix50_cosine_large"}
+WARM = 240  # steps, twice the warm-up: before it there is no curve over positions
+HALF, DECAY = 1200, 1920  # half of the run; where the decay of wsd begins
+PAIRS = {f"mix50_cosine_{name}": "mix50_cosine" for name in ("head", "middle", "tail", "seed1")}
+MIXTURES = {kind: [f"mix{share}_{kind}" for share in (20, 50, 80)] for kind in ("cosine", "wsd")}
+QUICK = ["mix50_cosine", "mix50_cosine_large", "mix50_wsd"]
+TAILS = [0.05, 0.95]
+
+
+def by_size(losses: bt.LossTable) -> pd.DataFrame:
+    """The law at the last checkpoint, and how well it fits the median checkpoint, by size and test set."""
+    laws = bt.position_laws(losses.after(WARM))
+    rows = []
+    for size, run in SIZES.items():
+        for test_set, own in laws[laws["run"] == run].groupby("test_set"):
+            last = own.iloc[-1][["gap", "gap_se", "rate", "rate_se", "floor"]]
+            rows.append(
+                {"test_set": test_set, "size": size} | last.to_dict() | own[["r2", "mse", "r2_effect"]].median().to_dict()
+            )
+    return pd.DataFrame(rows).sort_values(["test_set", "size"])
+
+
+def fitted(losses: bt.LossTable, folder: Path, workers: int) -> pd.DataFrame:
+    """A fit of every run on every test set, by file."""
+    schedules = {run: plan for run, plan in bt.datasets.schedules(DATA).items() if run in losses.runs}
+    size = {"chains": 2, "num_warmup": 500, "num_draws": 500}
+    fits = bt.fit_each(losses, schedules, folder=folder, workers=workers, **size)
+    print(f"{len(fits)} fits, {int(fits['converged'].sum())} pass every check")
+    return fits
+
+
+def traits_of(run: str, test_set: str, fit: bt.Fit) -> dict[str, object]:
+    """What a finished run says of settling, annealing and learning by position."""
+    settled, cooled = bt.settling(fit), bt.annealed(fit, since=DECAY).quantile([0.5, *TAILS])
+    late = bt.learning_speed(fit, since=HALF)
+    spread, share = late["spread"].quantile([0.5, *TAILS]), (late["speed"] / late["mean"]).median(["chain", "draw"])
+    row: dict[str, object] = {"test_set": test_set, "run": run}
+    for name in ("gap", "rate"):
+        steps = settled[name].to_numpy()
+        row |= {f"{name}_settled": np.mean(steps <= fit.origin), f"{name}_step": np.quantile(steps, 0.5, method="inverted_cdf")}
+    row |= dict(zip(("annealed", "annealed_lower", "annealed_upper"), cooled.to_numpy()))
+    row |= dict(zip(("spread", "spread_lower", "spread_upper"), spread.to_numpy()))
+    return row | {f"at_{at}": float(share.sel(position=at, method="nearest")) for at in (0, 4, 16, 64, 1023)}
+
+
+def choices(losses: bt.LossTable, quick: bool) -> pd.DataFrame:
+    """Which mixture is lowest at the end, asked early: all three in one fit, beside the lowest now and the power law."""
+    schedules = bt.datasets.schedules(DATA)
+    rows = []
+    for kind, runs in list(MIXTURES.items())[: 1 if quick else 2]:
+        for aim in ("both",) if quick else ("prose", "code", "both"):
+            table = aimed(losses, runs, aim)
+            end = pd.Series({run: table.select(run=run).mean_losses().iloc[-1] for run in runs})
+            for prefix in (0.2, 0.5):
+                past = table.until(prefix * table.steps[-1])
+                plans = {run: schedules[run] for run in runs}
+                fit = bt.fit(past, schedules=plans, seed=0, **SHORT)
+                chosen = bt.compare_runs(bt.forecast(fit, steps=[table.steps[-1]])).to_frame().iloc[0]
+                now = pd.Series({run: past.select(run=run).mean_losses().iloc[-1] for run in runs})
+                power = pd.Series({run: alone(past.select(run=run), table.steps[-1]) for run in runs})
+                row = {"schedule": kind, "aim": aim, "prefix": prefix, "best": end.idxmin(), "chosen": chosen["run"]}
+                row |= {"prob_of_chosen": chosen["prob_lowest"], "regret": end[chosen["run"]] - end.min()}
+                rows.append(
+                    row | {"now": now.idxmin(), "regret_now": end[now.idxmin()] - end.min(), "power_law": power.idxmin()}
+                )
+                rows[-1]["regret_power_law"] = end[power.idxmin()] - end.min()
+    return pd.DataFrame(rows)
+
+
+def aimed(losses: bt.LossTable, runs: list[str], aim: str) -> bt.LossTable:
+    """Losses of some runs on one test set, or on prose and code in equal parts."""
+    rows = losses.frame[losses.frame["run"].isin(runs)]
+    rows = rows[rows["test_set"].isin(["prose", "code"] if aim == "both" else [aim])]
+    means = rows.groupby(["run", "step", "position"], as_index=False)[["loss"]].mean()
+    return bt.LossTable.from_frame(means.assign(test_set=aim))
+
+
+def alone(past: bt.LossTable, end: float) -> float:
+    return float(bt.baselines.power_law(past, steps=[end], seed=0).expected.mean())
+
+
+def main() -> None:
+    asked = options(__doc__, "paper")
+    mpl.use("agg")
+    warnings.simplefilter("ignore", bt.Notice)
+    losses = bt.datasets.load(DATA)
+    places = asked.out if asked.quick else RESULTS
+    keep(by_size(losses), places / "paper_laws.csv")
+    keep(bt.paired_differences(losses, pairs=PAIRS).sort_values(["test_set", "run"]), places / "paper_weighting.csv")
+    some = losses.frame[losses.frame["run"].isin(QUICK) & (losses.frame["test_set"] == "prose")]
+    table = bt.LossTable.from_frame(some) if asked.quick else losses
+    fits = fitted(table, asked.out / "fits", asked.workers)
+    loaded = {(row.run, row.test_set): bt.load_fit(row.file) for row in fits.itertuples()}
+    keep(pd.DataFrame([traits_of(*names, fit) for names, fit in loaded.items()]), places / "paper_traits.csv")
+    draw(losses, loaded, asked.out if asked.quick else PICTURES)
+    keep(choices(losses, asked.quick), places / "paper_mixture.csv")
+
+
+def draw(losses: bt.LossTable, fits: dict[tuple[str, str], bt.Fit], folder: Path) -> None:
+    """Pictures of the page."""
+    import matplotlib.pyplot as plt
+
+    laws = bt.position_laws(losses.select(test_set="prose").after(WARM))
+    axes = plt.subplots(1, 2, figsize=(10.0, 3.8), layout="constrained", sharey=True)[1]
+    for run, ax in zip((SIZES["30M"], SIZES["91M"]), axes):
+        bt.plot_position_laws(losses.select(run=run, test_set="prose"), laws, ax=ax)
+    axes[0].figure.savefig(folder / "paper_laws.png", dpi=90)
+    bt.plot_coefficients(fits["mix50_wsd", "prose"])[0].figure.savefig(folder / "paper_coefficients.png", dpi=90)
+    bt.plot_position_effects(fits["mix50_wsd", "prose"]).figure.savefig(folder / "paper_effects.png", dpi=90)
+    speed = bt.learning_speed(fits["mix50_wsd", "prose"], since=HALF)
+    bt.plot_learning_speed(speed).figure.savefig(folder / "paper_speed.png", dpi=90)
+
+
+if __name__ == "__main__":
+    main()
