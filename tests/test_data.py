@@ -187,8 +187,30 @@ def test_what_is_not_there_is_said(call: Callable[[bt.LossTable], object], messa
 
 
 def test_unknown_data_set() -> None:
-    with refusal("data set must be one of 'small_lm'; got 'large_lm'. These are bundled."):
-        bt.datasets.load("large_lm")
+    for ask in (bt.datasets.load, bt.datasets.about, bt.datasets.schedules):
+        with refusal("data set must be one of 'small_lm', 'gpt_positions'; got 'large_lm'. These are bundled."):
+            ask("large_lm")
+
+
+def test_bundled_runs_have_the_learning_rates_and_tokens_that_are_said_of_them() -> None:
+    for name in bt.datasets.NAMES:
+        losses, runs, schedules = bt.datasets.load(name), bt.datasets.about(name), bt.datasets.schedules(name)
+        assert losses.runs == sorted(runs.index) == sorted(schedules)
+        for run, rows in losses.frame.groupby("run"):
+            np.testing.assert_allclose(rows["lr"], schedules[run].lr(rows["step"]), rtol=2e-3)
+            np.testing.assert_allclose(rows["tokens"], rows["step"] * runs.loc[run, "tokens_per_step"])
+            assert rows["position"].max() + 1 == runs.loc[run, "context"]
+
+
+def test_runs_by_position_are_whole_and_differ_as_they_are_named() -> None:
+    losses, runs = bt.datasets.load("gpt_positions"), bt.datasets.about("gpt_positions")
+    assert len(losses.frame) == 13 * 3 * 48 * 1024
+    assert losses.test_sets == ["code", "ood", "prose"]
+    assert runs["mixture"].map("mix{:.0%}".format).str.rstrip("%").tolist() == [run.split("_")[0] for run in runs.index]
+    end = losses.select(test_set="prose").frame.query("step == 2400").groupby("run")["loss"].mean()
+    assert end["mix50_cosine_large"] < end["mix50_cosine"] < end["mix50_cosine_small"]
+    assert end["mix20_cosine"] < end["mix50_cosine"] < end["mix80_cosine"]
+    assert runs.loc["mix50_cosine_large", "parameters"] > 9e7
 
 
 def test_mean_of_a_whole_curve_is_the_plain_mean() -> None:

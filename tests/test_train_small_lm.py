@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayes_tsl as bt
 
@@ -21,6 +22,7 @@ import gpt
 import jax
 import jax.numpy as jnp
 import optax
+import pack
 import runs
 import train
 
@@ -239,3 +241,17 @@ def test_finished_runs_are_skipped_and_joined(run: Path) -> None:
     joined = bt.read_losses(run.parent / "losses.csv.gz")
     pd.testing.assert_frame_equal(joined.frame, bt.read_losses(run / "losses.csv.gz").frame)
     assert set(pd.read_csv(run.parent / "schedules.csv")["run"]) == {"one_go"}
+
+
+def test_what_is_packed_is_what_was_measured(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["pack.py", "--runs", str(run.parent), "--out", str(tmp_path)])
+    pack.main()
+    runs_of = pd.read_csv(tmp_path / "runs.csv", index_col="run")
+    assert bt.schedules.parse(runs_of.loc["one_go", "schedule"]).lr(24) == pytest.approx(2e-4)
+    assert runs_of.loc["one_go", ["mixture", "weighting", "context"]].tolist() == [0.5, "uniform", 16]
+    axes = ["run", "test_set", "position", "step"]
+    with xr.open_dataset(tmp_path / "losses.nc", engine="h5netcdf") as packed:
+        back = packed.to_dataframe().sort_index()
+    made = pd.read_csv(run / "losses.csv.gz").set_index(axes).sort_index()
+    np.testing.assert_allclose(back["loss"], made["loss"], atol=5.1e-5)
+    np.testing.assert_allclose(back["loss_se"], made["loss_se"], atol=5.1e-4)

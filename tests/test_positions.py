@@ -1,0 +1,187 @@
+"""Questions to losses by position: answers on curves whose truth is known, and against plain textbook versions."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import bayes_tsl as bt
+from bayes_tsl import laws
+from bayes_tsl.design import make_path
+from bayes_tsl.model import HEAT_FAST
+from bayes_tsl.positions import _settled
+from tests.conftest import ORIGIN, STEPS, TRUTH
+
+POSITIONS = np.arange(64.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_screen() -> None:
+    mpl.use("agg")
+
+
+def table(gap: np.ndarray, rate: np.ndarray, floor: np.ndarray, *, exponent: float = 1.0, run: str = "a") -> pd.DataFrame:
+    """Noiseless curves of some checkpoints."""
+    curves = floor[:, None] + gap[:, None] * (1.0 + rate[:, None] * POSITIONS) ** -exponent
+    steps = np.repeat(100.0 * np.arange(1, len(gap) + 1), len(POSITIONS))
+    return pd.DataFrame({"run": run, "step": steps, "position": np.tile(POSITIONS, len(gap)), "loss": curves.ravel()})
+
+
+GAP, RATE, FLOOR = np.linspace(1.0, 1.6, 6), np.linspace(0.5, 0.3, 6), np.linspace(4.0, 3.0, 6)
+
+
+@pytest.mark.parametrize(("exponent", "asked"), [(1.0, 1.0), (0.6, 0.6), (0.6, None)])
+def test_laws_of_noiseless_curves_are_those_that_made_them(exponent: float, asked: float | None) -> None:
+    both = [table(GAP, RATE, FLOOR, exponent=exponent), table(1.1 * GAP, RATE, FLOOR, exponent=exponent, run="b")]
+    found = bt.position_laws(bt.LossTable.from_frame(pd.concat(both)), exponent=asked)
+    assert found["run"].tolist() == ["a"] * 6 + ["b"] * 6
+    loose = {"rtol": 0.05} if asked is None else {"rtol": 1e-3}
+    np.testing.assert_allclose(found["exponent"], exponent, **loose)
+    np.testing.assert_allclose(found["gap"], np.append(GAP, 1.1 * GAP), **loose)
+    np.testing.assert_allclose(found["rate"], np.append(RATE, RATE), rtol=0.15 if asked is None else 2e-3)
+    np.testing.assert_allclose(found["floor"], np.append(FLOOR, FLOOR), **loose)
+    assert (found["r2"] > 0.9999).all()
+
+
+def test_effects_of_positions_explain_what_the_law_leaves() -> None:
+    bumps = 0.2 * np.sin(1.7 * POSITIONS) * (POSITIONS > 8)
+    rows = table(GAP, RATE, FLOOR)
+    losses = bt.LossTable.from_frame(rows.assign(loss=rows["loss"] + np.tile(bumps, 6)))
+    found = bt.position_laws(losses)
+    assert (found["mse"] > 0.01).all()
+    assert (found["mse_effect"] < 0.02 * found["mse"]).all()
+    curve = losses.curve()
+    gap, rate, floor = (found[[name]].to_numpy() for name in ("gap", "rate", "floor"))
+    missed = curve - (floor + gap / (1.0 + rate * POSITIONS))
+    np.testing.assert_allclose(found["mse"], (missed**2).mean(axis=1), rtol=1e-10)
+    np.testing.assert_allclose(found["r2"], 1.0 - (missed**2).mean(axis=1) / curve.var(axis=1, ddof=0), rtol=1e-10)
+
+
+def test_mean_losses_have_no_law_over_positions(simulation: bt.Simulation, mean_fit: bt.Fit) -> None:
+    means = bt.LossTable.from_frame(simulation.losses.mean_losses().reset_index())
+    refused = r"losses must be given by position; got 'means over positions'. See bayes_tsl.collect."
+    with pytest.raises(bt.DataError, match=refused):
+        bt.position_laws(means)
+    with pytest.raises(bt.DataError, match=refused):
+        bt.paired_differences(means, pairs={"run": "run"})
+    for ask in (bt.settling, bt.position_effects, lambda fit: bt.learning_speed(fit, since=1000.0)):
+        with pytest.raises(bt.DataError, match=r"fit must be of one run by position; got 'mean losses only'. Give losses by"):
+            ask(mean_fit)
+
+
+def test_a_coefficient_settles_where_a_doubling_changes_it_by_less() -> None:
+    """At a constant rate progress is steps: the change by a doubling from u on is exp(-u) times that from the origin."""
+    run = SimpleNamespace(
+        schedule=bt.schedules.constant(peak=1e-3, total=10_000),
+        origin=1000.0,
+        coefficients=lambda: {"step": np.array([100.0])},
+    )
+    sites = {"gap_slope": np.array([[0.5, -0.5, 0.5, 0.01, 50.0]]), "gap_curvature": np.ones((1, 5))}
+    sites["convergence"] = np.array([[np.inf, np.inf, 0.5, np.inf, np.inf]])
+    expected = 1000.0 * 0.25 / np.log(1.05)
+    found = _settled(run, sites, "gap", 0.05)
+    np.testing.assert_allclose(found, [[expected, expected, 1000.0 * np.exp(0.5), 102.48, np.inf]], rtol=1e-3)
+    slow = sites | {"gap_slope": np.full((1, 5), 0.1), "gap_curvature": np.zeros((1, 5))}
+    np.testing.assert_array_equal(_settled(run, slow, "gap", 0.05), [[np.inf, np.inf, 1000.0 * np.exp(0.5), np.inf, np.inf]])
+    np.testing.assert_array_equal(_settled(run, slow, "gap", 0.5), np.zeros((1, 5)))
+
+
+def test_what_is_asked_for_loosely_settles_earlier(fit: bt.Fit) -> None:
+    loose, strict = bt.settling(fit, change=0.2), bt.settling(fit, change=0.02)
+    for name in ("gap", "rate"):
+        assert loose[name].dims == ("chain", "draw")
+        assert (loose[name] <= strict[name]).all()
+        assert (loose[name] < strict[name]).any()
+    with pytest.raises(bt.DataError, match=r"change must lie between 0 and 1; got 5. 0.05 is five percent."):
+        bt.settling(fit, change=5)
+
+
+def test_speed_is_the_slope_of_the_loss_at_each_position(fit: bt.Fit) -> None:
+    found = bt.learning_speed(fit, since=2000.0)
+    late = fit.coefficients().sel(step=slice(2000.0, None)).isel(chain=1, draw=7)
+    at = found["position"].to_numpy()
+    curves = late["floor"].to_numpy() + late["gap"].to_numpy() / (1.0 + np.outer(POSITIONS, late["rate"].to_numpy()))
+    slopes = -np.polyfit(late["step"].to_numpy(), curves.T, 1)[0]
+    one = found.isel(chain=1, draw=7)
+    np.testing.assert_allclose(one["speed"], slopes[at.astype(int)], rtol=1e-6)
+    np.testing.assert_allclose(one["mean"], slopes.mean(), rtol=1e-6)
+    np.testing.assert_allclose(one["spread"], slopes.std() / abs(slopes.mean()), rtol=1e-6)
+    with pytest.raises(bt.DataError, match=r"since must leave 3 checkpoints or more; got 1. Choose an earlier step."):
+        bt.learning_speed(fit, since=ORIGIN)
+
+
+def test_what_annealing_took_is_the_heat_lost(fit: bt.Fit, schedule: bt.Schedule) -> None:
+    taken = bt.annealed(fit, since=1000.0)
+    one = fit.data["posterior"].to_dataset().isel(chain=2, draw=5)
+    path = make_path(np.array([1000.0, ORIGIN]), schedule, fit.clock)
+    names = ("power", "delay", "memory", "fade")
+    values = {name: float(one.get(f"heat_{name}", fit.priors.fixed().get(f"heat_{name}"))) for name in names}
+    hot = float(one["heat"]) * np.asarray(laws.heat_shape(path, fast=HEAT_FAST, **values))
+    assert float(taken[2, 5]) == pytest.approx(float(hot[0] - hot[-1]), abs=1e-5)
+    low, high = taken.quantile([0.025, 0.975])
+    truth = {name: TRUTH[f"heat_{name}"] for name in names}
+    lost = TRUTH["heat"] * np.asarray(laws.heat_shape(path, fast=HEAT_FAST, **truth))
+    assert low < lost[0] - lost[-1] < high
+    with pytest.raises(bt.DataError, match=r"since must lie between 0 and 4000; got 4000. It is a step before the origin."):
+        bt.annealed(fit, since=ORIGIN)
+
+
+def test_effects_belong_to_positions_and_average_to_nothing(fit: bt.Fit, simulation: bt.Simulation) -> None:
+    effect, error = bt.position_effects(fit)
+    assert effect.dims == error.dims == ("position",)
+    assert abs(float(effect.mean())) < 1e-10
+    assert (error > 0).all()
+
+
+def test_a_constant_difference_is_found_exactly() -> None:
+    rows = table(GAP, RATE, FLOOR)
+    losses = bt.LossTable.from_frame(pd.concat([rows, rows.assign(run="b", loss=rows["loss"] + 0.1)]))
+    found = bt.paired_differences(losses, pairs={"b": "a", "a": "b"})
+    np.testing.assert_allclose(found[["difference", "lower", "upper"]], [[0.1] * 3, [-0.1] * 3])
+    assert found["step"].tolist() == [600.0, 600.0]
+    earlier = bt.paired_differences(losses, pairs={"b": "a"}, at=300.0)
+    assert earlier.iloc[0]["step"] == 300.0
+    with pytest.raises(
+        bt.DataError, match=r"at must be a checkpoint of both runs; got 301 of b and a. Choose a step that both"
+    ):
+        bt.paired_differences(losses, pairs={"b": "a"}, at=301)
+    few = bt.LossTable.from_frame(losses.frame[losses.frame["position"] < 9])
+    with pytest.raises(bt.DataError, match=r"positions must be 16 or more that both have; got 9. Evaluate both at the same"):
+        bt.paired_differences(few, pairs={"b": "a"})
+    with pytest.raises(bt.DataError, match=r"run must be one of 'a', 'b'; got 'c'. Choose one of these."):
+        bt.paired_differences(losses, pairs={"b": "c"})
+
+
+def test_the_interval_of_a_difference_holds_as_often_as_it_says() -> None:
+    chance, held = np.random.default_rng(0), []
+    rows = table(GAP[:1], RATE[:1], FLOOR[:1])
+    for _ in range(150):
+        noisy = [rows["loss"] + chance.normal(0.0, 0.05, len(rows)) for _ in range(2)]
+        losses = bt.LossTable.from_frame(pd.concat([rows.assign(loss=noisy[0]), rows.assign(run="b", loss=noisy[1] + 0.02)]))
+        found = bt.paired_differences(losses, pairs={"b": "a"}).iloc[0]
+        held.append(found["lower"] < 0.02 < found["upper"])
+    assert 0.83 <= np.mean(held) <= 0.96, f"90 % intervals held {np.mean(held):.2f}"
+
+
+def test_pictures_by_position_show_what_they_say(fit: bt.Fit, simulation: bt.Simulation) -> None:
+    losses = simulation.losses
+    found, ax = bt.position_laws(losses), Figure().subplots()
+    assert bt.plot_position_laws(losses, found, steps=[1000.0, 4000.0], ax=ax) is ax
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["step 1000", "step 4000"]
+    last = found[found["step"] == 4000.0].iloc[0]
+    lines = {line.get_label(): line for line in ax.lines}
+    expected = last["floor"] + last["gap"] / (1.0 + last["rate"] * POSITIONS)
+    np.testing.assert_allclose(lines["step 4000"].get_ydata(), expected)
+    assert len(bt.plot_position_laws(losses, found).get_legend().get_texts()) == 4
+    with pytest.raises(bt.DataError, match=r"steps must have a law; got 401. Give those of position_laws."):
+        bt.plot_position_laws(losses, found, steps=[401.0])
+    effects = bt.plot_position_effects(fit)
+    np.testing.assert_allclose(effects.lines[0].get_ydata(), bt.position_effects(fit)[0])
+    speed = bt.learning_speed(fit, since=float(STEPS[2]))
+    drawn = {line.get_label(): line for line in bt.plot_learning_speed(speed).lines}
+    np.testing.assert_allclose(drawn["median"].get_ydata(), 1000.0 * speed["speed"].median(["chain", "draw"]))
