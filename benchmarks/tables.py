@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md and the calibration that reports tell of, copied from benchmarks/results.
+"""The tables of docs/benchmarks.md and docs/paper.md, and the calibration that reports tell of, copied from benchmarks/results.
 
     python benchmarks/tables.py
 
@@ -13,13 +13,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from common import RESULTS
 from prefix import SCORES
 
 import bayes_tsl as bt
 
-DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+PAGES = [Path(__file__).parents[1] / "docs" / f"{name}.md" for name in ("benchmarks", "paper")]
 HELD_OUT = Path(bt.__file__).parent / "held_out.json"
 KIND = "25M to 360M parameters, 7,000 steps and more; cosine, constant and decayed learning rates"
 TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
@@ -56,9 +57,32 @@ SAID = {
     "max_r_hat": "R-hat",
     "min_ess": "ESS",
     "p_corrected": "p, corrected",
+    "gap_se": "gap, error",
+    "rate_se": "rate, error",
+    "r2_effect": "R2 with effects",
+    "gap_settled": "P(gap settled)",
+    "gap_step": "gap, step",
+    "rate_settled": "P(rate settled)",
+    "rate_step": "rate, step",
+    "annealed_lower": "lower",
+    "annealed_upper": "upper",
+    "spread_lower": "lower",
+    "spread_upper": "upper",
+    **{f"at_{place}": f"at {place}" for place in (0, 4, 16, 64, 1023)},
+    "regret_now": "its regret",
+    "now": "lowest now",
+    "power_law": "by power law",
+    "regret_power_law": "regret of that",
+    "log_score_mean": "log score, mean",
+    "crps_mean": "CRPS, mean",
 }
 DIGITS = {
-    **dict.fromkeys(["level", "saved", "best_kept"], ".2f"),
+    **dict.fromkeys(["level", "saved", "best_kept", "gap_settled", "rate_settled", "exponent"], ".2f"),
+    **dict.fromkeys(["gap_step", "rate_step"], ".0f"),
+    **dict.fromkeys(["r2", "r2_effect", "annealed", "annealed_lower", "annealed_upper"], ".3f"),
+    **dict.fromkeys(["spread", "spread_lower", "spread_upper", *(f"at_{place}" for place in (0, 4, 16, 64, 1023))], ".3f"),
+    **dict.fromkeys(["gap", "floor", "gap_se", "log_score_mean"], ".3f"),
+    **dict.fromkeys(["difference", "lower", "upper"], "+.4f"),
     **dict.fromkeys(["runs", "left"], ".1f"),
     **dict.fromkeys(["prefix", "share"], ".0%"),
     **dict.fromkeys(
@@ -134,6 +158,25 @@ def stopping() -> pd.DataFrame:
     return result("stopping").query("group == 'mean'").drop(columns="group")
 
 
+def paper_forecast() -> pd.DataFrame:
+    return result("paper_forecast").drop(columns=["failed", "endpoint_bias", "log_score", "coverage_50"])
+
+
+def paper_settling() -> pd.DataFrame:
+    names = ["gap_settled", "gap_step", "rate_settled", "rate_step", "annealed", "annealed_lower", "annealed_upper"]
+    return result("paper_traits")[["test_set", "run", *names]].replace(np.inf, np.nan)
+
+
+def paper_speed() -> pd.DataFrame:
+    table = result("paper_traits")
+    names = [name for name in table if str(name).startswith(("spread", "at_"))]
+    return table[["test_set", "run", *names]]
+
+
+def paper_weighting() -> pd.DataFrame:
+    return result("paper_weighting").drop(columns=["reference", "step"])
+
+
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "blind": blind,
     "prefix": prefix,
@@ -144,9 +187,17 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "choice": choice,
     "siblings": siblings,
     "stopping": stopping,
+    "paper-forecast": paper_forecast,
+    "paper-settling": paper_settling,
+    "paper-speed": paper_speed,
+    "paper-weighting": paper_weighting,
     **{
         name: partial(result, name)
         for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
+    },
+    **{
+        name.replace("_", "-"): partial(result, name)
+        for name in ("paper_laws", "paper_mixture", "position_law_across", "position_law_ahead")
     },
 }
 
@@ -186,9 +237,10 @@ def held_out() -> str:
 
 
 def main() -> None:
-    DOCS.write_text(filled(DOCS.read_text()))
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
     HELD_OUT.write_text(held_out())
-    print(f"wrote {DOCS.name} and {HELD_OUT.name}")
+    print(f"wrote {', '.join(page.name for page in [*PAGES, HELD_OUT])}")
 
 
 if __name__ == "__main__":

@@ -11,19 +11,40 @@ import pytest
 import tables
 
 README = Path(__file__).parents[1] / "README.md"
+PAPER = README.parent / "docs" / "paper.md"
+
+
+def blocks_of(page: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+def run_all(blocks: list[str], page: Path) -> dict[str, object]:
+    """Run blocks one after the other; what they have named."""
+    mpl.use("agg")
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(page), "exec"), names)
+    plt.close("all")
+    return names
+
+
+@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
+def test_blocks_of_the_paper_page_run_and_print_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = blocks_of(PAPER)
+    assert len(blocks) >= 6
+    run_all(blocks, PAPER)
+    printed = capsys.readouterr().out
+    shown = "".join(re.findall(r"```text\n(.*?)```", PAPER.read_text(), flags=re.DOTALL))
+    assert printed.split() == shown.split()
 
 
 @pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 def test_readme_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    mpl.use("agg")
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    blocks = blocks_of(README)
     assert len(blocks) >= 2
     assert len(blocks[0].strip().splitlines()) <= 11
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, str(README), "exec"), names)
-    plt.close("all")
+    run_all(blocks, README)
     assert "below 3.5 at the end:" in capsys.readouterr().out
     assert (tmp_path / "fit.nc").is_file()
 
@@ -34,8 +55,9 @@ def test_readme_pictures_exist() -> None:
     assert all((README.parent / picture).is_file() for picture in pictures)
 
 
-def test_tables_of_the_benchmarks_are_copies_of_their_results() -> None:
-    page = tables.DOCS.read_text()
+@pytest.mark.parametrize("path", tables.PAGES, ids=lambda path: path.stem)
+def test_tables_of_the_benchmarks_are_copies_of_their_results(path: Path) -> None:
+    page = path.read_text()
     bare = re.sub(r"^\|.*\n", "", page, flags=re.MULTILINE)
     assert bare != page
     assert tables.filled(bare) == page
@@ -46,7 +68,7 @@ def test_reports_tell_of_the_calibration_that_was_measured() -> None:
 
 
 def test_pictures_of_the_docs_exist() -> None:
-    docs = tables.DOCS.parent
+    docs = README.parent / "docs"
     shown = [(page, picture) for page in docs.glob("*.md") for picture in re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())]
     assert shown
     assert all((page.parent / picture).is_file() for page, picture in shown)
