@@ -97,8 +97,8 @@ def settling(fit: Fit, *, change: float = 0.05) -> xr.Dataset:
     """Step from which a doubling of progress changes gap, and rate, by less than a share ``change`` (chain, draw).
 
     Progress is the learning rate summed over steps, as in the laws. Zero where it was so from the first checkpoint that was
-    fitted, infinite where the schedule ends before; ``(steps <= end).mean()`` is the probability of having settled. Under the
-    paper's law a coefficient has settled at its point of convergence at the latest.
+    fitted, infinite where the schedule ends before: ``(steps <= end).mean()`` is the probability of having settled, and
+    quantiles want ``method="inverted_cdf"``. Under the paper's law a coefficient settles at its convergence at the latest.
 
     Raises:
         DataError: the fit is of several runs or has seen mean losses only, or ``change`` does not lie between 0 and 1.

@@ -43,6 +43,7 @@ class Law(NamedTuple):
         bins: fitted to means of so many bins, even in log position, each counted as often as it has positions.
         effects: whether each position has one.
         power: gap ``(1 + i)^-exponent``, in place of the reciprocal law.
+        first: first position that is used; no law sees those before.
     """
 
     exponent: float | None = 1.0
@@ -50,6 +51,7 @@ class Law(NamedTuple):
     bins: int = 0
     effects: bool = True
     power: bool = False
+    first: int = 0
 
 
 LAWS = {
@@ -58,6 +60,8 @@ LAWS = {
     "power law": Law(power=True),
     "exponent 1, index from 1": Law(shift=1.0),
     "exponent 1, 32 bins": Law(bins=BINS),
+    "exponent 1, without position 0": Law(first=1),
+    "exponent free, without position 0": Law(exponent=None, first=1),
     "exponent 1, no effects": Law(effects=False),
     "exponent free, no effects": Law(exponent=None, effects=False),
 }
@@ -71,8 +75,8 @@ def curve_of(law: Law, exponent: float, at: np.ndarray, x: np.ndarray) -> np.nda
 
 
 def fitted(law: Law, exponent: float, at: np.ndarray, losses: np.ndarray, every: int = 1) -> np.ndarray:
-    """The law at all positions of each checkpoint, fitted to every so-manieth (step, position)."""
-    used = slice(0, None, every)
+    """The law at all positions of each checkpoint, fitted to all or to the even ones (step, position)."""
+    used = slice(None) if every == 1 else at % 2 == 0
     gather = binning(at[used], law.bins) if law.bins else None
 
     def off(x: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -94,7 +98,8 @@ def binning(at: np.ndarray, bins: int) -> np.ndarray:
 
 
 def across(law: Law, curve: pd.DataFrame) -> dict[str, float]:
-    """Scores of positions that were left out, at later checkpoints."""
+    """Scores of positions from 1 on that were left out, at later checkpoints."""
+    curve = curve.iloc[:, law.first :]
     at, half = curve.columns.to_numpy(float), len(curve) // 2
     past, later = curve.iloc[:half].to_numpy(float), curve.iloc[half:].to_numpy(float)
     tried = [law.exponent] if law.exponent or law.power else list(EXPONENTS)
@@ -102,7 +107,7 @@ def across(law: Law, curve: pd.DataFrame) -> dict[str, float]:
     best = int(np.argmin([np.sum(miss**2) for miss in misses]))
     exponent, effect = float(tried[best] or 1.0), misses[best].mean(axis=0) if law.effects else np.zeros(len(at))
     noise = float((misses[best] - effect).std()) * (np.sqrt(half / (half - 1.0)) if law.effects else 1.0)
-    left = (later - effect - fitted(law, exponent, at, later - effect, every=2))[:, 1::2]
+    left = (later - effect - fitted(law, exponent, at, later - effect, every=2))[:, 1 - law.first :: 2]
     spread = np.hypot(noise, noise / np.sqrt(half)) if law.effects else noise
     score = float(-norm.logpdf(left, 0.0, spread).mean())
     return {"exponent": np.nan if law.power else exponent, "log_score": score, "rmse": float(np.sqrt(np.mean(left**2)))}
@@ -128,26 +133,26 @@ def ahead(name: str, losses: bt.LossTable, plan: bt.Schedule) -> dict[str, float
     }
 
 
-def judged(size: str, test_set: str) -> list[dict[str, object]]:
-    """All rows of one run on one test set."""
+def judged(size: str, test_set: str, sampled: bool) -> list[dict[str, object]]:
+    """All rows of one run on one test set; those by NUTS where ``sampled``."""
     data, run, warm = RUNS[size]
     losses = bt.datasets.load(data).select(run=run, test_set=test_set)
     label = {"test_set": test_set, "size": size}
     curve = losses.after(warm).curve()
     rows = [label | {"scored": "across", "law": name} | across(law, curve) for name, law in LAWS.items()]
-    for law, name in {"exponent 1": "general", "exponent free": "free-exponent"}.items():
+    for law, name in {"exponent 1": "general", "exponent free": "free-exponent"}.items() if sampled else []:
         rows.append(label | {"scored": "ahead", "law": law} | ahead(name, losses, bt.datasets.schedules(data)[run]))
     return rows
 
 
 def main() -> None:
-    asked = options(__doc__, "position_law")
+    asked = options(__doc__, "position_law", across="the first of the two tables, without NUTS")
     cells = [("30M", "prose")] if asked.quick else [(size, name) for name in ("code", "ood", "prose") for size in RUNS]
     with ProcessPoolExecutor(asked.workers, max_tasks_per_child=1) as pool:
-        done = [pool.submit(judged, *cell) for cell in cells]
+        done = [pool.submit(judged, *cell, sampled=not asked.across) for cell in cells]
         table = pd.DataFrame([row for cell in done for row in cell.result()])
     places = asked.out if asked.quick else RESULTS
-    for scored in ("across", "ahead"):
+    for scored in table["scored"].unique():
         own = table[table["scored"] == scored].drop(columns="scored").dropna(axis="columns", how="all")
         keep(own, places / f"position_law_{scored}.csv")
 

@@ -76,10 +76,22 @@ SAID = {
     "log_score_mean": "log score, mean",
     "crps_mean": "CRPS, mean",
 }
+LAWS = {
+    "exponent 1": "1",
+    "exponent free": "free",
+    "power law": "power",
+    "exponent 1, index from 1": "1, from 1",
+    "exponent 1, 32 bins": "1, 32 bins",
+    "exponent 1, without position 0": "1, no 0",
+    "exponent free, without position 0": "free, no 0",
+    "exponent 1, no effects": "1, no effects",
+    "exponent free, no effects": "free, no effects",
+}
 DIGITS = {
+    **dict.fromkeys(LAWS.values(), ".3f"),
     **dict.fromkeys(["level", "saved", "best_kept", "gap_settled", "rate_settled", "exponent"], ".2f"),
     **dict.fromkeys(["gap_step", "rate_step"], ".0f"),
-    **dict.fromkeys(["r2", "r2_effect", "annealed", "annealed_lower", "annealed_upper"], ".3f"),
+    **dict.fromkeys(["r2_effect", "annealed", "annealed_lower", "annealed_upper"], ".3f"),
     **dict.fromkeys(["spread", "spread_lower", "spread_upper", *(f"at_{place}" for place in (0, 4, 16, 64, 1023))], ".3f"),
     **dict.fromkeys(["gap", "floor", "gap_se", "log_score_mean"], ".3f"),
     **dict.fromkeys(["difference", "lower", "upper"], "+.4f"),
@@ -173,6 +185,13 @@ def paper_speed() -> pd.DataFrame:
     return table[["test_set", "run", *names]]
 
 
+def position_law_across() -> pd.DataFrame:
+    """Log scores by law, and the exponent that was free."""
+    table = result("position_law_across").replace({"law": LAWS})
+    wide = table.pivot(index=["test_set", "size"], columns="law", values="log_score")[list(LAWS.values())]
+    return wide.assign(exponent=table[table["law"] == "free"].set_index(["test_set", "size"])["exponent"]).reset_index()
+
+
 def paper_weighting() -> pd.DataFrame:
     return result("paper_weighting").drop(columns=["reference", "step"])
 
@@ -191,14 +210,12 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "paper-settling": paper_settling,
     "paper-speed": paper_speed,
     "paper-weighting": paper_weighting,
+    "position-law-across": position_law_across,
     **{
         name: partial(result, name)
         for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
     },
-    **{
-        name.replace("_", "-"): partial(result, name)
-        for name in ("paper_laws", "paper_mixture", "position_law_across", "position_law_ahead")
-    },
+    **{name.replace("_", "-"): partial(result, name) for name in ("paper_laws", "paper_mixture", "position_law_ahead")},
 }
 
 

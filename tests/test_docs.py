@@ -7,10 +7,12 @@ from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import tables
 
 README = Path(__file__).parents[1] / "README.md"
+NUMBER = r"(?<![\w.])-?\d*\.?\d+"  # draws of another processor differ in their last digits
 PAPER = README.parent / "docs" / "paper.md"
 
 
@@ -35,7 +37,9 @@ def test_blocks_of_the_paper_page_run_and_print_what_it_says(capsys: pytest.Capt
     run_all(blocks, PAPER)
     printed = capsys.readouterr().out
     shown = "".join(re.findall(r"```text\n(.*?)```", PAPER.read_text(), flags=re.DOTALL))
-    assert printed.split() == shown.split()
+    assert re.sub(NUMBER, "#", printed).split() == re.sub(NUMBER, "#", shown).split()
+    numbers = ([float(word) for word in re.findall(NUMBER, text)] for text in (printed, shown))
+    np.testing.assert_allclose(*numbers, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
@@ -58,7 +62,7 @@ def test_readme_pictures_exist() -> None:
 @pytest.mark.parametrize("path", tables.PAGES, ids=lambda path: path.stem)
 def test_tables_of_the_benchmarks_are_copies_of_their_results(path: Path) -> None:
     page = path.read_text()
-    bare = re.sub(r"^\|.*\n", "", page, flags=re.MULTILINE)
+    bare = re.sub(r"(<!-- table [\w-]+ -->).*?(?=<!-- end -->)", r"\1\n", page, flags=re.DOTALL)
     assert bare != page
     assert tables.filled(bare) == page
 
