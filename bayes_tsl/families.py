@@ -9,7 +9,7 @@ so a run of another length or peak learning rate differs by what its prior says,
 unlike the others keeps its own. The floor's slope is normal, so that it can be integrated out with the floor's level.
 Levels are each run's own. Slopes are those at one progress, common to all, from which each run's law carries them to its
 origin. Spreads lie between 0 and 1 by their prior: no two runs are known beforehand to be alike, and no family to vary by
-more than the prior of a run allows.
+more than the prior of a run allows. Only how the heat fades is nearly the same in all runs of a family.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COMMON = float(np.sqrt(0.5))  # prior scale of a trait's mean: half of the varia
 BETWEEN = 0.4  # median of the prior of a trait's spread, in units of the prior of one run ...
 CLOSE = {"floor_slope": 0.02, "gap_slope": 0.05, "rate_slope": 0.05, "noise_scale": 0.2, "gap_noise": 0.2, "rate_noise": 0.2}
 # ... but for those of which the prior of one run is wide since it knows nothing: spread of slopes [nats], of logs of noise
-ALIKE = {"heat_fade": 0.15}  # ... and for what runs vary in least: else what slopes differ by can be said by the fade instead
+ALIKE = {"heat_fade": 0.01}  # ... and for the fade, nearly one constant: else it can say what slopes differ by, a second mode
 OUTLYING = 4.0  # degrees of freedom of traits: a run unlike the others widens their spread little
 DOUBT = 1.0  # standard deviation of the log odds of a spread, which lies between 0 and 1
 EFFECT = 0.5  # prior scale of what one standard deviation of a covariate does to a trait
