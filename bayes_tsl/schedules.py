@@ -69,12 +69,11 @@ class Schedule:
 
     def step_at(self, progress: ArrayLike) -> Array:
         """Step at which progress comes to ``progress`` (any shape); infinite where the schedule ends before."""
-        wanted = np.asarray(progress, float)
-        ends = self.end if np.isfinite(self.end) else max(float(self.steps[-1]), 1.0)
-        rest = np.maximum(wanted - float(self.progress(ends)), 0.0)
-        last = self.lr([ends])[0] / self.peak
-        later = ends + rest / last if np.isinf(self.end) and last > 0 else np.where(rest > 0, np.inf, ends)
-        return np.where(rest > 0, later, self._step_at(np.minimum(wanted, self.progress(ends)), until=float(ends)))
+        wanted, last = np.asarray(progress, float), float(self.steps[-1])
+        rest = wanted - float(self.progress(last))
+        pace = float(self.lrs[-1]) / self.peak if np.isinf(self.end) else 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(rest > _ROUNDING * wanted, last + rest / pace, self._step_at(wanted, until=last))
 
     def lag(self, step: ArrayLike, *, powers: ArrayLike, times: ArrayLike) -> Array:
         """First-order relaxation of ``heating(lr / peak, power)`` in progress, with the given times (step, time, power).
