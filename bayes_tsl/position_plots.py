@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import ArrayLike
 
-from bayes_tsl._checks import require, show
+from bayes_tsl._checks import require, require_frame, require_type, show
 from bayes_tsl._types import POSITION, STEP
 from bayes_tsl.data import LossTable
 from bayes_tsl.drawing import AHEAD, NOTE, PAST, TRUTH, bands, finished, given, mark_origin, mark_unconverged, new_axes
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast
+from bayes_tsl.laws import reciprocal_loss
 from bayes_tsl.positions import position_effects
 from bayes_tsl.predict import now_and_then
 
@@ -78,7 +80,7 @@ def plot_positions(fit: Fit, ahead: Forecast, *, observed: Any = None, ax: Axes 
 
 
 def plot_position_laws(
-    losses: LossTable, laws: pd.DataFrame, *, steps: Sequence[float] | None = None, ax: Axes | None = None
+    losses: LossTable, laws: pd.DataFrame, *, steps: ArrayLike | None = None, ax: Axes | None = None
 ) -> Axes:
     """Measured losses of checkpoints by token position, in bins that widen with position, and the law of each.
 
@@ -89,26 +91,36 @@ def plot_position_laws(
         ax: where to draw; a new figure by default.
 
     Raises:
-        DataError: there are several runs or test sets, or a step without a law.
+        DataError: there are several runs or test sets, ``laws`` is no such table, or a step is without a law.
     """
-    curve = losses.curve()
-    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
-    run, test_set = losses.runs[0], losses.test_sets[0]
-    own = laws[(laws["run"] == run) & (laws["test_set"] == test_set)].set_index("step")
+    curve, run, test_set = losses.curve(), losses.runs[0], losses.test_sets[0]
+    own = _laws_of(laws, run, test_set)
     known = np.intersect1d(own.index, curve.index)
-    even = np.geomspace(known[0], known[-1], 4) if len(known) else []
-    chosen = np.asarray([known[np.abs(known - step).argmin()] for step in even] if steps is None else steps, float)
-    missing = np.setdiff1d(chosen, known)
-    require(len(chosen) and not missing.size, "steps", "have a law", missing, cure="Give those of position_laws.")
+    cure = f"Give those of position_laws for {run}, {test_set}."
+    require(len(known), "laws", "have checkpoints of the losses", "none", cure=cure)
+    even = [known[np.abs(known - step).argmin()] for step in np.geomspace(known[0], known[-1], 4)]
+    chosen = np.atleast_1d(even if steps is None else steps)
+    require(len(chosen) and np.isin(chosen, known).all(), "steps", "have a law", np.setdiff1d(chosen, known), cure=cure)
+    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
     at = curve.columns.to_numpy(float)
     for number, step in enumerate(chosen):
         color = _between(AHEAD, TRUTH, number / max(len(chosen) - 1, 1))
-        gap, rate, floor, exponent = own.loc[step, ["gap", "rate", "floor", "exponent"]].to_numpy(float)
+        gap, rate, floor, exponent = own.loc[step].to_numpy(float)
         ax.plot(*_binned(1.0 + at, curve.loc[step].to_numpy(float)), "o", ms=3.5, color=color)
-        expected = floor + gap * (1.0 + rate * at) ** -exponent
-        ax.plot(1.0 + at, expected, lw=1.6, color=color, label=f"step {show(float(step))}")
+        law = reciprocal_loss(at, gap=gap, rate=rate, floor=floor, exponent=exponent)
+        ax.plot(1.0 + at, law, lw=1.6, color=color, label=f"step {show(float(step))}")
     ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{run}, {test_set}")
     return finished([ax])[0]
+
+
+def _laws_of(laws: pd.DataFrame, run: str, test_set: str) -> pd.DataFrame:
+    """Coefficients and exponent of one run on one test set (step)."""
+    columns = ["gap", "rate", "floor", "exponent"]
+    require_frame(laws, "laws", columns)
+    missing = sorted({"run", "test_set", "step", *columns} - set(laws.columns))
+    require(not missing, "laws", "be what position_laws returns", missing, where="missing", cure="Pass it as it is.")
+    chosen = laws[(laws["run"] == run) & (laws["test_set"] == test_set)].set_index("step")
+    return pd.DataFrame(chosen.loc[~chosen.index.duplicated(), columns])
 
 
 def plot_position_effects(fit: Fit, *, ax: Axes | None = None) -> Axes:
@@ -121,7 +133,8 @@ def plot_position_effects(fit: Fit, *, ax: Axes | None = None) -> Axes:
     Raises:
         DataError: the fit has seen mean losses only, or is of several runs.
     """
-    effect, error = position_effects(fit)
+    known = position_effects(fit)
+    effect, error = known["effect"], known["error"]
     ax = new_axes(1, (7.0, 3.2))[0] if ax is None else ax
     at = 1.0 + effect[POSITION].to_numpy()
     ax.fill_between(at, effect - 2.0 * error, effect + 2.0 * error, color=AHEAD, alpha=0.4, lw=0, label="two standard errors")
@@ -137,7 +150,11 @@ def plot_learning_speed(speed: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     Args:
         speed: what ``learning_speed`` returned.
         ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: it is something else.
     """
+    require_type(speed, "speed", xr.Dataset, cure="Make it with learning_speed(fit, since=...).")
     ax = new_axes(1, (7.0, 3.6))[0] if ax is None else ax
     curve = 1000.0 * speed["speed"]
     bands(ax, curve.assign_coords({POSITION: 1.0 + curve[POSITION]}))

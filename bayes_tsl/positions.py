@@ -16,27 +16,30 @@ from bayes_tsl import scoring
 from bayes_tsl._checks import require, require_number
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.data import LossTable, require_losses
-from bayes_tsl.design import make_path
+from bayes_tsl.design import MIN_POSITIONS, make_path
 from bayes_tsl.fits import Fit
 from bayes_tsl.laws import relaxation
 from bayes_tsl.model import heat_at
 from bayes_tsl.predict import at_origin, shown_positions
 from bayes_tsl.sampling import over_draws
-from bayes_tsl.summaries import Summary, summarise_positions
+from bayes_tsl.summaries import Places, law_curves, summarise_positions
 
 Array = NDArray[np.float64]
 
 MIN_SINCE = 3  # checkpoints, below which a speed is two points and their noise
+GRID = 512  # steps at which it is looked whether a coefficient has settled, evenly in their logarithm
+FAR = 100.0  # origins, where a schedule without an end is taken to end
 
 
 def position_laws(losses: LossTable, *, exponent: float | None = 1.0) -> pd.DataFrame:
     """The position law at every checkpoint of every run: coefficients, their standard errors, and how well it fits.
 
-    Each test set has one effect per position, shared by its checkpoints and runs (``summaries``). ``r2`` and ``mse``
-    [nats^2] are of the law alone, as in the paper; ``r2_effect`` and ``mse_effect`` of law and effects together.
+    Each test set has one effect per position, shared by its checkpoints and runs (``summaries``). ``r2`` and ``mse`` [nats^2]
+    are of the law alone, as in the paper; ``r2_effect`` and ``mse_effect`` of law and effects together. Standard errors are
+    of what changes from one checkpoint to the next; the sampling error of the test set, alike in all of them, is not in them.
 
     Args:
-        losses: by position; runs on a test set measured at the same positions.
+        losses: by position; all runs on a test set at the same positions, two checkpoints or more.
         exponent: of the law; None for the one that fits a test set best.
 
     Returns:
@@ -44,7 +47,8 @@ def position_laws(losses: LossTable, *, exponent: float | None = 1.0) -> pd.Data
         r2_effect, mse_effect.
 
     Raises:
-        DataError: losses are means over positions.
+        DataError: losses are means over positions, positions are few or differ between runs, there is one checkpoint only, or
+            the exponent is no positive number.
 
     >>> from bayes_tsl import datasets
     >>> laws = position_laws(datasets.load().select(run="mix50_cosine", test_set="prose").after(2000))
@@ -52,24 +56,22 @@ def position_laws(losses: LossTable, *, exponent: float | None = 1.0) -> pd.Data
     [[2500.0, 1.58, 0.34, 3.37]]
     """
     require_losses(losses)
-    require(losses.by_position, "losses", "be given by position", "means over positions", cure="See bayes_tsl.collect.")
-    return pd.concat([_laws_on(losses, name, exponent) for name in losses.test_sets], ignore_index=True)
+    if exponent is not None:
+        require_number(exponent, "exponent", low=0.0, cure="The paper's is 1.")
+    return pd.concat(
+        [_laws_on(losses.select(test_set=name), exponent=exponent) for name in losses.test_sets], ignore_index=True
+    )
 
 
-def _laws_on(losses: LossTable, test_set: str, exponent: float | None) -> pd.DataFrame:
-    curves = {run: losses.select(run=run, test_set=test_set).curve() for run in losses.select(test_set=test_set).runs}
-    seen = pd.concat(curves, names=["run"]).sort_index(axis=1)
-    starts = np.cumsum([0, *map(len, curves.values())])[:-1]
-    values, positions = seen.to_numpy(float), seen.columns.to_numpy(float)
-    summary = summarise_positions(values, positions, exponent=exponent, starts=starts)
+def _laws_on(losses: LossTable, *, exponent: float | None) -> pd.DataFrame:
+    """Rows of one test set."""
+    seen = _side_by_side({run: losses.select(run=run).curve() for run in losses.runs}, test_set=losses.test_sets[0])
+    curves, positions = seen.to_numpy(float), seen.columns.to_numpy(float)
+    first = ~seen.index.get_level_values("run").duplicated()
+    summary = summarise_positions(curves, positions, exponent=exponent, starts=np.flatnonzero(first))
     (log_gap, log_rate, floor), errors = summary.coefficients.T, np.sqrt(np.diagonal(summary.covariance, axis1=1, axis2=2)).T
-    law = _curves(summary, positions)
-    fits = {name: _agreement(values, expected) for name, expected in (("", law), ("_effect", law + summary.effect))}
-    gap, rate = np.exp(log_gap), np.exp(log_rate)
+    law, gap, rate = law_curves(summary.coefficients, Places(positions, summary.exponent)), np.exp(log_gap), np.exp(log_rate)
     table = {
-        "run": seen.index.get_level_values("run"),
-        "test_set": test_set,
-        "step": seen.index.get_level_values("step"),
         "gap": gap,
         "rate": rate,
         "floor": floor,
@@ -77,64 +79,77 @@ def _laws_on(losses: LossTable, test_set: str, exponent: float | None) -> pd.Dat
         "rate_se": rate * errors[1],
         "floor_se": errors[2],
         "exponent": summary.exponent,
+        **_agreement(curves, law, ""),
+        **_agreement(curves, law + summary.effect, "_effect"),
     }
-    return pd.DataFrame(table | {f"{score}{name}": values for name, both in fits.items() for score, values in both.items()})
+    return seen.index.to_frame(index=False).assign(test_set=losses.test_sets[0])[["run", "test_set", "step"]].assign(**table)
 
 
-def _curves(summary: Summary, positions: Array) -> Array:
-    """The law at every checkpoint (step, position)."""
-    gap, rate, floor = (column[:, None] for column in summary.coefficients.T)
-    return floor + np.exp(gap) * (1.0 + np.exp(rate) * positions) ** -summary.exponent
+def _side_by_side(curves: dict[str, pd.DataFrame], *, test_set: str) -> pd.DataFrame:
+    """Curves of several runs, one below the other (run and step, position)."""
+    places = next(iter(curves.values())).columns
+    strange = [run for run, curve in curves.items() if not curve.columns.equals(places)]
+    where = f"on {test_set}"
+    cure = "Fit them apart, or drop the positions that some lack."
+    require(not strange, "runs", f"be measured where {next(iter(curves))} is", strange, where=where, cure=cure)
+    cure = "See bayes_tsl.collect."
+    require(
+        len(places) >= MIN_POSITIONS, "losses", f"have {MIN_POSITIONS} positions or more", len(places), where=where, cure=cure
+    )
+    most = max(map(len, curves.values()))
+    cure = "One alone does not tell noise from effects."
+    require(most > 1, "losses", "have two checkpoints of a run", most, where=where, cure=cure)
+    return pd.concat(curves, names=["run"])
 
 
-def _agreement(losses: Array, expected: Array) -> dict[str, list[float]]:
+def _agreement(losses: Array, expected: Array, name: str) -> dict[str, list[float]]:
     """R2 and mean squared error of each checkpoint, over the positions that it has (step)."""
     rows = [(seen[np.isfinite(seen)], fitted[np.isfinite(seen)]) for seen, fitted in zip(losses, expected)]
-    return {"r2": [scoring.r2(*row) for row in rows], "mse": [scoring.mse(*row) for row in rows]}
+    return {f"r2{name}": [scoring.r2(*row) for row in rows], f"mse{name}": [scoring.mse(*row) for row in rows]}
 
 
 def settling(fit: Fit, *, change: float = 0.05) -> xr.Dataset:
-    """Step from which a doubling of progress changes gap, and rate, by less than a share ``change`` (chain, draw).
+    """Step from which on every doubling of progress changes gap, and rate, by less than a share ``change`` (chain, draw).
 
-    Progress is the learning rate summed over steps, as in the laws. Zero where it was so from the first checkpoint that was
-    fitted, infinite where the schedule ends before: ``(steps <= end).mean()`` is the probability of having settled, and
-    quantiles want ``method="inverted_cdf"``. Under the paper's law a coefficient settles at its convergence at the latest.
+    Progress is the learning rate summed over steps, as in the laws; a doubling that goes beyond the schedule is one that the
+    law expects. Zero where it was so from the first checkpoint that was fitted, infinite where not even at the end of the
+    schedule (of one without an end, at a hundred times the origin): ``(steps <= end).mean()`` is the probability of having
+    settled, and quantiles want ``method="inverted_cdf"``. Known to a percent.
 
     Raises:
         DataError: the fit is of several runs or has seen mean losses only, or ``change`` does not lie between 0 and 1.
     """
     require_number(change, "change", low=0.0, high=1.0, cure="0.05 is five percent.")
-    _require_positions(fit)
-    sites = at_origin(fit).sites
-    return xr.Dataset({name: (DRAWS, _settled(fit, sites, name, change)) for name in ("gap", "rate")})
+    first, end = float(_by_position(fit).coefficients()[STEP][0]), min(fit.schedule.end, FAR * fit.origin)
+    steps, sites = np.geomspace(first, end, GRID), at_origin(fit).sites
+    u = np.log(fit.schedule.progress(steps) / fit.schedule.progress(fit.origin))
+    return xr.Dataset({name: (DRAWS, _settled(steps, u, sites, name=name, change=change)) for name in ("gap", "rate")})
 
 
-def _settled(fit: Fit, sites: dict[str, Array], name: str, change: float) -> Array:
-    slope, curvature = np.abs(sites[f"{name}_slope"]), sites[f"{name}_curvature"]
-    doubled = slope * np.asarray(relaxation(np.log(2.0), curvature))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u = np.log(doubled / np.log1p(change)) / curvature
-    still = np.where(doubled <= np.log1p(change), -np.inf, np.inf)
-    u = np.minimum(np.where(curvature > 0, u, still), sites["convergence"])
-    reached = float(fit.schedule.progress(fit.origin)) * np.exp(u)
-    first = float(fit.coefficients()[STEP][0])
-    step = fit.schedule.step_at(reached)
-    return np.where(step <= first, 0.0, step)
+def _settled(steps: Array, u: Array, sites: dict[str, Array], *, name: str, change: float) -> Array:
+    """The first of the steps after which no doubling changes the coefficient by as much (chain, draw)."""
+    slope, curvature, stop = (sites[key][..., None] for key in (f"{name}_slope", f"{name}_curvature", "convergence"))
+    now, doubled = (np.minimum(at, stop) - np.minimum(0.0, stop) for at in (u, u + np.log(2.0)))
+    by_law = slope * (np.asarray(relaxation(doubled, curvature)) - np.asarray(relaxation(now, curvature)))
+    moving = np.abs(by_law) >= np.log1p(change)
+    after = moving.shape[-1] - np.argmax(moving[..., ::-1], axis=-1)
+    return np.where(moving.any(axis=-1), np.append(steps, np.inf)[after], 0.0)
 
 
 def learning_speed(fit: Fit, *, since: float) -> xr.Dataset:
-    """How fast each position has been learning from the step ``since`` to the origin, and how unevenly.
+    """How fast each position has been learning from the step ``since`` to the origin by its law, and how unevenly.
 
     ``speed`` is what the expected loss falls by at a position, in nats per step, as the slope of a straight line through the
     checkpoints (chain, draw, position); of many positions a hundred are chosen, evenly in their logarithm. ``mean`` is that of
     the loss over all positions (chain, draw), and ``spread`` the standard deviation of speed over all positions as a share of
-    the mean (chain, draw): 0 where all learn alike.
+    the mean (chain, draw): 0 where all learn alike. What a position learns apart from gap, rate and floor is not seen: where
+    the law does not fit, as at the first positions, look at the losses too.
 
     Raises:
         DataError: the fit is of several runs, has seen mean losses only, or few checkpoints since then.
     """
-    _require_positions(fit)
-    late = fit.coefficients()
+    require_number(since, "since", low=-np.inf, cure="It is a step before the origin.")
+    late = _by_position(fit).coefficients()
     late = late.sel({STEP: late[STEP] >= since})
     steps = late[STEP].to_numpy()
     cure = "Choose an earlier step."
@@ -142,13 +157,13 @@ def learning_speed(fit: Fit, *, since: float) -> xr.Dataset:
     lever = (steps - steps.mean()) / np.sum((steps - steps.mean()) ** 2)
     known = fit.data["constant_data"].to_dataset()
     at = known[POSITION].to_numpy()
-    everywhere = _falling(late, at, lever, float(known["position_exponent"]))
+    everywhere = _falling(late, at, lever=lever, exponent=float(known["position_exponent"]))
     mean = everywhere.mean(POSITION)
     shown = everywhere.sel({POSITION: shown_positions(at)})
     return xr.Dataset({"speed": shown, "mean": mean, "spread": everywhere.std(POSITION) / np.abs(mean)})
 
 
-def _falling(late: xr.Dataset, positions: Array, lever: Array, exponent: float) -> xr.DataArray:
+def _falling(late: xr.Dataset, positions: Array, *, lever: Array, exponent: float) -> xr.DataArray:
     """Minus the slope over steps of the law at each position (chain, draw, position)."""
     floor = -late["floor"].transpose(*DRAWS, STEP).to_numpy() @ lever
     slopes = np.repeat(floor[..., None], len(positions), axis=-1)
@@ -176,19 +191,21 @@ def annealed(fit: Fit, *, since: float) -> xr.DataArray:
     return xr.DataArray(hot[..., 0] - hot[..., -1], dims=DRAWS, name="annealed")
 
 
-def position_effects(fit: Fit) -> tuple[xr.DataArray, xr.DataArray]:
-    """What each position adds to the law at every checkpoint, and its standard error, in nats (position).
+def position_effects(fit: Fit) -> xr.Dataset:
+    """What each position adds to the law at every checkpoint, ``effect``, and its standard ``error``, in nats (position).
+
+    The error is of what changes from one checkpoint to the next: another test set has other effects.
 
     Raises:
         DataError: the fit is of several runs or has seen mean losses only.
     """
-    _require_positions(fit)
-    known = fit.data["constant_data"].to_dataset()
-    return known["effect"], known["effect_scale"]
+    known = _by_position(fit).data["constant_data"].to_dataset()
+    return xr.Dataset({"effect": known["effect"], "error": known["effect_scale"]})
 
 
-def _require_positions(fit: Fit) -> None:
-    has = POSITION in fit.data["constant_data"].dims if len(fit.runs) == 1 else False
-    got = "mean losses only" if len(fit.runs) == 1 else "several runs"
-    cure = "Give losses by position." if len(fit.runs) == 1 else "Choose one with fit.select(run=...)."
-    require(has, "fit", "be of one run by position", got, cure=cure)
+def _by_position(fit: Fit) -> Fit:
+    """The same fit, if it is of one run by position."""
+    require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure="Choose one with fit.select(run=...).")
+    has = POSITION in fit.data["constant_data"].dims
+    require(has, "fit", "be of losses by position", "mean losses only", cure="Give losses by position.")
+    return fit

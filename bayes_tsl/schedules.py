@@ -67,14 +67,6 @@ class Schedule:
         part = (step - self.steps[knot]) * 0.5 * (self.lrs[knot] + self.lr(step)) / self.peak
         return self._progress_at_knots[knot] + part
 
-    def step_at(self, progress: ArrayLike) -> Array:
-        """Step at which progress comes to ``progress`` (any shape); infinite where the schedule ends before."""
-        wanted, last = np.asarray(progress, float), float(self.steps[-1])
-        rest = wanted - float(self.progress(last))
-        pace = float(self.lrs[-1]) / self.peak if np.isinf(self.end) else 0.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(rest > _ROUNDING * wanted, last + rest / pace, self._step_at(wanted, until=last))
-
     def lag(self, step: ArrayLike, *, powers: ArrayLike, times: ArrayLike) -> Array:
         """First-order relaxation of ``heating(lr / peak, power)`` in progress, with the given times (step, time, power).
 

@@ -46,7 +46,7 @@ class Summary(NamedTuple):
     log_density: Array = np.zeros(0)
 
 
-class _Places(NamedTuple):
+class Places(NamedTuple):
     """Where the law is read: token positions (position), and the exponent over them."""
 
     position: Array
@@ -66,12 +66,12 @@ def summarise_positions(losses: Array, positions: Array, *, exponent: float | No
     if exponent is None:
 
         def misfit(log_exponent: float) -> float:
-            tried = _sweep(losses, _Places(positions, float(np.exp(log_exponent))), begins)
+            tried = _sweep(losses, Places(positions, float(np.exp(log_exponent))), begins)
             return float(np.nansum(tried.residual**2))
 
         found = minimize_scalar(misfit, bounds=np.log(EXPONENTS), method="bounded", options={"xatol": 0.01})
         exponent = float(np.exp(found.x))
-    places, present = _Places(positions, exponent), np.isfinite(losses)
+    places, present = Places(positions, exponent), np.isfinite(losses)
     coefficients, effect, noise, residual = _sweep(losses, places, begins)
     information = _information(_slopes(coefficients, places), present, noise)
     effect_scale = noise / np.sqrt(present.sum(axis=0))
@@ -90,14 +90,14 @@ class _Swept(NamedTuple):
     residual: Array
 
 
-def _sweep(losses: Array, places: _Places, begins: NDArray[np.bool_]) -> _Swept:
+def _sweep(losses: Array, places: Places, begins: NDArray[np.bool_]) -> _Swept:
     """Coefficients and effects in turn, until they settle."""
     coefficients, effect, noise = _start(losses), np.zeros(len(places.position)), 0.1
     residual = losses
     for _ in range(_SWEEPS):
         before = coefficients
         coefficients = _gauss_newton(coefficients, losses - effect, places, noise)
-        residual = losses - _law(coefficients, places)
+        residual = losses - law_curves(coefficients, places)
         effect = _shared_effect(residual, coefficients[-1], places)
         noise = _short_term_noise(residual, begins)
         if np.abs(coefficients - before).max() < _TOLERANCE:
@@ -114,7 +114,7 @@ def rows(summary: Summary, which: slice) -> Summary:
 def around_means(summary: Summary, positions: Array) -> Summary:
     """The same estimates with the mean loss in place of the floor: what one checkpoint says best, whatever its gap and rate."""
     gap, rate = np.exp(summary.coefficients[:, :2]).T
-    slopes = _slopes(summary.coefficients, _Places(positions, summary.exponent)).mean(axis=1)
+    slopes = _slopes(summary.coefficients, Places(positions, summary.exponent)).mean(axis=1)
     mean = summary.coefficients[:, 2] + gap * mean_falling(rate, positions, summary.exponent)
     turn = np.tile(np.eye(3), (len(mean), 1, 1))
     turn[:, 2] = slopes
@@ -135,12 +135,12 @@ def summarise_means(losses: Array) -> Summary:
 
 def law_tangent(coefficient: Array, positions: Array, exponent: float = 1.0) -> Array:
     """Orthonormal basis of ``{1, dL/dlog gap, dL/dlog rate}`` at one checkpoint's coefficients (position, 3)."""
-    return np.linalg.qr(_slopes(coefficient[None], _Places(positions, exponent))[0])[0]
+    return np.linalg.qr(_slopes(coefficient[None], Places(positions, exponent))[0])[0]
 
 
 def effect_basis(coefficient: Array, positions: Array, exponent: float = 1.0) -> Array:
     """Orthonormal basis of the position effects, all that ``law_tangent`` leaves (position, position - 3)."""
-    return np.linalg.qr(_slopes(coefficient[None], _Places(positions, exponent))[0], mode="complete")[0][:, 3:]
+    return np.linalg.qr(_slopes(coefficient[None], Places(positions, exponent))[0], mode="complete")[0][:, 3:]
 
 
 def _start(losses: Array) -> Array:
@@ -150,12 +150,13 @@ def _start(losses: Array) -> Array:
     return np.stack([np.full_like(level, np.log(gap)), np.full_like(level, np.log(0.3)), level], axis=1)
 
 
-def _law(coefficients: Array, places: _Places) -> Array:
+def law_curves(coefficients: Array, places: Places) -> Array:
+    """The law at every checkpoint, from log gap, log rate and floor (step, position)."""
     gap, rate, floor = np.exp(coefficients[:, :1]), np.exp(coefficients[:, 1:2]), coefficients[:, 2:]
     return gap * (1.0 + rate * places.position) ** -places.exponent + floor
 
 
-def _slopes(coefficients: Array, places: _Places) -> Array:
+def _slopes(coefficients: Array, places: Places) -> Array:
     """Derivatives of the law with respect to log gap, log rate and floor (step, position, 3)."""
     gap, reach = np.exp(coefficients[:, :1]), np.exp(coefficients[:, 1:2]) * places.position
     falling = gap * (1.0 + reach) ** -places.exponent
@@ -167,10 +168,10 @@ def _information(slopes: Array, present: Array, noise: float) -> Array:
     return np.swapaxes(weighted, 1, 2) @ slopes + np.diag((noise / _SPREAD) ** 2)
 
 
-def _gauss_newton(coefficients: Array, losses: Array, places: _Places, noise: float) -> Array:
+def _gauss_newton(coefficients: Array, losses: Array, places: Places, noise: float) -> Array:
     """One Gauss-Newton step of every checkpoint at once, as long as it helps; log coefficients move by one at most."""
     slopes = _slopes(coefficients, places)
-    residual = np.nan_to_num(losses - _law(coefficients, places))
+    residual = np.nan_to_num(losses - law_curves(coefficients, places))
     pull = (_CENTRE - coefficients) * (noise / _SPREAD) ** 2
     gradient = np.einsum("tik,ti->tk", slopes, residual) + pull
     move = np.linalg.solve(_information(slopes, np.isfinite(losses), noise), gradient[..., None])[..., 0]
@@ -182,9 +183,9 @@ def _gauss_newton(coefficients: Array, losses: Array, places: _Places, noise: fl
     return coefficients + move
 
 
-def _misfit(coefficients: Array, losses: Array, places: _Places, noise: float) -> Array:
+def _misfit(coefficients: Array, losses: Array, places: Places, noise: float) -> Array:
     prior = noise**2 * (((coefficients - _CENTRE) / _SPREAD) ** 2).sum(axis=1)
-    return np.nansum((losses - _law(coefficients, places)) ** 2, axis=1) + prior
+    return np.nansum((losses - law_curves(coefficients, places)) ** 2, axis=1) + prior
 
 
 def _short_term_noise(residual: Array, begins: NDArray[np.bool_]) -> float:
@@ -194,7 +195,7 @@ def _short_term_noise(residual: Array, begins: NDArray[np.bool_]) -> float:
     return float(np.sqrt(0.5 * np.nansum(change**2) / freedom))
 
 
-def _shared_effect(residual: Array, reference: Array, places: _Places) -> Array:
+def _shared_effect(residual: Array, reference: Array, places: Places) -> Array:
     effect = np.nanmean(residual, axis=0)
     tangent = law_tangent(reference, *places)
     return effect - tangent @ (tangent.T @ effect)

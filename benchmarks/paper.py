@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import xarray as xr
 from common import RESULTS, SHORT, keep, options
 
 import bayes_tsl as bt
@@ -28,6 +29,7 @@ PAIRS = {f"mix50_cosine_{name}": "mix50_cosine" for name in ("head", "middle", "
 MIXTURES = {kind: [f"mix{share}_{kind}" for share in (20, 50, 80)] for kind in ("cosine", "wsd")}
 QUICK = ["mix50_cosine", "mix50_cosine_large", "mix50_wsd"]
 TAILS = [0.05, 0.95]
+PARTS = {"0": (0, 1), "1 to 15": (1, 16), "16 to 63": (16, 64), "64 to 255": (64, 256), "256 on": (256, 1024)}  # of positions
 
 
 def by_size(losses: bt.LossTable) -> pd.DataFrame:
@@ -43,6 +45,33 @@ def by_size(losses: bt.LossTable) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["test_set", "size"])
 
 
+def misfits(losses: bt.LossTable) -> pd.DataFrame:
+    """Mean of the last measured losses less the law, by part of the positions, size and test set."""
+    laws = bt.position_laws(losses.after(WARM)).set_index(["run", "test_set", "step"])
+    rows = []
+    for test_set in losses.test_sets:
+        for size, run in SIZES.items():
+            last = losses.select(run=run, test_set=test_set).curve().iloc[-1]
+            gap, rate, floor = laws.loc[(run, test_set, last.name), ["gap", "rate", "floor"]]
+            left = last - bt.laws.reciprocal_loss(last.index.to_numpy(), gap=gap, rate=rate, floor=floor)
+            rows.append({"test_set": test_set, "size": size} | {name: left[a:b].mean() for name, (a, b) in PARTS.items()})
+    return pd.DataFrame(rows)
+
+
+def seen_speed(losses: bt.LossTable) -> pd.Series:
+    """Slope of the measured losses from half of the run on, over its mean, by part of the positions."""
+    late = losses.after(HALF - 1).curve()
+    slopes = np.polyfit(late.index, late.to_numpy(), 1)[0]
+    return pd.Series({name: slopes[a:b].mean() for name, (a, b) in PARTS.items()}) / slopes.mean()
+
+
+def law_speed(speed: xr.Dataset) -> pd.Series:
+    """Median speed by the law over its mean, by part of the positions."""
+    share = (speed["speed"] / speed["mean"]).median(["chain", "draw"])
+    everywhere = np.interp(np.arange(1024), share["position"], share)
+    return pd.Series({name: everywhere[a:b].mean() for name, (a, b) in PARTS.items()})
+
+
 def fitted(losses: bt.LossTable, folder: Path, workers: int) -> pd.DataFrame:
     """A fit of every run on every test set, by file."""
     schedules = {run: plan for run, plan in bt.datasets.schedules(DATA).items() if run in losses.runs}
@@ -52,42 +81,50 @@ def fitted(losses: bt.LossTable, folder: Path, workers: int) -> pd.DataFrame:
     return fits
 
 
-def traits_of(run: str, test_set: str, fit: bt.Fit) -> dict[str, object]:
+def traits_of(run: str, test_set: str, fit: bt.Fit, losses: bt.LossTable) -> dict[str, object]:
     """What a finished run says of settling, annealing and learning by position."""
     settled, cooled = bt.settling(fit), bt.annealed(fit, since=DECAY).quantile([0.5, *TAILS])
     late = bt.learning_speed(fit, since=HALF)
-    spread, share = late["spread"].quantile([0.5, *TAILS]), (late["speed"] / late["mean"]).median(["chain", "draw"])
     row: dict[str, object] = {"test_set": test_set, "run": run}
     for name in ("gap", "rate"):
         steps = settled[name].to_numpy()
         row |= {f"{name}_settled": np.mean(steps <= fit.origin), f"{name}_step": np.quantile(steps, 0.5, method="inverted_cdf")}
     row |= dict(zip(("annealed", "annealed_lower", "annealed_upper"), cooled.to_numpy()))
-    row |= dict(zip(("spread", "spread_lower", "spread_upper"), spread.to_numpy()))
-    return row | {f"at_{at}": float(share.sel(position=at, method="nearest")) for at in (0, 4, 16, 64, 1023)}
+    row |= dict(zip(("spread", "spread_lower", "spread_upper"), late["spread"].quantile([0.5, *TAILS]).to_numpy()))
+    return row | law_speed(late).add_prefix("law ").to_dict() | seen_speed(losses).add_prefix("seen ").to_dict()
 
 
 def choices(losses: bt.LossTable, quick: bool) -> pd.DataFrame:
     """Which mixture is lowest at the end, asked early: all three in one fit, beside the lowest now and the power law."""
-    schedules = bt.datasets.schedules(DATA)
-    rows = []
-    for kind, runs in list(MIXTURES.items())[: 1 if quick else 2]:
-        for aim in ("both",) if quick else ("prose", "code", "both"):
-            table = aimed(losses, runs, aim)
-            end = pd.Series({run: table.select(run=run).mean_losses().iloc[-1] for run in runs})
-            for prefix in (0.2, 0.5):
-                past = table.until(prefix * table.steps[-1])
-                plans = {run: schedules[run] for run in runs}
-                fit = bt.fit(past, schedules=plans, seed=0, **SHORT)
-                chosen = bt.compare_runs(bt.forecast(fit, steps=[table.steps[-1]])).to_frame().iloc[0]
-                now = pd.Series({run: past.select(run=run).mean_losses().iloc[-1] for run in runs})
-                power = pd.Series({run: alone(past.select(run=run), table.steps[-1]) for run in runs})
-                row = {"schedule": kind, "aim": aim, "prefix": prefix, "best": end.idxmin(), "chosen": chosen["run"]}
-                row |= {"prob_of_chosen": chosen["prob_lowest"], "regret": end[chosen["run"]] - end.min()}
-                rows.append(
-                    row | {"now": now.idxmin(), "regret_now": end[now.idxmin()] - end.min(), "power_law": power.idxmin()}
-                )
-                rows[-1]["regret_power_law"] = end[power.idxmin()] - end.min()
-    return pd.DataFrame(rows)
+    aims, kinds = (("both",), ("cosine",)) if quick else (("prose", "code", "both"), tuple(MIXTURES))
+    cells = [(kind, aim, prefix) for kind in kinds for aim in aims for prefix in (0.2, 0.5)]
+    return pd.DataFrame([choice(losses, *cell) for cell in cells])
+
+
+def choice(losses: bt.LossTable, kind: str, aim: str, prefix: float) -> dict[str, object]:
+    """Who was chosen among the mixtures of a schedule, for one aim, and what it cost."""
+    runs, schedules = MIXTURES[kind], bt.datasets.schedules(DATA)
+    table = aimed(losses, runs, aim)
+    end, past = table.steps[-1], table.until(prefix * table.steps[-1])
+    truth, now = ends_of(table, runs), ends_of(past, runs)
+    fit = bt.fit(past, schedules={run: schedules[run] for run in runs}, seed=0, **SHORT)
+    best = bt.compare_runs(bt.forecast(fit, steps=[end])).to_frame().iloc[0]
+    power = pd.Series({run: alone(past.select(run=run), end) for run in runs})
+    ways = {"": best["run"], "_now": now.idxmin(), "_power_law": power.idxmin()}
+    known = {
+        "schedule": kind,
+        "aim": aim,
+        "prefix": prefix,
+        "best": truth.idxmin(),
+        "ahead_by": truth.nsmallest(2).diff().iloc[1],
+    }
+    said = {"chosen": ways[""], "prob_of_chosen": best["prob_lowest"], "now": ways["_now"], "power_law": ways["_power_law"]}
+    return known | said | {f"regret{way}": truth[run] - truth.min() for way, run in ways.items()}
+
+
+def ends_of(losses: bt.LossTable, runs: list[str]) -> pd.Series:
+    """Last mean loss of each run."""
+    return pd.Series({run: losses.select(run=run).mean_losses().iloc[-1] for run in runs})
 
 
 def aimed(losses: bt.LossTable, runs: list[str], aim: str) -> bt.LossTable:
@@ -109,12 +146,14 @@ def main() -> None:
     losses = bt.datasets.load(DATA)
     places = asked.out if asked.quick else RESULTS
     keep(by_size(losses), places / "paper_laws.csv")
+    keep(misfits(losses), places / "paper_misfits.csv")
     keep(bt.paired_differences(losses, pairs=PAIRS).sort_values(["test_set", "run"]), places / "paper_weighting.csv")
     some = losses.frame[losses.frame["run"].isin(QUICK) & (losses.frame["test_set"] == "prose")]
     table = bt.LossTable.from_frame(some) if asked.quick else losses
     fits = fitted(table, asked.out / "fits", asked.workers)
     loaded = {(row.run, row.test_set): bt.load_fit(row.file) for row in fits.itertuples()}
-    keep(pd.DataFrame([traits_of(*names, fit) for names, fit in loaded.items()]), places / "paper_traits.csv")
+    rows = [traits_of(*names, fit, losses.select(run=names[0], test_set=names[1])) for names, fit in loaded.items()]
+    keep(pd.DataFrame(rows), places / "paper_traits.csv")
     draw(losses, loaded, asked.out if asked.quick else PICTURES)
     keep(choices(losses, asked.quick), places / "paper_mixture.csv")
 

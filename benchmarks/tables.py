@@ -57,6 +57,7 @@ SAID = {
     "max_r_hat": "R-hat",
     "min_ess": "ESS",
     "p_corrected": "p, corrected",
+    "ahead_by": "ahead by",
     "gap_se": "gap, error",
     "rate_se": "rate, error",
     "r2_effect": "R2 with effects",
@@ -68,7 +69,6 @@ SAID = {
     "annealed_upper": "upper",
     "spread_lower": "lower",
     "spread_upper": "upper",
-    **{f"at_{place}": f"at {place}" for place in (0, 4, 16, 64, 1023)},
     "regret_now": "its regret",
     "now": "lowest now",
     "power_law": "by power law",
@@ -89,10 +89,13 @@ LAWS = {
 }
 DIGITS = {
     **dict.fromkeys(LAWS.values(), ".3f"),
+    **dict.fromkeys(["exponent, free", "exponent, free, no 0"], ".2f"),
     **dict.fromkeys(["level", "saved", "best_kept", "gap_settled", "rate_settled", "exponent"], ".2f"),
     **dict.fromkeys(["gap_step", "rate_step"], ".0f"),
     **dict.fromkeys(["r2_effect", "annealed", "annealed_lower", "annealed_upper"], ".3f"),
-    **dict.fromkeys(["spread", "spread_lower", "spread_upper", *(f"at_{place}" for place in (0, 4, 16, 64, 1023))], ".3f"),
+    **dict.fromkeys(["spread", "spread_lower", "spread_upper"], ".3f"),
+    **{f"{way} {part}": ".2f" for way in ("law", "seen") for part in ("0", "1 to 15", "16 to 63", "64 to 255")},
+    **dict.fromkeys(["0", "1 to 15", "16 to 63", "64 to 255", "256 on"], "+.3f"),
     **dict.fromkeys(["gap", "floor", "gap_se", "log_score_mean"], ".3f"),
     **dict.fromkeys(["difference", "lower", "upper"], "+.4f"),
     **dict.fromkeys(["runs", "left"], ".1f"),
@@ -171,7 +174,7 @@ def stopping() -> pd.DataFrame:
 
 
 def paper_forecast() -> pd.DataFrame:
-    return result("paper_forecast").drop(columns=["failed", "endpoint_bias", "log_score", "coverage_50"])
+    return result("paper_forecast").drop(columns=["failed", "endpoint_mae", "log_score", "coverage_50"])
 
 
 def paper_settling() -> pd.DataFrame:
@@ -181,15 +184,25 @@ def paper_settling() -> pd.DataFrame:
 
 def paper_speed() -> pd.DataFrame:
     table = result("paper_traits")
-    names = [name for name in table if str(name).startswith(("spread", "at_"))]
-    return table[["test_set", "run", *names]]
+    names = [name for name in table if str(name).startswith(("spread", "law ", "seen "))]
+    return table[["test_set", "run", *names]].drop(columns=[f"{way} 256 on" for way in ("law", "seen")])
 
 
 def position_law_across() -> pd.DataFrame:
     """Log scores by law, and the exponent that was free."""
     table = result("position_law_across").replace({"law": LAWS})
     wide = table.pivot(index=["test_set", "size"], columns="law", values="log_score")[list(LAWS.values())]
-    return wide.assign(exponent=table[table["law"] == "free"].set_index(["test_set", "size"])["exponent"]).reset_index()
+    free = table[table["law"].isin(["free", "free, no 0"])].pivot(index=["test_set", "size"], columns="law", values="exponent")
+    return wide.join(free.rename(columns="exponent, {}".format)).reset_index()
+
+
+def position_law_errors() -> pd.DataFrame:
+    """Errors at positions that were left out, with and without effects."""
+    table = result("position_law_across").replace({"law": LAWS})
+    shown = table[table["law"].isin(["1", "free", "1, no effects", "free, no effects"])]
+    return (
+        shown.pivot(index=["test_set", "size"], columns="law", values="rmse").rename(columns="error, {}".format).reset_index()
+    )
 
 
 def paper_weighting() -> pd.DataFrame:
@@ -211,11 +224,15 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "paper-speed": paper_speed,
     "paper-weighting": paper_weighting,
     "position-law-across": position_law_across,
+    "position-law-errors": position_law_errors,
     **{
         name: partial(result, name)
         for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
     },
-    **{name.replace("_", "-"): partial(result, name) for name in ("paper_laws", "paper_mixture", "position_law_ahead")},
+    **{
+        name.replace("_", "-"): partial(result, name)
+        for name in ("paper_laws", "paper_misfits", "paper_mixture", "position_law_ahead")
+    },
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import AbstractContextManager
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -18,6 +20,10 @@ from bayes_tsl.positions import _settled
 from tests.conftest import ORIGIN, STEPS, TRUTH
 
 POSITIONS = np.arange(64.0)
+
+
+def refusal(message: str) -> AbstractContextManager[object]:
+    return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
 
 
 @pytest.fixture(autouse=True)
@@ -64,31 +70,80 @@ def test_effects_of_positions_explain_what_the_law_leaves() -> None:
 
 def test_mean_losses_have_no_law_over_positions(simulation: bt.Simulation, mean_fit: bt.Fit) -> None:
     means = bt.LossTable.from_frame(simulation.losses.mean_losses().reset_index())
-    refused = r"losses must be given by position; got 'means over positions'. See bayes_tsl.collect."
-    with pytest.raises(bt.DataError, match=refused):
+    with refusal("losses must have 8 positions or more; got 1 on test. See bayes_tsl.collect."):
         bt.position_laws(means)
-    with pytest.raises(bt.DataError, match=refused):
+    with refusal("losses must be given by position; got 'means over positions'. See bayes_tsl.collect."):
         bt.paired_differences(means, pairs={"run": "run"})
     for ask in (bt.settling, bt.position_effects, lambda fit: bt.learning_speed(fit, since=1000.0)):
-        with pytest.raises(bt.DataError, match=r"fit must be of one run by position; got 'mean losses only'. Give losses by"):
+        with refusal("fit must be of losses by position; got 'mean losses only'. Give losses by position."):
             ask(mean_fit)
 
 
-def test_a_coefficient_settles_where_a_doubling_changes_it_by_less() -> None:
-    """At a constant rate progress is steps: the change by a doubling from u on is exp(-u) times that from the origin."""
-    run = SimpleNamespace(
-        schedule=bt.schedules.constant(peak=1e-3, total=10_000),
-        origin=1000.0,
-        coefficients=lambda: {"step": np.array([100.0])},
-    )
-    sites = {"gap_slope": np.array([[0.5, -0.5, 0.5, 0.01, 50.0]]), "gap_curvature": np.ones((1, 5))}
-    sites["convergence"] = np.array([[np.inf, np.inf, 0.5, np.inf, np.inf]])
-    expected = 1000.0 * 0.25 / np.log(1.05)
-    found = _settled(run, sites, "gap", 0.05)
-    np.testing.assert_allclose(found, [[expected, expected, 1000.0 * np.exp(0.5), 102.48, np.inf]], rtol=1e-3)
-    slow = sites | {"gap_slope": np.full((1, 5), 0.1), "gap_curvature": np.zeros((1, 5))}
-    np.testing.assert_array_equal(_settled(run, slow, "gap", 0.05), [[np.inf, np.inf, 1000.0 * np.exp(0.5), np.inf, np.inf]])
-    np.testing.assert_array_equal(_settled(run, slow, "gap", 0.5), np.zeros((1, 5)))
+def test_what_has_no_laws_is_refused() -> None:
+    rows = table(GAP, RATE, FLOOR)
+    losses = bt.LossTable.from_frame(rows)
+    with refusal("exponent must be a number above 0; got 0. The paper's is 1."):
+        bt.position_laws(losses, exponent=0)
+    with refusal("losses must have two checkpoints of a run; got 1 on test. One alone does not tell noise from effects."):
+        bt.position_laws(losses.after(500))
+    other = rows[rows["position"] % 2 == 0].assign(run="b")
+    message = "runs must be measured where a is; got 'b' on test. Fit them apart, or drop the positions that some lack."
+    with refusal(message):
+        bt.position_laws(bt.LossTable.from_frame(pd.concat([rows, other])))
+
+
+def test_several_runs_are_asked_one_by_one() -> None:
+    several = SimpleNamespace(runs=["a", "b"])
+    for ask in (bt.settling, bt.position_effects, lambda fit: bt.learning_speed(fit, since=1000.0)):
+        with refusal("fit must be of a single run; got 'a', 'b'. Choose one with fit.select(run=...)."):
+            ask(several)
+
+
+def settled_by_hand(slope: float, curvature: float, stop: float, *, change: float) -> float:
+    """The same from the model's own words, one step at a time, with progress in steps."""
+
+    def value(u: float) -> float:
+        moving = min(u, stop) - min(0.0, stop)
+        return slope * (moving if curvature == 0 else (1.0 - np.exp(-curvature * moving)) / curvature)
+
+    steps = np.geomspace(100.0, 10_000.0, 4001)
+    u = np.log(steps / 1000.0)
+    moves = [abs(value(at + np.log(2.0)) - value(at)) >= np.log1p(change) for at in u]
+    if not any(moves):
+        return 0.0
+    return np.inf if moves[-1] else float(steps[1 + int(np.flatnonzero(moves)[-1])])
+
+
+@pytest.mark.parametrize(
+    ("slope", "curvature", "stop", "truth"),
+    [
+        (0.5, 1.0, np.inf, 1000.0 * 0.25 / np.log(1.05)),
+        (-0.5, 1.0, np.inf, 1000.0 * 0.25 / np.log(1.05)),
+        (
+            0.5,
+            1.0,
+            0.5,
+            1000.0 * np.exp(0.5 + np.log1p(-(np.exp(0.5) * np.log(1.05) / 0.5) / (1 + np.exp(0.5) * np.log(1.05) / 0.5))),
+        ),
+        (0.05, 1.0, -1.0, None),
+        (0.2, 0.0, 0.5, None),
+        (0.1, 0.0, np.inf, np.inf),
+        (0.1, 1e-4, np.inf, np.inf),
+        (0.05, -0.3, np.inf, np.inf),
+        (0.01, 1.0, np.inf, None),
+        (0.01, 0.0, np.inf, 0.0),
+    ],
+)
+def test_a_coefficient_settles_where_a_doubling_changes_it_by_less(
+    slope: float, curvature: float, stop: float, truth: float | None
+) -> None:
+    """At a constant rate progress is steps, and by a power law a doubling from u on changes exp(-k u) of what the first did."""
+    steps, drawn = np.geomspace(100.0, 10_000.0, 512), {"gap_slope": slope, "gap_curvature": curvature, "convergence": stop}
+    sites = {name: np.full((1, 1), value) for name, value in drawn.items()}
+    found = float(_settled(steps, np.log(steps / 1000.0), sites, name="gap", change=0.05)[0, 0])
+    by_hand = settled_by_hand(slope, curvature, stop, change=0.05)
+    for expected in (by_hand, by_hand if truth is None else truth):
+        assert found == pytest.approx(expected, rel=0.012)
 
 
 def test_what_is_asked_for_loosely_settles_earlier(fit: bt.Fit) -> None:
@@ -97,7 +152,7 @@ def test_what_is_asked_for_loosely_settles_earlier(fit: bt.Fit) -> None:
         assert loose[name].dims == ("chain", "draw")
         assert (loose[name] <= strict[name]).all()
         assert (loose[name] < strict[name]).any()
-    with pytest.raises(bt.DataError, match=r"change must lie between 0 and 1; got 5. 0.05 is five percent."):
+    with refusal("change must lie between 0 and 1; got 5. 0.05 is five percent."):
         bt.settling(fit, change=5)
 
 
@@ -111,8 +166,10 @@ def test_speed_is_the_slope_of_the_loss_at_each_position(fit: bt.Fit) -> None:
     np.testing.assert_allclose(one["speed"], slopes[at.astype(int)], rtol=1e-6)
     np.testing.assert_allclose(one["mean"], slopes.mean(), rtol=1e-6)
     np.testing.assert_allclose(one["spread"], slopes.std() / abs(slopes.mean()), rtol=1e-6)
-    with pytest.raises(bt.DataError, match=r"since must leave 3 checkpoints or more; got 1. Choose an earlier step."):
+    with refusal("since must leave 3 checkpoints or more; got 1. Choose an earlier step."):
         bt.learning_speed(fit, since=ORIGIN)
+    with refusal("since must be a number above -inf; got 'half'. It is a step before the origin."):
+        bt.learning_speed(fit, since="half")  # pyright: ignore[reportArgumentType]
 
 
 def test_what_annealing_took_is_the_heat_lost(fit: bt.Fit, schedule: bt.Schedule) -> None:
@@ -127,15 +184,23 @@ def test_what_annealing_took_is_the_heat_lost(fit: bt.Fit, schedule: bt.Schedule
     truth = {name: TRUTH[f"heat_{name}"] for name in names}
     lost = TRUTH["heat"] * np.asarray(laws.heat_shape(path, fast=HEAT_FAST, **truth))
     assert low < lost[0] - lost[-1] < high
-    with pytest.raises(bt.DataError, match=r"since must lie between 0 and 4000; got 4000. It is a step before the origin."):
+    with refusal("since must lie between 0 and 4000; got 4000. It is a step before the origin."):
         bt.annealed(fit, since=ORIGIN)
+    with refusal("schedule must be known; got 'unknown'. Fit with schedule=."):
+        bt.annealed(SimpleNamespace(schedule=bt.schedules.unknown()), since=1.0)  # pyright: ignore[reportArgumentType]
 
 
 def test_effects_belong_to_positions_and_average_to_nothing(fit: bt.Fit, simulation: bt.Simulation) -> None:
-    effect, error = bt.position_effects(fit)
-    assert effect.dims == error.dims == ("position",)
-    assert abs(float(effect.mean())) < 1e-10
-    assert (error > 0).all()
+    known = bt.position_effects(fit)
+    assert known["effect"].dims == known["error"].dims == ("position",)
+    assert abs(float(known["effect"].mean())) < 1e-10
+    found = bt.position_laws(simulation.losses.until(ORIGIN))
+    curve = simulation.losses.until(ORIGIN).curve()
+    gap, rate, floor = (found[[name]].to_numpy() for name in ("gap", "rate", "floor"))
+    left = (curve - (floor + gap / (1.0 + rate * POSITIONS))).mean(axis=0)
+    assert np.corrcoef(left, known["effect"])[0, 1] > 0.9
+    off = np.abs(left - known["effect"]) / known["error"]
+    assert float((off < 3.0).mean()) > 0.9
 
 
 def test_a_constant_difference_is_found_exactly() -> None:
@@ -146,15 +211,33 @@ def test_a_constant_difference_is_found_exactly() -> None:
     assert found["step"].tolist() == [600.0, 600.0]
     earlier = bt.paired_differences(losses, pairs={"b": "a"}, at=300.0)
     assert earlier.iloc[0]["step"] == 300.0
-    with pytest.raises(
-        bt.DataError, match=r"at must be a checkpoint of both runs; got 301 of b and a. Choose a step that both"
+
+
+def test_runs_that_cannot_be_paired_are_refused() -> None:
+    rows = table(GAP, RATE, FLOOR)
+    rows = rows.assign(test_set="test")
+    losses = bt.LossTable.from_frame(pd.concat([rows, rows.assign(run="b"), rows.assign(run="b", test_set="other")]))
+    with refusal(
+        "at must be a checkpoint of both runs; got 301 for a and b on test. Both have 100, 200, 300, 400, 500 and 1 more."
     ):
-        bt.paired_differences(losses, pairs={"b": "a"}, at=301)
+        bt.paired_differences(losses, pairs={"a": "b"}, at=301)
+    with refusal("at must be a number above -inf; got 'last'. It is the step of a checkpoint."):
+        bt.paired_differences(losses, pairs={"a": "b"}, at="last")  # pyright: ignore[reportArgumentType]
     few = bt.LossTable.from_frame(losses.frame[losses.frame["position"] < 9])
-    with pytest.raises(bt.DataError, match=r"positions must be 16 or more that both have; got 9. Evaluate both at the same"):
-        bt.paired_differences(few, pairs={"b": "a"})
-    with pytest.raises(bt.DataError, match=r"run must be one of 'a', 'b'; got 'c'. Choose one of these."):
-        bt.paired_differences(losses, pairs={"b": "c"})
+    with refusal(
+        "positions must be 16 or more that both have; got 9 for a and b on test. Evaluate both at the same positions."
+    ):
+        bt.paired_differences(few, pairs={"a": "b"})
+    with refusal("run must be one of 'a', 'b'; got 'c'. Choose one of these."):
+        bt.paired_differences(losses, pairs={"a": "c"})
+    with refusal("test set of b must be one of 'test'; got 'other'. Evaluate a on it too."):
+        bt.paired_differences(losses, pairs={"b": "a"})
+    with refusal("pairs must be a Mapping; got 'list'. Give {run: reference}."):
+        bt.paired_differences(losses, pairs=["a", "b"])  # pyright: ignore[reportArgumentType]
+    with refusal("pairs must name a pair of runs; got 'none'. Give {run: reference}."):
+        bt.paired_differences(losses, pairs={})
+    with refusal("prob must lie between 0 and 1; got 90. 0.9 is a 90 % interval."):
+        bt.paired_differences(losses, pairs={"a": "b"}, prob=90)
 
 
 def test_the_interval_of_a_difference_holds_as_often_as_it_says() -> None:
@@ -168,6 +251,18 @@ def test_the_interval_of_a_difference_holds_as_often_as_it_says() -> None:
     assert 0.83 <= np.mean(held) <= 0.96, f"90 % intervals held {np.mean(held):.2f}"
 
 
+def test_what_a_whole_text_adds_is_not_in_the_interval() -> None:
+    rows, chance = table(GAP[:1], RATE[:1], FLOOR[:1]), np.random.default_rng(0)
+    noisy = rows["loss"] + chance.normal(0.0, 0.01, len(rows))
+    found = [
+        bt.paired_differences(
+            bt.LossTable.from_frame(pd.concat([rows, rows.assign(run="b", loss=noisy + whole)])), pairs={"b": "a"}
+        ).iloc[0]
+        for whole in (0.0, 0.5)
+    ]
+    assert found[0]["upper"] - found[0]["lower"] == pytest.approx(found[1]["upper"] - found[1]["lower"])
+
+
 def test_pictures_by_position_show_what_they_say(fit: bt.Fit, simulation: bt.Simulation) -> None:
     losses = simulation.losses
     found, ax = bt.position_laws(losses), Figure().subplots()
@@ -178,10 +273,17 @@ def test_pictures_by_position_show_what_they_say(fit: bt.Fit, simulation: bt.Sim
     expected = last["floor"] + last["gap"] / (1.0 + last["rate"] * POSITIONS)
     np.testing.assert_allclose(lines["step 4000"].get_ydata(), expected)
     assert len(bt.plot_position_laws(losses, found).get_legend().get_texts()) == 4
-    with pytest.raises(bt.DataError, match=r"steps must have a law; got 401. Give those of position_laws."):
-        bt.plot_position_laws(losses, found, steps=[401.0])
+    advice = "Give those of position_laws for run, test."
+    with refusal(f"steps must have a law; got 401. {advice}"):
+        bt.plot_position_laws(losses, found, steps=401.0)
+    with refusal(f"laws must have checkpoints of the losses; got 'none'. {advice}"):
+        bt.plot_position_laws(losses, found.assign(run="another"))
+    with refusal("laws must be what position_laws returns; got 'gap' missing. Pass it as it is."):
+        bt.plot_position_laws(losses, found.drop(columns="gap"))
+    with refusal("speed must be a Dataset; got 'DataFrame'. Make it with learning_speed(fit, since=...)."):
+        bt.plot_learning_speed(found)  # pyright: ignore[reportArgumentType]
     effects = bt.plot_position_effects(fit)
-    np.testing.assert_allclose(effects.lines[0].get_ydata(), bt.position_effects(fit)[0])
+    np.testing.assert_allclose(effects.lines[0].get_ydata(), bt.position_effects(fit)["effect"])
     speed = bt.learning_speed(fit, since=float(STEPS[2]))
     drawn = {line.get_label(): line for line in bt.plot_learning_speed(speed).lines}
     np.testing.assert_allclose(drawn["median"].get_ydata(), 1000.0 * speed["speed"].median(["chain", "draw"]))

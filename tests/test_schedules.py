@@ -343,19 +343,3 @@ def test_what_is_wrong_is_said(name: str) -> None:
     make, message = REFUSED[name]
     with refusal(message):
         make()
-
-
-@pytest.mark.parametrize(
-    "spec", ["constant:peak=1e-3,total=1000", "cosine:peak=1e-3,warmup=50,total=1000", "wsd:peak=1e-3,total=1000,final=1e-4"]
-)
-def test_a_step_is_found_by_its_progress(spec: str) -> None:
-    plan = schedules.parse(spec)
-    steps = np.array([10.0, 500.0, 990.0])
-    np.testing.assert_allclose(plan.step_at(plan.progress(steps)), steps, rtol=1e-3)
-    assert plan.step_at(2.0 * plan.progress(1000.0)) == np.inf
-
-
-def test_a_plan_without_an_end_gets_anywhere() -> None:
-    np.testing.assert_allclose(
-        schedules.constant(peak=1e-3, warmup=100).step_at([25.0, 4950.0, 1e9]), [70.71, 5000.0, 1e9 + 50], rtol=1e-3
-    )

@@ -133,9 +133,10 @@ def test_an_update_agrees_with_a_refit(until: float, fitted: Callable[[float], b
 
 
 def test_an_update_says_more_than_the_fit_did(fitted: Callable[[float], bt.Fit], losses: bt.LossTable) -> None:
-    before = bt.forecast(fitted(ORIGIN), steps=[4800.0]).to_frame()
-    after = bt.update(fitted(ORIGIN), losses.until(4600.0)).forecast(steps=[4800.0]).to_frame()
-    assert float(after["sd"].iloc[0]) < 0.9 * float(before["sd"].iloc[0])
+    """Of the expected loss: a measurement's own noise, with its long tails, no update takes away."""
+    before = bt.forecast(fitted(ORIGIN), steps=[4800.0]).expected
+    after = bt.update(fitted(ORIGIN), losses.until(4600.0)).forecast(steps=[4800.0]).expected
+    assert float(after.std()) < 0.85 * float(before.std())
 
 
 def test_a_run_that_leaves_its_curve_demands_a_refit(fitted: Callable[[float], bt.Fit], losses: bt.LossTable) -> None:

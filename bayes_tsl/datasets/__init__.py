@@ -42,13 +42,13 @@ def load(name: str = "small_lm") -> LossTable:
 
 
 def about(name: str = "small_lm") -> pd.DataFrame:
-    """One row per run of a bundled data set, by name: schedule, mixture (share of code), weighting, seed, sizes and machine.
+    """One row per run of a bundled data set, by name: schedule, mixture (share of code), weighting, seed and sizes.
 
     Raises:
         DataError: there is no such data set.
 
-    >>> about("gpt_positions").loc["mix50_cosine_large", "parameters"]
-    np.int64(91245312)
+    >>> int(about("gpt_positions").loc["mix50_cosine_large", "parameters"])
+    91245312
     """
     with as_file(_folder(name)) as folder:
         return pd.read_csv(folder / "runs.csv", index_col="run")

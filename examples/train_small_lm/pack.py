@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for losses.nc and runs.csv")
     asked = parser.parse_args()
     folders = sorted(path for path in asked.runs.iterdir() if path.is_dir() and finished(path))
+    if not folders:
+        raise SystemExit(f"runs must have ended; got none in {asked.runs}. Make them with runs.py.")
     asked.out.mkdir(parents=True, exist_ok=True)
     pd.DataFrame([about(folder) for folder in folders]).to_csv(asked.out / "runs.csv", index=False)
     packed(folders).to_netcdf(asked.out / "losses.nc", engine="h5netcdf")

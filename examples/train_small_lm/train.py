@@ -1,8 +1,8 @@
 """Train a small GPT and measure its loss at every token position, on three test sets, as training goes on.
 
 Writes to a folder: ``losses.csv.gz`` (a table for ``bt.read_losses``), ``schedule.csv`` (step, lr), ``settings.json`` (what was
-asked for, and what it ran on) and ``state.npz``. The same command goes on from there, and gives bit for bit what it would have
-given in one go: what is trained on at a step depends on the seed and the step alone.
+asked for, and what it ran on) and ``state.npz``. The same command goes on from there, and on a CPU gives bit for bit what it
+would have given in one go: what is trained on at a step depends on the seed and the step alone.
 
 python examples/train_small_lm/corpus.py --out DATA
 python examples/train_small_lm/train.py --data DATA --out RUN
