@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
-from functools import reduce
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import numpy as np
-import pandas as pd
 
 from bayes_tsl import schedules
 from bayes_tsl._checks import require, require_number, require_seed, show
 from bayes_tsl.answers import priors_text, target_text
+from bayes_tsl.asking import cost_of, numbers_in, of_one_run, outlook, schedules_of
 from bayes_tsl.backtest import FORECASTERS, backtest, summarise
-from bayes_tsl.costs import Cost
-from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
+from bayes_tsl.data import read_losses, read_table
 from bayes_tsl.decisions import stop_or_continue
 from bayes_tsl.errors import DataError, Notice
-from bayes_tsl.fits import Fit
-from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
 from bayes_tsl.logs import FORMATS, SPLITS, UNITS, read_log, recognise
 from bayes_tsl.outputs import (
@@ -41,14 +36,10 @@ from bayes_tsl.outputs import (
     write_losses,
 )
 from bayes_tsl.predict import forecast
-from bayes_tsl.priors import LAWS
 from bayes_tsl.ranking import compare_runs
 from bayes_tsl.reports import report
-from bayes_tsl.schedules import Schedule
-from bayes_tsl.sensitivity import prior_sensitivity
 
 DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3
-_MOST_STEPS = 50
 _STOPS = 10  # steps at which to stop that a report considers
 
 
@@ -74,61 +65,8 @@ def cli() -> None:
     """Where is this training run going, and how sure are we?"""
 
 
-def _one_run(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a command that fits one run and forecasts it."""
-    schedule = "CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES."
-    ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
-    options = (
-        click.argument("losses", type=click.Path(path_type=Path)),
-        click.option("--schedule", help=schedule),
-        click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES."),
-        click.option("--steps", metavar="A,B,C", help="Steps to forecast."),
-        click.option("--to", type=float, metavar="STEP", help=ahead),
-        click.option("--run", help="Which run, if LOSSES has several."),
-        click.option("--test-set", help="Which test set, if LOSSES has several."),
-        click.option("--law", type=click.Choice(list(LAWS)), default="general", show_default=True, help="Reading of the law."),
-        click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this."),
-        click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval."),
-        click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
-    )
-    return reduce(lambda made, option: option(made), reversed(options), command)
-
-
-class _Outlook(NamedTuple):
-    """A run fitted and forecast.
-
-    Attributes:
-        table: all of its losses.
-        posterior: what the past says.
-        ahead: the forecast.
-        moved: what wider priors do to it.
-    """
-
-    table: LossTable
-    posterior: Fit
-    ahead: Forecast
-    moved: pd.DataFrame
-
-
-def _outlook(losses: Path, options: dict[str, Any]) -> _Outlook:
-    """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
-    require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
-    if options["target"] is not None:
-        require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
-    require_seed(options["seed"])
-    table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
-    schedule = _schedule(options["schedule"], table, options["run"])
-    past = table if options["until"] is None else table.until(options["until"])
-    steps = _steps(options["steps"], options["to"], past, table)
-    schedule.require_reaches(steps[-1])
-    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False)
-    ahead = forecast(posterior, steps=steps, seed=options["seed"])
-    moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
-    return _Outlook(table, posterior, ahead, moved)
-
-
 @cli.command("forecast", no_args_is_help=True)
-@_one_run
+@of_one_run
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     """Forecast the test loss of a run from its checkpoints so far.
@@ -146,7 +84,7 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     """  # noqa: D301
     require_writable(out)
     with _notices_aloud():
-        table, posterior, ahead, moved = _outlook(losses, options)
+        table, posterior, ahead, moved = outlook(losses, options)
     later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
     write_forecast(out, posterior, ahead, prob=options["prob"], moved=moved, later=later, target=options["target"])
     shown = ahead.to_frame(prob=options["prob"])[["step", "mean", "lower", "upper"]]
@@ -160,7 +98,7 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
 
 
 @cli.command("report", no_args_is_help=True)
-@_one_run
+@of_one_run
 @click.option("--per-step", type=float, metavar="MONEY", help="What a step costs, in any currency; or")
 @click.option("--per-token", type=float, metavar="MONEY", help="what a token costs, with --tokens-per-step; or")
 @click.option("--per-hour", type=float, metavar="MONEY", help="what an hour costs, with --seconds-per-step.")
@@ -183,12 +121,12 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
         --per-hour 24 --seconds-per-step 6 --value 200
     """  # noqa: D301
     require_page_name(out)
-    cost = _cost(options)
+    cost = cost_of(options)
     if options["value"] is not None:
         require(cost is not None, "--value", "come with a cost", options["value"], cure="Give e.g. --per-step 0.01.")
         require_number(options["value"], "--value", low=0.0, cure="It is money per nat per token.")
     with _notices_aloud():
-        table, posterior, ahead, moved = _outlook(losses, options)
+        table, posterior, ahead, moved = outlook(losses, options)
     stopping = None
     if cost is not None and options["value"] is not None:
         stops = np.linspace(ahead.origin, min(ahead.steps[-1], ahead.origin + cost.most_steps), _STOPS + 1)[1:]
@@ -211,12 +149,6 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
     click.echo(fit_text(posterior))
     click.echo(files_text(out.parent, out.name, out.with_suffix(".json").name))
     return DONE if posterior.converged else NOT_CONVERGED
-
-
-def _cost(options: dict[str, Any]) -> Cost | None:
-    """The cost that options give, each named like the field that it fills; None if there is none."""
-    given = {one.name: options[one.name] for one in fields(Cost) if options[one.name] is not None}
-    return Cost(**given) if given else None
 
 
 @cli.command("backtest", no_args_is_help=True)
@@ -249,11 +181,11 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
     require_writable(out)
     with _notices_aloud():
         table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
-        plans = _schedules(options["schedule"], table)
+        plans = schedules_of(options["schedule"], table)
         scores = backtest(
             table,
             plans,
-            prefixes=list(_numbers(options["prefixes"], "--prefixes", "0.2,0.5")),
+            prefixes=list(numbers_in(options["prefixes"], "--prefixes", "0.2,0.5")),
             forecasters=[name.strip() for name in options["models"].split(",")],
             target=options["target"],
             store=out / "cells",
@@ -320,7 +252,7 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
         table = read_losses(losses).select(test_set=options["test_set"])
         cure = "Use bayes-tsl forecast for a single one."
         require(len(table.runs) > 1, losses.name, "hold several runs", table.runs, cure=cure)
-        plans = _schedules(options["schedule"], table)
+        plans = schedules_of(options["schedule"], table)
         past = table if options["until"] is None else table.until(options["until"])
         lost = [run for run in table.runs if run not in past.runs]
         require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
@@ -393,51 +325,3 @@ def _notices_aloud() -> Iterator[None]:
         warnings.simplefilter("always", Notice)
         usual, warnings.showwarning = warnings.showwarning, show
         yield
-
-
-def _schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
-    if text is None:
-        return schedules.unknown()
-    if text == "column":
-        return schedules.from_frame(table.frame.dropna(subset="lr"), source="column lr")
-    if not text.lower().endswith(ENDINGS):
-        return schedules.parse(text)
-    frame = read_table(text)
-    if "run" in frame:
-        name = run or table.runs[0]
-        rows = frame[frame["run"].astype(str) == name]
-        known, cure = sorted(set(frame["run"].astype(str))), "Add them, or leave out the column run."
-        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", known, cure=cure)
-        return schedules.from_frame(pd.DataFrame(rows), source=Path(text).name)
-    return schedules.from_frame(frame, source=Path(text).name)
-
-
-def _schedules(text: str | None, table: LossTable) -> dict[str, Schedule]:
-    return {run: _schedule(text, table.select(run=run), run) for run in table.runs}
-
-
-def _steps(steps: str | None, to: float | None, past: LossTable, table: LossTable) -> np.ndarray:
-    """Steps to forecast, increasing: those asked for; or the later checkpoints, from the last on as often, and ``to``."""
-    given, cure = "neither" if steps is None else "both", "Give e.g. --to 2000."
-    require((steps is None) != (to is None), "one of --steps and --to", "be given", given, cure=cure)
-    origin = float(past.steps[-1])
-    asked = _numbers(steps, "--steps", "1500,2000") if steps is not None else np.array([to], float)
-    name = "--to" if steps is None else "--steps"
-    finite = np.isfinite(asked)
-    require(finite.all(), name, "be finite", asked[~finite], cure="Give the last step of the run.")
-    require(asked[0] > origin, name, f"lie after the origin {show(origin)}", asked[asked <= origin], cure="Lower --until.")
-    if to is None:
-        return asked
-    known = table.steps[(table.steps > origin) & (table.steps <= to)]
-    last = float(known[-1]) if known.size else origin
-    spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
-    more = last + spacing * max(np.ceil((to - last) / spacing / _MOST_STEPS), 1.0) * np.arange(1, _MOST_STEPS + 1)
-    wanted = np.concatenate([known[known < to], more[more < to - 1e-6 * spacing], [to]])
-    return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
-
-
-def _numbers(text: str, name: str, example: str) -> np.ndarray:
-    try:
-        return np.unique([float(item) for item in text.split(",")])
-    except ValueError:
-        raise DataError(f"{name} must be numbers with commas between; got {text!r}. Write e.g. {example}.") from None

@@ -16,7 +16,8 @@ import xarray as xr
 
 import bayes_tsl as bt
 from bayes_tsl.answers import json_text, target_text
-from bayes_tsl.cli import _steps, main
+from bayes_tsl.asking import steps_ahead
+from bayes_tsl.cli import main
 from bayes_tsl.outputs import losses_text
 from tests.conftest import ORIGIN
 
@@ -205,10 +206,10 @@ def test_a_process_with_bad_input_shows_no_traceback(tmp_path: Path) -> None:
 
 def test_steps_go_on_as_often_as_checkpoints(simulation: bt.Simulation) -> None:
     past = simulation.losses.until(ORIGIN)
-    np.testing.assert_allclose(_steps(None, 5000, past, past), [4200, 4400, 4600, 4800, 5000])
-    np.testing.assert_allclose(_steps(None, 4450, past, past), [4200, 4400, 4450])
+    np.testing.assert_allclose(steps_ahead(None, 5000, past, past), [4200, 4400, 4600, 4800, 5000])
+    np.testing.assert_allclose(steps_ahead(None, 4450, past, past), [4200, 4400, 4450])
     for far in (1e6, 1e300):
-        steps = _steps(None, far, past, past)
+        steps = steps_ahead(None, far, past, past)
         assert len(steps) == 50
         assert steps[-1] == far
         assert (np.diff(steps) > 0).all()
@@ -217,12 +218,12 @@ def test_steps_go_on_as_often_as_checkpoints(simulation: bt.Simulation) -> None:
 def test_steps_are_the_later_checkpoints_where_there_are_any() -> None:
     table = bt.LossTable.from_frame(pd.DataFrame({"step": [100, 200, 300, 410, 550, 700], "loss": 3.0}))
     past = table.until(300)
-    np.testing.assert_array_equal(_steps(None, 600, past, table), [410, 550, 600])
-    np.testing.assert_array_equal(_steps(None, 550, past, table), [410, 550])
-    np.testing.assert_array_equal(_steps(None, 950, past, table), [410, 550, 700, 800, 900, 950])
+    np.testing.assert_array_equal(steps_ahead(None, 600, past, table), [410, 550, 600])
+    np.testing.assert_array_equal(steps_ahead(None, 550, past, table), [410, 550])
+    np.testing.assert_array_equal(steps_ahead(None, 950, past, table), [410, 550, 700, 800, 900, 950])
     many = bt.LossTable.from_frame(pd.DataFrame({"step": range(1, 1001), "loss": 3.0}))
-    assert set(_steps(None, 900, many.until(300), many)) <= set(range(301, 901))
-    assert len(_steps(None, 900, many.until(300), many)) == 50
+    assert set(steps_ahead(None, 900, many.until(300), many)) <= set(range(301, 901))
+    assert len(steps_ahead(None, 900, many.until(300), many)) == 50
 
 
 def stopped(*arguments: object) -> int:

@@ -43,7 +43,7 @@ LAYERS = (
     ("watching", "decisions"),
     ("plotting", "position_plots", "answers"),
     ("reports",),
-    ("outputs",),
+    ("outputs", "asking"),
     ("cli",),
     ("__main__",),
 )

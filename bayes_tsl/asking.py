@@ -1,0 +1,138 @@
+"""What the options of a command mean: which run, which schedule, which steps, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import reduce
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import numpy as np
+import pandas as pd
+
+from bayes_tsl import schedules
+from bayes_tsl._checks import require, require_number, require_seed, show
+from bayes_tsl.costs import Cost
+from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
+from bayes_tsl.errors import DataError
+from bayes_tsl.fits import Fit
+from bayes_tsl.forecasts import Forecast
+from bayes_tsl.inference import fit
+from bayes_tsl.predict import forecast
+from bayes_tsl.priors import LAWS
+from bayes_tsl.schedules import Schedule
+from bayes_tsl.sensitivity import prior_sensitivity
+
+_MOST_STEPS = 50
+
+
+def of_one_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that fits one run and forecasts it."""
+    schedule = "CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES."
+    ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
+    options = (
+        click.argument("losses", type=click.Path(path_type=Path)),
+        click.option("--schedule", help=schedule),
+        click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES."),
+        click.option("--steps", metavar="A,B,C", help="Steps to forecast."),
+        click.option("--to", type=float, metavar="STEP", help=ahead),
+        click.option("--run", help="Which run, if LOSSES has several."),
+        click.option("--test-set", help="Which test set, if LOSSES has several."),
+        click.option("--law", type=click.Choice(list(LAWS)), default="general", show_default=True, help="Reading of the law."),
+        click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this."),
+        click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval."),
+        click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
+    )
+    return reduce(lambda made, option: option(made), reversed(options), command)
+
+
+class Outlook(NamedTuple):
+    """A run fitted and forecast.
+
+    Attributes:
+        table: all of its losses.
+        posterior: what the past says.
+        ahead: the forecast.
+        moved: what wider priors do to it.
+    """
+
+    table: LossTable
+    posterior: Fit
+    ahead: Forecast
+    moved: pd.DataFrame
+
+
+def outlook(losses: Path, options: dict[str, Any]) -> Outlook:
+    """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
+    require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+    if options["target"] is not None:
+        require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
+    require_seed(options["seed"])
+    table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
+    schedule = schedule_of(options["schedule"], table, options["run"])
+    past = table if options["until"] is None else table.until(options["until"])
+    steps = steps_ahead(options["steps"], options["to"], past, table)
+    schedule.require_reaches(steps[-1])
+    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False)
+    ahead = forecast(posterior, steps=steps, seed=options["seed"])
+    moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
+    return Outlook(table, posterior, ahead, moved)
+
+
+def cost_of(options: dict[str, Any]) -> Cost | None:
+    """The cost that options give, each named like the field that it fills; None if there is none."""
+    given = {one.name: options[one.name] for one in fields(Cost) if options[one.name] is not None}
+    return Cost(**given) if given else None
+
+
+def schedule_of(text: str | None, table: LossTable, run: str | None) -> Schedule:
+    """The schedule that ``--schedule`` means for a run: unknown, a column of the losses, words, or a file."""
+    if text is None:
+        return schedules.unknown()
+    if text == "column":
+        return schedules.from_frame(table.frame.dropna(subset="lr"), source="column lr")
+    if not text.lower().endswith(ENDINGS):
+        return schedules.parse(text)
+    frame = read_table(text)
+    if "run" in frame:
+        name = run or table.runs[0]
+        rows = frame[frame["run"].astype(str) == name]
+        known, cure = sorted(set(frame["run"].astype(str))), "Add them, or leave out the column run."
+        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", known, cure=cure)
+        return schedules.from_frame(pd.DataFrame(rows), source=Path(text).name)
+    return schedules.from_frame(frame, source=Path(text).name)
+
+
+def schedules_of(text: str | None, table: LossTable) -> dict[str, Schedule]:
+    """The same for every run of a table."""
+    return {run: schedule_of(text, table.select(run=run), run) for run in table.runs}
+
+
+def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: LossTable) -> np.ndarray:
+    """Steps to forecast, increasing: those asked for; or the later checkpoints, from the last on as often, and ``to``."""
+    given, cure = "neither" if steps is None else "both", "Give e.g. --to 2000."
+    require((steps is None) != (to is None), "one of --steps and --to", "be given", given, cure=cure)
+    origin = float(past.steps[-1])
+    asked = numbers_in(steps, "--steps", "1500,2000") if steps is not None else np.array([to], float)
+    name = "--to" if steps is None else "--steps"
+    finite = np.isfinite(asked)
+    require(finite.all(), name, "be finite", asked[~finite], cure="Give the last step of the run.")
+    require(asked[0] > origin, name, f"lie after the origin {show(origin)}", asked[asked <= origin], cure="Lower --until.")
+    if to is None:
+        return asked
+    known = table.steps[(table.steps > origin) & (table.steps <= to)]
+    last = float(known[-1]) if known.size else origin
+    spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
+    more = last + spacing * max(np.ceil((to - last) / spacing / _MOST_STEPS), 1.0) * np.arange(1, _MOST_STEPS + 1)
+    wanted = np.concatenate([known[known < to], more[more < to - 1e-6 * spacing], [to]])
+    return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
+
+
+def numbers_in(text: str, name: str, example: str) -> np.ndarray:
+    """Numbers with commas between, increasing, each once."""
+    try:
+        return np.unique([float(item) for item in text.split(",")])
+    except ValueError:
+        raise DataError(f"{name} must be numbers with commas between; got {text!r}. Write e.g. {example}.") from None
