@@ -69,10 +69,10 @@ SAID = {
     "annealed_upper": "upper",
     "spread_lower": "lower",
     "spread_upper": "upper",
-    "regret_now": "its regret",
+    "regret_now": "regret, lowest now",
     "now": "lowest now",
     "power_law": "by power law",
-    "regret_power_law": "regret of that",
+    "regret_power_law": "regret, power law",
     "log_score_mean": "log score, mean",
     "crps_mean": "CRPS, mean",
 }
