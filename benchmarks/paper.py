@@ -2,7 +2,7 @@
 
     python benchmarks/paper.py [--quick] [--workers N] [--out FOLDER]
 
-gpt_positions, every run on every test set fitted to its end (two chains): the law by size, when its shape settles, what the
+gpt_positions, every run on every test set fitted to its end: the law by size, when its shape settles, what the
 learning rate takes off the floor, how evenly positions learn, what a weighting of positions gains, and which mixture to choose
 early. Forecasts are in paper_forecast.py, the exponent of the law in position_law.py. --quick takes three runs on prose.
 """
@@ -75,8 +75,7 @@ def law_speed(speed: xr.Dataset) -> pd.Series:
 def fitted(losses: bt.LossTable, folder: Path, workers: int) -> pd.DataFrame:
     """A fit of every run on every test set, by file."""
     schedules = {run: plan for run, plan in bt.datasets.schedules(DATA).items() if run in losses.runs}
-    size = {"chains": 2, "num_warmup": 500, "num_draws": 500}
-    fits = bt.fit_each(losses, schedules, folder=folder, workers=workers, **size)
+    fits = bt.fit_each(losses, schedules, folder=folder, workers=workers)
     print(f"{len(fits)} fits, {int(fits['converged'].sum())} pass every check")
     return fits
 
