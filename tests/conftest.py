@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -31,6 +32,11 @@ TRUTH = {
     "gap_noise": 0.02,
     "rate_noise": 0.03,
 }
+
+
+def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
+    """A ``DataError`` of exactly these words."""
+    return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
 
 
 def means(simulation: bt.Simulation) -> bt.LossTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,15 +20,12 @@ from pandas.testing import assert_frame_equal
 
 import bayes_tsl as bt
 from bayes_tsl.collect import checkpoint, position_losses, token_losses
+from tests.conftest import refusal
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 NAN, INF = float("nan"), float("inf")
 RNG = np.random.default_rng(0)
 LOSSES = RNG.gamma(2.0, 2.0, size=(50, 7))
-
-
-def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
-    return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
 
 
 def altered(values: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarray:

@@ -18,14 +18,11 @@ from pandas.testing import assert_frame_equal
 
 import bayes_tsl as bt
 from bayes_tsl.data import COLUMNS, KEY, read_table
+from tests.conftest import refusal
 
 PLAIN = pd.DataFrame({"step": [100, 200, 300], "loss": [5.0, 4.5, 4.25]})
 CORRECT = "Drop the row or correct it."
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
-
-
-def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
-    return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
 
 
 def table(**columns: Any) -> bt.LossTable:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +18,7 @@ from bayes_tsl.summaries import (
     summarise_means,
     summarise_positions,
 )
+from tests.conftest import refusal
 
 SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
 POSITIONS = np.arange(96.0)
@@ -283,10 +282,6 @@ def check_means_alone(design: Design, means: np.ndarray) -> None:
     np.testing.assert_allclose(design.mean_loss, means)
     np.testing.assert_array_equal(design.summary.coefficients[:, 2], design.mean_loss)
     np.testing.assert_array_equal(design.centre, [0.0, 0.0, design.mean_loss[-1]])
-
-
-def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
-    return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
 
 
 def test_too_few_checkpoints() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import re
 import shutil
 import sys
 import warnings
@@ -18,6 +17,7 @@ import pytest
 import bayes_tsl as bt
 from bayes_tsl.cli import main
 from bayes_tsl.logs import FORMATS, recognise
+from tests.conftest import refusal
 
 LOGS = Path(__file__).parent / "logs"
 NAN = float("nan")
@@ -29,10 +29,6 @@ def read(path: str | Path, **options: Any) -> bt.LossTable:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
         return bt.read_log(LOGS / path, **options)
-
-
-def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
-    return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
 
 
 def again(count: int, name: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from contextlib import AbstractContextManager
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -17,13 +15,9 @@ from bayes_tsl import laws
 from bayes_tsl.design import make_path
 from bayes_tsl.model import HEAT_FAST
 from bayes_tsl.positions import _settled
-from tests.conftest import ORIGIN, STEPS, TRUTH
+from tests.conftest import ORIGIN, STEPS, TRUTH, refusal
 
 POSITIONS = np.arange(64.0)
-
-
-def refusal(message: str) -> AbstractContextManager[object]:
-    return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl import schedules
+from tests.conftest import refusal
 
 PEAK, WARMUP, TOTAL, FINAL = 2e-3, 40.0, 400.0, 2e-4
 SHAPE = {"peak": PEAK, "warmup": WARMUP, "total": TOTAL, "final": FINAL}
@@ -206,10 +206,6 @@ def test_a_plan_reaches_its_last_step() -> None:
     schedules.constant(peak=PEAK).require_reaches(1e15)
     with refusal(f"schedule must reach the last forecast step 401; got 400. {REACH}"):
         schedule.require_reaches(401)
-
-
-def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
-    return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
 
 
 TOO_SHORT = "Give the first and the last step."
