@@ -196,6 +196,12 @@ def load_fit(path: str | Path) -> Fit:
     return Fit(data)
 
 
+def require_positions(fit: Fit) -> None:
+    """Raise ``DataError`` unless a fit is of one run by position."""
+    has = POSITION in fit._alone["constant_data"].dims
+    require(has, "fit", "be of losses by position", "mean losses only", cure="Give losses by position.")
+
+
 def design_of(fit: Fit) -> Design:
     """What a fit conditioned on, without the losses at single positions."""
     seen, constants = fit.data["observed_data"].to_dataset(), fit.data["constant_data"].to_dataset()

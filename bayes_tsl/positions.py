@@ -17,7 +17,7 @@ from bayes_tsl._checks import require, require_number
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.design import MIN_POSITIONS, make_path
-from bayes_tsl.fits import Fit
+from bayes_tsl.fits import Fit, require_positions
 from bayes_tsl.laws import relaxation
 from bayes_tsl.model import heat_at
 from bayes_tsl.predict import at_origin, shown_positions
@@ -120,7 +120,8 @@ def settling(fit: Fit, *, change: float = 0.05) -> xr.Dataset:
         DataError: the fit is of several runs or has seen mean losses only, or ``change`` does not lie between 0 and 1.
     """
     require_number(change, "change", low=0.0, high=1.0, cure="0.05 is five percent.")
-    first, end = float(_by_position(fit).coefficients()[STEP][0]), min(fit.schedule.end, FAR * fit.origin)
+    require_positions(fit)
+    first, end = float(fit.coefficients()[STEP][0]), min(fit.schedule.end, FAR * fit.origin)
     steps, sites = np.geomspace(first, end, GRID), at_origin(fit).sites
     u = np.log(fit.schedule.progress(steps) / fit.schedule.progress(fit.origin))
     return xr.Dataset({name: (DRAWS, _settled(steps, u, sites, name=name, change=change)) for name in ("gap", "rate")})
@@ -149,7 +150,8 @@ def learning_speed(fit: Fit, *, since: float) -> xr.Dataset:
         DataError: the fit is of several runs, has seen mean losses only, or few checkpoints since then.
     """
     require_number(since, "since", low=-np.inf, cure="It is a step before the origin.")
-    late = _by_position(fit).coefficients()
+    require_positions(fit)
+    late = fit.coefficients()
     late = late.sel({STEP: late[STEP] >= since})
     steps = late[STEP].to_numpy()
     cure = "Choose an earlier step."
@@ -199,13 +201,6 @@ def position_effects(fit: Fit) -> xr.Dataset:
     Raises:
         DataError: the fit is of several runs or has seen mean losses only.
     """
-    known = _by_position(fit).data["constant_data"].to_dataset()
+    require_positions(fit)
+    known = fit.data["constant_data"].to_dataset()
     return xr.Dataset({"effect": known["effect"], "error": known["effect_scale"]})
-
-
-def _by_position(fit: Fit) -> Fit:
-    """The same fit, if it is of one run by position."""
-    require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure="Choose one with fit.select(run=...).")
-    has = POSITION in fit.data["constant_data"].dims
-    require(has, "fit", "be of losses by position", "mean losses only", cure="Give losses by position.")
-    return fit

@@ -20,7 +20,7 @@ from bayes_tsl import schedules
 from bayes_tsl._checks import require, require_seed, show
 from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.design import later_steps, make_path
-from bayes_tsl.fits import Fit
+from bayes_tsl.fits import Fit, require_positions
 from bayes_tsl.forecasts import Forecast, side_by_side
 from bayes_tsl.laws import Path
 from bayes_tsl.model import TAIL, Trend, trend
@@ -170,8 +170,8 @@ def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]
     Raises:
         DataError: the fit has seen mean losses only, or the forecast has no coefficients.
     """
+    require_positions(fit)
     known = _known_positions(fit)
-    require(len(known.at), "fit", "be of losses by position", "mean losses only", cure="Give losses by position.")
     has, cure = list(ahead.coefficients), "Make it with forecast(fit, ...)."
     require(len(has) == len(_COEFFICIENTS), "ahead", "forecast gap, rate and floor", has, cure=cure)
     chosen = _choose(known, shown_positions(known.at))

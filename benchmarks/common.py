@@ -123,14 +123,18 @@ def options(doc: str | None, name: str, **flags: str) -> argparse.Namespace:
 
 def by_kind(scores: pd.DataFrame, kinds: pd.Series, columns: list[str]) -> pd.DataFrame:
     """Mean scores for each kind of run, model and prefix."""
-    parts = [summarise(part).assign(runs=kind) for kind, part in scores.groupby(scores["run"].map(kinds))]
-    return pd.concat(parts)[["runs", "model", "prefix", "cells", "failed", *columns]]
+    return _averaged(scores, scores["run"].map(kinds).rename("runs"), columns)
 
 
 def by_test_set(scores: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Mean scores on each test set, by model and prefix."""
-    parts = [summarise(part).assign(test_set=name) for name, part in scores.groupby("test_set")]
-    return pd.concat(parts)[["test_set", "model", "prefix", "cells", "failed", *columns]]
+    return _averaged(scores, scores["test_set"], columns)
+
+
+def _averaged(scores: pd.DataFrame, groups: pd.Series, columns: list[str]) -> pd.DataFrame:
+    """Mean scores of each group of rows, named in a column of its name."""
+    parts = [summarise(part).assign(**{str(groups.name): name}) for name, part in scores.groupby(groups)]
+    return pd.concat(parts)[[groups.name, "model", "prefix", "cells", "failed", *columns]]
 
 
 def keep(table: pd.DataFrame, path: Path) -> None:

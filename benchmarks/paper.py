@@ -32,9 +32,8 @@ TAILS = [0.05, 0.95]
 PARTS = {"0": (0, 1), "1 to 15": (1, 16), "16 to 63": (16, 64), "64 to 255": (64, 256), "256 on": (256, 1024)}  # of positions
 
 
-def by_size(losses: bt.LossTable) -> pd.DataFrame:
+def by_size(laws: pd.DataFrame) -> pd.DataFrame:
     """The law at the last checkpoint, and how well it fits the median checkpoint, by size and test set."""
-    laws = bt.position_laws(losses.after(WARM))
     rows = []
     for size, run in SIZES.items():
         for test_set, own in laws[laws["run"] == run].groupby("test_set"):
@@ -45,9 +44,9 @@ def by_size(losses: bt.LossTable) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(["test_set", "size"])
 
 
-def misfits(losses: bt.LossTable) -> pd.DataFrame:
+def misfits(losses: bt.LossTable, laws: pd.DataFrame) -> pd.DataFrame:
     """Mean of the last measured losses less the law, by part of the positions, size and test set."""
-    laws = bt.position_laws(losses.after(WARM)).set_index(["run", "test_set", "step"])
+    laws = laws.set_index(["run", "test_set", "step"])
     rows = []
     for test_set in losses.test_sets:
         for size, run in SIZES.items():
@@ -144,8 +143,9 @@ def main() -> None:
     warnings.simplefilter("ignore", bt.Notice)
     losses = bt.datasets.load(DATA)
     places = asked.out if asked.quick else RESULTS
-    keep(by_size(losses), places / "paper_laws.csv")
-    keep(misfits(losses), places / "paper_misfits.csv")
+    laws = bt.position_laws(losses.after(WARM))
+    keep(by_size(laws), places / "paper_laws.csv")
+    keep(misfits(losses, laws), places / "paper_misfits.csv")
     keep(bt.paired_differences(losses, pairs=PAIRS).sort_values(["test_set", "run"]), places / "paper_weighting.csv")
     some = losses.frame[losses.frame["run"].isin(QUICK) & (losses.frame["test_set"] == "prose")]
     table = bt.LossTable.from_frame(some) if asked.quick else losses
@@ -153,15 +153,14 @@ def main() -> None:
     loaded = {(row.run, row.test_set): bt.load_fit(row.file) for row in fits.itertuples()}
     rows = [traits_of(*names, fit, losses.select(run=names[0], test_set=names[1])) for names, fit in loaded.items()]
     keep(pd.DataFrame(rows), places / "paper_traits.csv")
-    draw(losses, loaded, asked.out if asked.quick else PICTURES)
+    draw(losses, laws, loaded, asked.out if asked.quick else PICTURES)
     keep(choices(losses, asked.quick), places / "paper_mixture.csv")
 
 
-def draw(losses: bt.LossTable, fits: dict[tuple[str, str], bt.Fit], folder: Path) -> None:
+def draw(losses: bt.LossTable, laws: pd.DataFrame, fits: dict[tuple[str, str], bt.Fit], folder: Path) -> None:
     """Pictures of the page."""
     import matplotlib.pyplot as plt
 
-    laws = bt.position_laws(losses.select(test_set="prose").after(WARM))
     axes = plt.subplots(1, 2, figsize=(10.0, 3.8), layout="constrained", sharey=True)[1]
     for run, ax in zip((SIZES["30M"], SIZES["91M"]), axes):
         bt.plot_position_laws(losses.select(run=run, test_set="prose"), laws, ax=ax)

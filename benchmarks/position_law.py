@@ -38,7 +38,7 @@ class Law(NamedTuple):
     """A law over positions, and how it is fitted.
 
     Attributes:
-        exponent: of ``(1 + rate (i + shift))``; None for the best of ``EXPONENTS``. Without ``rate`` it is free anywhere.
+        exponent: of ``1 + rate (i + shift)``; None for the best of ``EXPONENTS``.
         shift: of the position index.
         bins: fitted to means of so many bins, even in log position, each counted as often as it has positions.
         effects: whether each position has one.
@@ -74,9 +74,8 @@ def curve_of(law: Law, exponent: float, at: np.ndarray, x: np.ndarray) -> np.nda
     return x[2] + np.exp(np.clip(x[0], -5.0, 5.0)) * falling
 
 
-def fitted(law: Law, exponent: float, at: np.ndarray, losses: np.ndarray, every: int = 1) -> np.ndarray:
-    """The law at all positions of each checkpoint, fitted to all or to the even ones (step, position)."""
-    used = slice(None) if every == 1 else at % 2 == 0
+def fitted(law: Law, exponent: float, at: np.ndarray, losses: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """The law at all positions of each checkpoint, fitted to those ``used`` (step, position)."""
     gather = binning(at[used], law.bins) if law.bins else None
 
     def off(x: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -102,12 +101,13 @@ def across(law: Law, curve: pd.DataFrame) -> dict[str, float]:
     curve = curve.iloc[:, law.first :]
     at, half = curve.columns.to_numpy(float), len(curve) // 2
     past, later = curve.iloc[:half].to_numpy(float), curve.iloc[half:].to_numpy(float)
+    even = at % 2 == 0
     tried = [law.exponent] if law.exponent or law.power else list(EXPONENTS)
-    misses = [past - fitted(law, float(exponent or 1.0), at, past) for exponent in tried]
+    misses = [past - fitted(law, float(exponent or 1.0), at, past, np.full(len(at), True)) for exponent in tried]
     best = int(np.argmin([np.sum(miss**2) for miss in misses]))
     exponent, effect = float(tried[best] or 1.0), misses[best].mean(axis=0) if law.effects else np.zeros(len(at))
     noise = float((misses[best] - effect).std()) * (np.sqrt(half / (half - 1.0)) if law.effects else 1.0)
-    left = (later - effect - fitted(law, exponent, at, later - effect, every=2))[:, 1 - law.first :: 2]
+    left = (later - effect - fitted(law, exponent, at, later - effect, even))[:, ~even]
     spread = np.hypot(noise, noise / np.sqrt(half)) if law.effects else noise
     score = float(-norm.logpdf(left, 0.0, spread).mean())
     return {"exponent": np.nan if law.power else exponent, "log_score": score, "rmse": float(np.sqrt(np.mean(left**2)))}

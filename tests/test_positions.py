@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
 import bayes_tsl as bt
@@ -87,7 +88,8 @@ def test_what_has_no_laws_is_refused() -> None:
 
 
 def test_several_runs_are_asked_one_by_one() -> None:
-    several = SimpleNamespace(runs=["a", "b"])
+    several = bt.Fit(xr.DataTree())
+    several.data.attrs["runs"] = '["a", "b"]'
     for ask in (bt.settling, bt.position_effects, lambda fit: bt.learning_speed(fit, since=1000.0)):
         with refusal("fit must be of a single run; got 'a', 'b'. Choose one with fit.select(run=...)."):
             ask(several)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import train
 import xarray as xr
-from runs import finished
+from runs import all_finished
 
 AXES = ["run", "test_set", "position", "step"]  # steps last: neighbours alike are packed best
 UNITS = {"loss": ("int32", 1e-4), "loss_se": ("int16", 1e-3)}  # nats; a hundredth of the error of a position, and less
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of runs, made by runs.py")
     parser.add_argument("--out", type=Path, required=True, help="folder for losses.nc and runs.csv")
     asked = parser.parse_args()
-    folders = sorted(path for path in asked.runs.iterdir() if path.is_dir() and finished(path))
+    folders = all_finished(asked.runs)
     if not folders:
         raise SystemExit(f"runs must have ended; got none in {asked.runs}. Make them with runs.py.")
     asked.out.mkdir(parents=True, exist_ok=True)

@@ -112,10 +112,14 @@ def finished(run: Path) -> bool:
     return settings.is_file() and json.loads(settings.read_text())["finished"]
 
 
+def all_finished(out: Path) -> list[Path]:
+    """Folders of the runs that have ended, by name."""
+    return sorted(path for path in out.iterdir() if path.is_dir() and finished(path))
+
+
 def join(out: Path) -> None:
     """One table of the losses of all finished runs, and one of their schedules."""
-    runs = sorted(path for path in out.iterdir() if path.is_dir() and finished(path))
-    if runs:
+    if runs := all_finished(out):
         losses = pd.concat(pd.read_csv(run / "losses.csv.gz") for run in runs)
         losses.to_csv(out / "losses.csv.gz", index=False)
         schedules = pd.concat(pd.read_csv(run / "schedule.csv").assign(run=run.name) for run in runs)
