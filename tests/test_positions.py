@@ -87,10 +87,11 @@ def test_what_has_no_laws_is_refused() -> None:
         bt.position_laws(bt.LossTable.from_frame(pd.concat([rows, other])))
 
 
-def test_several_runs_are_asked_one_by_one() -> None:
+def test_several_runs_are_asked_one_by_one(ahead: bt.Forecast) -> None:
     several = bt.Fit(xr.DataTree())
     several.data.attrs["runs"] = '["a", "b"]'
-    for ask in (bt.settling, bt.position_effects, lambda fit: bt.learning_speed(fit, since=1000.0)):
+    speed, picture = lambda fit: bt.learning_speed(fit, since=1000.0), lambda fit: bt.plot_positions(fit, ahead)
+    for ask in (bt.settling, bt.position_effects, speed, picture):
         with refusal("fit must be of a single run; got 'a', 'b'. Choose one with fit.select(run=...)."):
             ask(several)
 
