@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import percent, show
-from bayes_tsl._types import DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import DRAWS, POSITION, STEP
+from bayes_tsl._common.validation import percent, show
 from bayes_tsl.budgets import budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.costs import Cost
 from bayes_tsl.decisions import Stopping

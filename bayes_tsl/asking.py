@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_number, require_seed, show
+from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.costs import Cost
 from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.errors import DataError

@@ -21,8 +21,8 @@ from scipy.optimize import OptimizeResult, least_squares
 from scipy.signal import lfilter
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_seed
-from bayes_tsl._types import CHAIN, DRAW, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, STEP
+from bayes_tsl._common.validation import require, require_seed
 from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.design import after_warmup, later_steps
 from bayes_tsl.errors import ConvergenceError

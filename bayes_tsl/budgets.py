@@ -15,8 +15,8 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_tsl._checks import require, require_number, show
-from bayes_tsl._types import STEP
+from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.costs import Cost
 from bayes_tsl.forecasts import Forecast, step_text
 

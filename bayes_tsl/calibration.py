@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import chisquare
 
-from bayes_tsl._checks import require
+from bayes_tsl._common.validation import require
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference import fit
 from bayes_tsl.predict import forecast

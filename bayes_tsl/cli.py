@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_number, require_seed, show
+from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.answers import priors_text, target_text
 from bayes_tsl.asking import cost_of, numbers_in, of_one_run, outlook, schedules_of
 from bayes_tsl.backtest import FORECASTERS, backtest, summarise

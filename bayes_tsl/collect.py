@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._checks import require, show
+from bayes_tsl._common.validation import require, show
 from bayes_tsl.data import LossTable
 from bayes_tsl.errors import DataError
 

@@ -18,8 +18,8 @@ import pandas as pd
 import xarray as xr
 from scipy.stats import gamma
 
-from bayes_tsl._checks import require, require_seed, show
-from bayes_tsl._types import CHAIN, DRAW, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, STEP
+from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.design import Design
 from bayes_tsl.diagnostics import arviz
 from bayes_tsl.errors import Notice

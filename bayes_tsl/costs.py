@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._checks import require, require_number, show
+from bayes_tsl._common.validation import require, require_number, show
 
 Array = NDArray[np.float64]
 

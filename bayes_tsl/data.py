@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_once, require_type, show
+from bayes_tsl._common.validation import numbers, require, require_choice, require_frame, require_once, require_type, show
 from bayes_tsl.errors import DataError, Notice
 
 COLUMNS = ("run", "test_set", "step", "position", "loss", "tokens", "lr", "loss_se")

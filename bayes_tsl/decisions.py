@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.polynomial.legendre import legvander
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._checks import percent, require, require_number, require_seed, show
-from bayes_tsl._types import STEP
+from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
 from bayes_tsl.budgets import flat, spread
 from bayes_tsl.costs import Cost
 from bayes_tsl.design import later_steps

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.polynomial.chebyshev import chebpts1
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._checks import require, show
+from bayes_tsl._common.validation import require, show
 from bayes_tsl.data import LossTable
 from bayes_tsl.errors import DataError
 from bayes_tsl.laws import MEMORIES, ORDER, POWERS, RATES, Path

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._types import CHAIN, DRAW
+from bayes_tsl._common.dims import CHAIN, DRAW
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayes_tsl._checks import require
-from bayes_tsl._types import DRAWS
+from bayes_tsl._common.dims import DRAWS
+from bayes_tsl._common.validation import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import require, require_choice
-from bayes_tsl._files import whole_file
-from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.design import Clock, Design, make_path, mean_shape
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import DataError

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._checks import require_seed
+from bayes_tsl._common.parallel import do_each, named_after, reason
+from bayes_tsl._common.validation import require_seed
 from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.errors import Notice
 from bayes_tsl.fits import Fit, load_fit
@@ -27,7 +28,6 @@ from bayes_tsl.priors import Priors
 from bayes_tsl.runs import plans_of
 from bayes_tsl.sampling import NUM_WARMUP
 from bayes_tsl.schedules import Schedule
-from bayes_tsl.workers import do_each, named_after, reason
 
 if TYPE_CHECKING:
     from distributed import Client

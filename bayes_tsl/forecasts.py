@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import percent, require, require_choice, require_number, show
-from bayes_tsl._types import DRAWS, RUN, STEP
+from bayes_tsl._common.dims import DRAWS, RUN, STEP
+from bayes_tsl._common.validation import percent, require, require_choice, require_number, show
 
 Kind = Literal["observed", "expected"]
 

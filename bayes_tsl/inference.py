@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import require, require_choice
-from bayes_tsl._types import CHAIN, DRAW
+from bayes_tsl._common.dims import CHAIN, DRAW
+from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.conditioning import draw_coefficients
 from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.design import Design, make_designs, padded

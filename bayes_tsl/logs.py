@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._checks import numbers, require, require_choice, require_once, show
+from bayes_tsl._common.validation import numbers, require, require_choice, require_once, show
 from bayes_tsl.data import COLUMNS, ENDINGS, KEY, LossTable, read_table
 from bayes_tsl.errors import DataError, Notice
 

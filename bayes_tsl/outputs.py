@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._checks import require, show
-from bayes_tsl._files import whole_file
+from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.validation import require, show
 from bayes_tsl.answers import json_text, summary
 from bayes_tsl.data import ENDINGS, LossTable
 from bayes_tsl.drawing import drawn

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_number, require_seed, show
+from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.design import later_steps
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast

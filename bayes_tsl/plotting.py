@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import percent, require, show
-from bayes_tsl._types import CHAIN, STEP
+from bayes_tsl._common.dims import CHAIN, STEP
+from bayes_tsl._common.validation import percent, require, show
 from bayes_tsl.budgets import budget_curve, smallest_budget
 from bayes_tsl.costs import Cost
 from bayes_tsl.decisions import Stopping

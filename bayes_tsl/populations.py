@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from bayes_tsl._checks import require, require_number
-from bayes_tsl._files import whole_file
+from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.design import make_clock, make_path
 from bayes_tsl.errors import DataError
 from bayes_tsl.model import heat_at

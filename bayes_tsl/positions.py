@@ -13,8 +13,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from bayes_tsl import scoring
-from bayes_tsl._checks import require, require_number
-from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.design import MIN_POSITIONS, make_path
 from bayes_tsl.fits import Fit, require_positions

@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_seed, show
-from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.design import later_steps, make_path
 from bayes_tsl.fits import Fit, require_positions
 from bayes_tsl.forecasts import Forecast, side_by_side

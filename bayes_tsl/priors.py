@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from bayes_tsl._checks import require_choice, require_number
+from bayes_tsl._common.validation import require_choice, require_number
 from bayes_tsl.schedules import Schedule
 
 LENGTHS = (2500.0, 7000.0)  # steps of the longest run that is short, and of the shortest that is long

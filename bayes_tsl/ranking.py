@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._checks import require, require_choice, require_number
-from bayes_tsl._types import CHAIN, DRAW, DRAWS, RUN, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN, STEP
+from bayes_tsl._common.validation import require, require_choice, require_number
 from bayes_tsl.forecasts import Forecast, side_by_side
 
 

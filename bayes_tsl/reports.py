@@ -18,9 +18,9 @@ import jinja2
 import pandas as pd
 
 from bayes_tsl import answers
-from bayes_tsl._checks import require, require_number, show
-from bayes_tsl._files import whole_file
-from bayes_tsl._types import STEP
+from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.answers import Tree
 from bayes_tsl.costs import Cost
 from bayes_tsl.data import LossTable, require_losses

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._checks import numbers, require, require_frame, show
+from bayes_tsl._common.validation import numbers, require, require_frame, show
 from bayes_tsl.data import LossTable
 from bayes_tsl.populations import Population
 from bayes_tsl.priors import Priors, default_priors

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
-from bayes_tsl._checks import numbers, require, require_choice, require_frame, require_number, require_type, show
+from bayes_tsl._common.validation import numbers, require, require_choice, require_frame, require_number, require_type, show
 from bayes_tsl.errors import DataError
 
 UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."

@@ -12,8 +12,8 @@ import scoringrules as sr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from bayes_tsl._checks import require
-from bayes_tsl._types import DRAWS, STEP
+from bayes_tsl._common.dims import DRAWS, STEP
+from bayes_tsl._common.validation import require
 from bayes_tsl.forecasts import Forecast, first_below
 
 Array = NDArray[np.float64]

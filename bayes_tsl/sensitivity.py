@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bayes_tsl._checks import require_seed
+from bayes_tsl._common.validation import require_seed
 from bayes_tsl.fits import Fit
 from bayes_tsl.inference import refit
 from bayes_tsl.predict import forecast

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from numpyro import handlers
 from numpyro.infer import Predictive
 
-from bayes_tsl._checks import require, require_choice, require_number, require_seed, require_type
-from bayes_tsl._types import STEP
+from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.validation import require, require_choice, require_number, require_seed, require_type
 from bayes_tsl.data import LossTable
 from bayes_tsl.design import Design, make_clock, make_path, mean_shape
 from bayes_tsl.laws import ORDER

@@ -23,8 +23,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl import schedules
-from bayes_tsl._checks import require, require_seed, show
-from bayes_tsl._types import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import LossTable, require_losses
 from bayes_tsl.design import later_steps, make_path
 from bayes_tsl.diagnostics import arviz

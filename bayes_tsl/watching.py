@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._checks import require, require_number, require_seed, show
-from bayes_tsl._types import STEP
+from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.backtest import tsl
 from bayes_tsl.baselines import Forecaster
 from bayes_tsl.data import LossTable, require_losses

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl._checks import show
+from bayes_tsl._common.validation import show
 from bayes_tsl.cli import main
 
 COST = bt.Cost(per_hour=20.0, seconds_per_step=3.0, tokens_per_step=1e5)

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl import schedules as plans
-from bayes_tsl._checks import require_choice
+from bayes_tsl._common.validation import require_choice
 from bayes_tsl.data import LossTable, read_losses
 
 NAMES = ("small_lm", "gpt_positions")

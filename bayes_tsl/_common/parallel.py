@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from bayes_tsl._checks import require
+from bayes_tsl._common.validation import require
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bayes_tsl._checks import require
+from bayes_tsl._common.validation import require
 
 
 @contextmanager
