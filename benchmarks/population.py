@@ -5,8 +5,8 @@
 Every run is fitted under wide priors; of each parameter (of the logarithm of the positive ones) its posterior gives a mean and
 a standard deviation. Population centre and spread are their maximum-likelihood values under normal errors, so that a run which
 says nothing of a parameter does not count; those of HEATED follow the logarithms of peak learning rate and progress. No spread
-is written down below LEAST. The result is bayes_tsl/population.json, which the package reads (--quick: four runs, written to
-out/quick).
+is written down below LEAST. The result is bayes_tsl/population.json, which the package reads
+(--quick: four runs, written to out/quick).
 """
 
 from __future__ import annotations

@@ -81,16 +81,16 @@ def test_imports_point_downwards(name: str) -> None:
 
 def test_the_reader_of_imports_sees_every_kind() -> None:
     source = """
-import bayes_tsl.model
-from bayes_tsl import laws, fit
-from bayes_tsl.data import LossTable
+import bayes_tsl._common.files
+from bayes_tsl import errors, fit
+from bayes_tsl.errors import DataError
 if TYPE_CHECKING:
     from bayes_tsl.cli import main
 def late():
-    from bayes_tsl.plotting import plot_forecast
+    from bayes_tsl._common import dims
 import numpy
 """
-    assert imported(source) == {"model", "laws", "", "data", "plotting"}
+    assert imported(source) == {"_common", "errors", ""}
 
 
 QUIET = """
