@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DATA := bayes_tsl/datasets/small_lm/position_losses.csv.gz
+DATA := bayes_tsl/data/datasets/small_lm/position_losses.csv.gz
 SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
 
 .PHONY: forecast test test-slow lint format benchmark-quick calibration clean

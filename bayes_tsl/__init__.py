@@ -2,12 +2,15 @@
 
 from importlib.metadata import version
 
-from bayes_tsl import baselines, calibration, collect, datasets, laws, priors, schedules, scoring
+from bayes_tsl import baselines, calibration, laws, priors, scoring
 from bayes_tsl.backtest import backtest
 from bayes_tsl.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.compare import average, compare
 from bayes_tsl.costs import Cost
-from bayes_tsl.data import LossTable, read_losses
+from bayes_tsl.data import collect, datasets, schedules
+from bayes_tsl.data.logs import read_log
+from bayes_tsl.data.loss_table import LossTable, read_losses
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions import Stopping, stop_or_continue
 from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
@@ -15,7 +18,6 @@ from bayes_tsl.fits import Fit, load_fit
 from bayes_tsl.fleets import fit_each
 from bayes_tsl.forecasts import Arrival, Forecast
 from bayes_tsl.inference import fit
-from bayes_tsl.logs import read_log
 from bayes_tsl.pairs import paired_differences
 from bayes_tsl.plans import WhatIf, what_if
 from bayes_tsl.plotting import (
@@ -42,7 +44,6 @@ from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
 from bayes_tsl.ranking import Comparison, compare_runs
 from bayes_tsl.reports import Report, report
-from bayes_tsl.schedules import Schedule
 from bayes_tsl.sensitivity import prior_sensitivity
 from bayes_tsl.simulate import Simulation, prior_predictive, simulate
 from bayes_tsl.updates import Updated, update

@@ -12,17 +12,17 @@ import click
 import numpy as np
 import pandas as pd
 
-from bayes_tsl import schedules
 from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.costs import Cost
-from bayes_tsl.data import ENDINGS, LossTable, read_losses, read_table
+from bayes_tsl.data import schedules
+from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import DataError
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import LAWS
-from bayes_tsl.schedules import Schedule
 from bayes_tsl.sensitivity import prior_sensitivity
 
 _MOST_STEPS = 50

@@ -25,13 +25,13 @@ from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.parallel import do_each, named_after, reason
 from bayes_tsl._common.validation import require, require_choice, require_number, require_seed
 from bayes_tsl.baselines import BASELINES, Forecaster
-from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.data.loss_table import LossTable, require_losses
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
 from bayes_tsl.predict import forecast
 from bayes_tsl.runs import plans_of
-from bayes_tsl.schedules import Schedule
 
 if TYPE_CHECKING:
     from distributed import Client

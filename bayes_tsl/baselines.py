@@ -20,14 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, least_squares
 from scipy.signal import lfilter
 
-from bayes_tsl import schedules
 from bayes_tsl._common.dims import CHAIN, DRAW, STEP
 from bayes_tsl._common.validation import require, require_seed
-from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.data import schedules
+from bayes_tsl.data.loss_table import LossTable, require_losses
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.design import after_warmup, later_steps
 from bayes_tsl.errors import ConvergenceError
 from bayes_tsl.forecasts import Forecast
-from bayes_tsl.schedules import Schedule
 
 Array = NDArray[np.float64]
 

@@ -16,11 +16,11 @@ from numpy.typing import ArrayLike
 from scipy.stats import chisquare
 
 from bayes_tsl._common.validation import require
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference import fit
 from bayes_tsl.predict import forecast
 from bayes_tsl.priors import Priors
-from bayes_tsl.schedules import Schedule
 from bayes_tsl.simulate import simulate
 
 _THIN = 10  # draws between two that count, which are then nearly independent

@@ -23,6 +23,7 @@ import xarray as xr
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_choice
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.design import Clock, Design, make_path, mean_shape
 from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import DataError
@@ -31,7 +32,6 @@ from bayes_tsl.laws import ORDER
 from bayes_tsl.populations import Population, Trait
 from bayes_tsl.priors import Priors
 from bayes_tsl.sampling import Draws
-from bayes_tsl.schedules import Schedule
 from bayes_tsl.summaries import Summary, mean_falling, summarise_means
 
 SCHEMA = "bayes_tsl fit 3"  # 2: the heat has a delay; 3: and fades; laws to choose from

@@ -19,7 +19,8 @@ import pandas as pd
 
 from bayes_tsl._common.parallel import do_each, named_after, reason
 from bayes_tsl._common.validation import require_seed
-from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.data.loss_table import LossTable, require_losses
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
 from bayes_tsl.fits import Fit, load_fit
 from bayes_tsl.inference import fit
@@ -27,7 +28,6 @@ from bayes_tsl.populations import Population
 from bayes_tsl.priors import Priors
 from bayes_tsl.runs import plans_of
 from bayes_tsl.sampling import NUM_WARMUP
-from bayes_tsl.schedules import Schedule
 
 if TYPE_CHECKING:
     from distributed import Client

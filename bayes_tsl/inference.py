@@ -20,7 +20,8 @@ import xarray as xr
 from bayes_tsl._common.dims import CHAIN, DRAW
 from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.conditioning import draw_coefficients
-from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.data.loss_table import LossTable, require_losses
+from bayes_tsl.data.schedules import Schedule, require_schedule
 from bayes_tsl.design import Design, make_designs, padded
 from bayes_tsl.errors import ConvergenceError, Notice
 from bayes_tsl.families import make_family, reference
@@ -30,7 +31,6 @@ from bayes_tsl.populations import Population, base_of
 from bayes_tsl.priors import LAWS, Priors
 from bayes_tsl.runs import covariates_of, plans_of, priors_of
 from bayes_tsl.sampling import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
-from bayes_tsl.schedules import Schedule, require_schedule
 from bayes_tsl.summaries import effect_basis
 from bayes_tsl.together import TOGETHER_ACCEPT, sample_family
 

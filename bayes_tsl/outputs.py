@@ -13,7 +13,7 @@ import pandas as pd
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.answers import json_text, summary
-from bayes_tsl.data import ENDINGS, LossTable
+from bayes_tsl.data.loss_table import ENDINGS, LossTable
 from bayes_tsl.drawing import drawn
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import t
 
 from bayes_tsl._common.validation import require, require_choice, require_number, require_type, show
-from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.data.loss_table import LossTable, require_losses
 
 BLOCKS = 16  # of neighbouring positions: few enough that what differs slowly with position counts as chance
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from bayes_tsl._common.dims import POSITION, STEP
 from bayes_tsl._common.validation import require, require_frame, require_type, show
-from bayes_tsl.data import LossTable
+from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.drawing import AHEAD, NOTE, PAST, TRUTH, bands, finished, given, mark_origin, mark_unconverged, new_axes
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast

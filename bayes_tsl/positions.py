@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bayes_tsl import scoring
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.validation import require, require_number
-from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.design import MIN_POSITIONS, make_path
 from bayes_tsl.fits import Fit, require_positions
 from bayes_tsl.laws import relaxation

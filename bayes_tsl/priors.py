@@ -21,7 +21,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from bayes_tsl._common.validation import require_choice, require_number
-from bayes_tsl.schedules import Schedule
+from bayes_tsl.data.schedules import Schedule
 
 LENGTHS = (2500.0, 7000.0)  # steps of the longest run that is short, and of the shortest that is long
 ABSOLUTE = (1e-5, 3e-2)  # peak learning rates that an AdamW run can have; others are in a unit of their own

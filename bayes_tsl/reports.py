@@ -23,7 +23,7 @@ from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.answers import Tree
 from bayes_tsl.costs import Cost
-from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.decisions import Stopping
 from bayes_tsl.drawing import INKS, drawn
 from bayes_tsl.fits import Fit

@@ -22,10 +22,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl import schedules
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.validation import require, require_seed, show
-from bayes_tsl.data import LossTable, require_losses
+from bayes_tsl.data import schedules
+from bayes_tsl.data.loss_table import LossTable, require_losses
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.design import later_steps, make_path
 from bayes_tsl.diagnostics import arviz
 from bayes_tsl.errors import Notice
@@ -33,7 +34,6 @@ from bayes_tsl.filtering import Filtered, filtered
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.predict import Onset, at_origin, forecast_paths, mean_by_law, plan_ahead
-from bayes_tsl.schedules import Schedule
 
 Array = NDArray[np.float64]
 

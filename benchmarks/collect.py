@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from common import keep, options
 
-from bayes_tsl.collect import position_losses
+from bayes_tsl.data.collect import position_losses
 
 SIZES = (10**6, 10**7, 10**8)
 SHAPE = (32, 1024)  # of a batch (sequence, position)

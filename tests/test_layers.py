@@ -18,9 +18,10 @@ PACKAGE = Path(bt.__file__).parent
 LAYERS = (
     ("errors",),
     ("_common",),
-    ("data", "schedules", "laws", "forecasts", "costs", "summaries", "diagnostics", "coordinates", "drawing"),
-    ("logs", "collect", "scoring", "budgets", "pairs"),
-    ("design", "datasets"),
+    ("data",),
+    ("laws", "forecasts", "costs", "summaries", "diagnostics", "coordinates", "drawing"),
+    ("scoring", "budgets", "pairs"),
+    ("design",),
     ("priors",),
     ("model",),
     ("conditioning", "filtering", "sampling", "families"),

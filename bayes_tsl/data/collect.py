@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayes_tsl._common.validation import require, show
-from bayes_tsl.data import LossTable
+from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.errors import DataError
 
 _CELLS = 2**17  # token losses worked on at a time: one MiB in float64, which a processor's cache holds

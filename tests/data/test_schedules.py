@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl import schedules
+from bayes_tsl.data import schedules
 from tests.conftest import refusal
 
 PEAK, WARMUP, TOTAL, FINAL = 2e-3, 40.0, 400.0, 2e-4

@@ -16,7 +16,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.cli import main
-from bayes_tsl.logs import FORMATS, recognise
+from bayes_tsl.data.logs import FORMATS, recognise
 from tests.conftest import refusal
 
 LOGS = Path(__file__).parent / "logs"

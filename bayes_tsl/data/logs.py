@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.validation import numbers, require, require_choice, require_once, show
-from bayes_tsl.data import COLUMNS, ENDINGS, KEY, LossTable, read_table
+from bayes_tsl.data.loss_table import COLUMNS, ENDINGS, KEY, LossTable, read_table
 from bayes_tsl.errors import DataError, Notice
 
 SPLITS = {"eval": "test", "train": "train"}  # and what their test set is called

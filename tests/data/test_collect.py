@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import bayes_tsl as bt
-from bayes_tsl.collect import checkpoint, position_losses, token_losses
+from bayes_tsl.data.collect import checkpoint, position_losses, token_losses
 from tests.conftest import refusal
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -72,7 +72,7 @@ def test_any_batches_give_the_same(data: st.DataObject) -> None:
 
 def test_more_sequences_than_are_taken_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = position_losses(LOSSES)
-    monkeypatch.setattr("bayes_tsl.collect._CELLS", 21)
+    monkeypatch.setattr("bayes_tsl.data.collect._CELLS", 21)
     assert_frame_equal(position_losses(LOSSES), whole, rtol=1e-13)
 
 
@@ -170,7 +170,7 @@ def test_what_cannot_be_used_is_one_line(losses: Any, message: str) -> None:
 
 
 def test_the_place_of_an_infinity_counts_from_the_first_sequence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bayes_tsl.collect._CELLS", 21)
+    monkeypatch.setattr("bayes_tsl.data.collect._CELLS", 21)
     with pytest.raises(bt.DataError, match=r"got inf at sequence=40, position=6\."):
         position_losses(altered(LOSSES, (40, 6), INF))
 
@@ -337,7 +337,7 @@ def test_what_does_not_fit_is_one_line(make: Make, changed: dict[str, np.ndarray
 
 
 def test_no_library_is_imported() -> None:
-    code = "import bayes_tsl.collect, sys; assert not {'torch', 'transformers'} & set(sys.modules)"
+    code = "import bayes_tsl.data.collect, sys; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl import schedules as plans
 from bayes_tsl._common.validation import require_choice
-from bayes_tsl.data import LossTable, read_losses
+from bayes_tsl.data import schedules as plans
+from bayes_tsl.data.loss_table import LossTable, read_losses
 
 NAMES = ("small_lm", "gpt_positions")
 
@@ -68,4 +68,4 @@ def schedules(name: str = "small_lm") -> dict[str, plans.Schedule]:
 
 def _folder(name: str) -> Path:
     require_choice(name, "data set", NAMES, cure="These are bundled.")
-    return files("bayes_tsl.datasets") / name  # pyright: ignore[reportReturnType]  # a Traversable, which as_file takes
+    return files("bayes_tsl.data.datasets") / name  # pyright: ignore[reportReturnType]  # a Traversable, which as_file takes

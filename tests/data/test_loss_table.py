@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import bayes_tsl as bt
-from bayes_tsl.data import COLUMNS, KEY, read_table
+from bayes_tsl.data.loss_table import COLUMNS, KEY, read_table
 from tests.conftest import refusal
 
 PLAIN = pd.DataFrame({"step": [100, 200, 300], "loss": [5.0, 4.5, 4.25]})
