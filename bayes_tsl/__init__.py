@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from bayes_tsl import baselines, calibration, laws, priors, scoring
+from bayes_tsl import baselines, calibration, scoring
 from bayes_tsl.backtest import backtest
 from bayes_tsl.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.compare import average, compare
@@ -18,6 +18,10 @@ from bayes_tsl.fits import Fit, load_fit
 from bayes_tsl.fleets import fit_each
 from bayes_tsl.forecasts import Arrival, Forecast
 from bayes_tsl.inference import fit
+from bayes_tsl.model import laws, priors
+from bayes_tsl.model.population import Population, load_population
+from bayes_tsl.model.priors import Priors
+from bayes_tsl.model.simulation import Simulation, prior_predictive, simulate
 from bayes_tsl.pairs import paired_differences
 from bayes_tsl.plans import WhatIf, what_if
 from bayes_tsl.plotting import (
@@ -31,7 +35,6 @@ from bayes_tsl.plotting import (
     plot_stopping,
     plot_what_if,
 )
-from bayes_tsl.populations import Population, load_population
 from bayes_tsl.position_plots import (
     plot_coefficients,
     plot_learning_speed,
@@ -41,11 +44,9 @@ from bayes_tsl.position_plots import (
 )
 from bayes_tsl.positions import annealed, learning_speed, position_effects, position_laws, settling
 from bayes_tsl.predict import forecast
-from bayes_tsl.priors import Priors
 from bayes_tsl.ranking import Comparison, compare_runs
 from bayes_tsl.reports import Report, report
 from bayes_tsl.sensitivity import prior_sensitivity
-from bayes_tsl.simulate import Simulation, prior_predictive, simulate
 from bayes_tsl.updates import Updated, update
 from bayes_tsl.watching import forecast_drift, surprise
 

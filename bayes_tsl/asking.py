@@ -21,8 +21,8 @@ from bayes_tsl.errors import DataError
 from bayes_tsl.fits import Fit
 from bayes_tsl.forecasts import Forecast
 from bayes_tsl.inference import fit
+from bayes_tsl.model.priors import LAWS
 from bayes_tsl.predict import forecast
-from bayes_tsl.priors import LAWS
 from bayes_tsl.sensitivity import prior_sensitivity
 
 _MOST_STEPS = 50

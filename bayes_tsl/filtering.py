@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import gamma
 
-from bayes_tsl.laws import drift_ahead, drift_given
-from bayes_tsl.model import TAIL
+from bayes_tsl.model.laws import drift_ahead, drift_given
+from bayes_tsl.model.single_run import TAIL
 
 Array = NDArray[np.float64]
 

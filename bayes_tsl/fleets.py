@@ -24,8 +24,8 @@ from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
 from bayes_tsl.fits import Fit, load_fit
 from bayes_tsl.inference import fit
-from bayes_tsl.populations import Population
-from bayes_tsl.priors import Priors
+from bayes_tsl.model.population import Population
+from bayes_tsl.model.priors import Priors
 from bayes_tsl.runs import plans_of
 from bayes_tsl.sampling import NUM_WARMUP
 

@@ -10,8 +10,8 @@ import pandas as pd
 from bayes_tsl._common.validation import numbers, require, require_frame, show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule, require_schedule, unknown
-from bayes_tsl.populations import Population
-from bayes_tsl.priors import Priors, default_priors
+from bayes_tsl.model.population import Population
+from bayes_tsl.model.priors import Priors, default_priors
 
 
 def plans_of(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | None) -> dict[str, Schedule]:

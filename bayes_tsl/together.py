@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from bayes_tsl.coordinates import Values, arrow, laplace
-from bayes_tsl.families import (
+from bayes_tsl.model.hierarchical import (
     COMMON,
     DOUBT,
     EFFECT,

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 import bayes_tsl as bt
 from bayes_tsl.calibration import simulated_ranks, uniformity
-from bayes_tsl.priors import default_priors, normal
+from bayes_tsl.model.priors import default_priors, normal
 
 ORIGIN = 4000.0
 STEPS = np.arange(400.0, 8001.0, 200.0)

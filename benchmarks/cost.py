@@ -19,7 +19,7 @@ import pandas as pd
 from common import keep, options
 
 import bayes_tsl as bt
-from bayes_tsl.priors import default_priors
+from bayes_tsl.model.priors import default_priors
 from bayes_tsl.sampling import TARGET_ACCEPT
 
 ORIGIN = 4000.0

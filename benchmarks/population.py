@@ -5,7 +5,7 @@
 Every run is fitted under wide priors; of each parameter (of the logarithm of the positive ones) its posterior gives a mean and
 a standard deviation. Population centre and spread are their maximum-likelihood values under normal errors, so that a run which
 says nothing of a parameter does not count; those of HEATED follow the logarithms of peak learning rate and progress. No spread
-is written down below LEAST. The result is bayes_tsl/population.json, which the package reads
+is written down below LEAST. The result is bayes_tsl/model/default_population.json, which the package reads
 (--quick: four runs, written to out/quick).
 """
 
@@ -25,7 +25,7 @@ from scipy.optimize import minimize
 from tqdm import tqdm
 
 import bayes_tsl as bt
-from bayes_tsl.priors import Prior, lognormal, normal
+from bayes_tsl.model.priors import Prior, lognormal, normal
 
 Array = NDArray[np.float64]
 

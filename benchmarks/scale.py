@@ -23,7 +23,7 @@ from common import by_hash, keep, options
 from pooling import sized
 
 import bayes_tsl as bt
-from bayes_tsl.design import after_warmup
+from bayes_tsl.model.design import after_warmup
 
 SIZES = (5, 10, 25, 50)
 CHECKPOINTS = 40

@@ -26,10 +26,10 @@ from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import initialize_model
 
 import bayes_tsl as bt
-from bayes_tsl import laws
-from bayes_tsl.design import Design, make_design
-from bayes_tsl.model import _sample_globals, model, parameters, spread_of, trend
-from bayes_tsl.priors import Priors, default_priors
+from bayes_tsl.model import laws
+from bayes_tsl.model.design import Design, make_design
+from bayes_tsl.model.priors import Priors, default_priors
+from bayes_tsl.model.single_run import _sample_globals, model, parameters, spread_of, trend
 
 
 def textbook(design: Design, priors: Priors) -> None:

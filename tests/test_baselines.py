@@ -11,7 +11,7 @@ import pytest
 import bayes_tsl as bt
 from bayes_tsl import baselines
 from bayes_tsl.data import schedules
-from bayes_tsl.design import make_design
+from bayes_tsl.model.design import make_design
 
 SEED = "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0."
 NO_TABLE = "losses must be a LossTable; got 'DataFrame'. Make one with LossTable.from_frame(frame), or read_losses(path)."

@@ -10,7 +10,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.calibration import simulated_ranks, uniformity
-from bayes_tsl.priors import default_priors, lognormal
+from bayes_tsl.model.priors import default_priors, lognormal
 
 ORIGIN, RUNS = 4000.0, 40
 STEPS = np.arange(700.0, 8001.0, 300.0)

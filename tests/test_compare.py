@@ -12,7 +12,7 @@ from scipy import stats
 import bayes_tsl as bt
 from bayes_tsl.compare import _WEIGHTS, _leave_one_out
 from bayes_tsl.fits import design_of
-from bayes_tsl.model import JITTER, spread_of, trend
+from bayes_tsl.model.single_run import JITTER, spread_of, trend
 from tests.conftest import ORIGIN, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")

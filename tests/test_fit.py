@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
-from bayes_tsl.priors import lognormal
+from bayes_tsl.model.priors import lognormal
 from tests.conftest import ORIGIN, STEPS, TRUTH, means
 
 QUICK = {"num_warmup": 50, "num_draws": 50, "progress": False}

@@ -12,9 +12,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import bayes_tsl as bt
-from bayes_tsl import laws
-from bayes_tsl.design import make_path
-from bayes_tsl.model import HEAT_FAST
+from bayes_tsl.model import laws
+from bayes_tsl.model.design import make_path
+from bayes_tsl.model.single_run import HEAT_FAST
 from bayes_tsl.positions import _settled
 from tests.conftest import ORIGIN, STEPS, TRUTH, refusal
 

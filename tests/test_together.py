@@ -16,11 +16,21 @@ from numpyro.infer.util import log_density
 from stop_early import eliminate
 
 import bayes_tsl as bt
-from bayes_tsl.design import SILENT, make_designs
-from bayes_tsl.families import LINE, Common, as_alone, draw_line, level_centre, make_family, run_sites, seen_through, traits_of
-from bayes_tsl.laws import drift_covariance, whitened
-from bayes_tsl.model import model
-from bayes_tsl.priors import normal
+from bayes_tsl.model.design import SILENT, make_designs
+from bayes_tsl.model.hierarchical import (
+    LINE,
+    Common,
+    as_alone,
+    draw_line,
+    level_centre,
+    make_family,
+    run_sites,
+    seen_through,
+    traits_of,
+)
+from bayes_tsl.model.laws import drift_covariance, whitened
+from bayes_tsl.model.priors import normal
+from bayes_tsl.model.single_run import model
 from tests.conftest import STEPS, TRUTH
 
 SHORT = {"chains": 2, "num_warmup": 300, "num_draws": 400, "target_accept": 0.95, "progress": False}

@@ -13,7 +13,7 @@ from scipy import integrate, stats
 
 import bayes_tsl as bt
 from bayes_tsl.filtering import filtered
-from bayes_tsl.laws import drift_covariance
+from bayes_tsl.model.laws import drift_covariance
 from bayes_tsl.predict import forecast_paths
 from bayes_tsl.updates import resampled
 from bayes_tsl.watching import tail_probability

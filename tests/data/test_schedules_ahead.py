@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.priors import default_priors
+from bayes_tsl.model.priors import default_priors
 from tests.conftest import means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")

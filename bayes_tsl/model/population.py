@@ -18,10 +18,10 @@ import numpy as np
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.design import make_clock, make_path
 from bayes_tsl.errors import DataError
-from bayes_tsl.model import heat_at
-from bayes_tsl.priors import Prior, Priors, default_priors, population
+from bayes_tsl.model.design import make_clock, make_path
+from bayes_tsl.model.priors import Prior, Priors, default_priors, population
+from bayes_tsl.model.single_run import heat_at
 
 SCHEMA = "bayes_tsl population 1"
 _DRAWS = 4000  # that carry the prior of a slope to another progress

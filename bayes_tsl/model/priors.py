@@ -228,4 +228,4 @@ def _between(wide: Prior, known: Mapping[str, float], at: Mapping[str, float], s
 @cache
 def population() -> dict[str, Any]:
     """What the population of public runs was found to share, and where that comes from (``benchmarks/population.py``)."""
-    return json.loads(files("bayes_tsl").joinpath("population.json").read_text())
+    return json.loads(files("bayes_tsl.model").joinpath("default_population.json").read_text())

@@ -11,11 +11,11 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import bayes_tsl as bt
-from bayes_tsl import laws
-from bayes_tsl.conditioning import draw_coefficients
-from bayes_tsl.design import PADDING, Design, make_design, padded
-from bayes_tsl.model import JITTER, mean_over_positions, model, parameters, spread_of, trend
-from bayes_tsl.priors import LENGTHS, Prior, Priors, default_priors, lognormal, normal, population
+from bayes_tsl.model import laws
+from bayes_tsl.model.coefficients import draw_coefficients
+from bayes_tsl.model.design import PADDING, Design, make_design, padded
+from bayes_tsl.model.priors import LENGTHS, Prior, Priors, default_priors, lognormal, normal, population
+from bayes_tsl.model.single_run import JITTER, mean_over_positions, model, parameters, spread_of, trend
 from tests.conftest import ORIGIN, TRUTH
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")

@@ -23,9 +23,9 @@ import numpyro.distributions as dist
 from jax import Array
 from jax.typing import ArrayLike
 
-from bayes_tsl import laws
-from bayes_tsl.design import Design
-from bayes_tsl.priors import Priors
+from bayes_tsl.model import laws
+from bayes_tsl.model.design import Design
+from bayes_tsl.model.priors import Priors
 
 TAIL = 4.0  # degrees of freedom of the noise of a checkpoint
 EFFECT = 1.0  # prior scale of a position effect [nats]: wide

@@ -19,8 +19,8 @@ from bayes_tsl._common.validation import require, show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
 from bayes_tsl.errors import DataError
-from bayes_tsl.laws import MEMORIES, ORDER, POWERS, RATES, Path
-from bayes_tsl.summaries import Summary, around_means, rows, summarise_means, summarise_positions
+from bayes_tsl.model.laws import MEMORIES, ORDER, POWERS, RATES, Path
+from bayes_tsl.model.position_law import Summary, around_means, rows, summarise_means, summarise_positions
 
 MAX_CHECKPOINTS = 48
 MIN_CHECKPOINTS = 4

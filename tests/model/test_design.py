@@ -9,8 +9,8 @@ from scipy.linalg import null_space
 from scipy.optimize import least_squares
 
 import bayes_tsl as bt
-from bayes_tsl.design import MAX_CHECKPOINTS, Design, make_clock, make_design
-from bayes_tsl.summaries import (
+from bayes_tsl.model.design import MAX_CHECKPOINTS, Design, make_clock, make_design
+from bayes_tsl.model.position_law import (
     Summary,
     around_means,
     law_tangent,

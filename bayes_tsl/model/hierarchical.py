@@ -25,10 +25,10 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions.transforms import SigmoidTransform
 
-from bayes_tsl import laws
-from bayes_tsl.design import Design, padded
-from bayes_tsl.model import TAIL, Sites, chain, heat_at, mean_over_positions, parameters, spread_of, trend_under
-from bayes_tsl.priors import LEVELS, Priors
+from bayes_tsl.model import laws
+from bayes_tsl.model.design import Design, padded
+from bayes_tsl.model.priors import LEVELS, Priors
+from bayes_tsl.model.single_run import TAIL, Sites, chain, heat_at, mean_over_positions, parameters, spread_of, trend_under
 
 COMMON = float(np.sqrt(0.5))  # prior scale of a trait's mean: half of the variance that the prior of one run has
 BETWEEN = 0.4  # median of the prior of a trait's spread, in units of the prior of one run ...

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bayes_tsl as bt
-from bayes_tsl import laws
-from bayes_tsl.design import make_clock, make_path, mean_shape
+from bayes_tsl.model import laws
+from bayes_tsl.model.design import make_clock, make_path, mean_shape
 
 U = np.linspace(-3.0, 6.0, 181)
 

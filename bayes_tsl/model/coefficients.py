@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from bayes_tsl.design import Design
-from bayes_tsl.model import JITTER, Link, Sites, Spread, chain, floor_below, mean_over_positions, spread_of, trend
+from bayes_tsl.model.design import Design
+from bayes_tsl.model.single_run import JITTER, Link, Sites, Spread, chain, floor_below, mean_over_positions, spread_of, trend
 
 
 class Coefficients(NamedTuple):

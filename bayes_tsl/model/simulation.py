@@ -18,12 +18,12 @@ from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.validation import require, require_choice, require_number, require_seed, require_type
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.design import Design, make_clock, make_path, mean_shape
-from bayes_tsl.laws import ORDER
-from bayes_tsl.model import model
-from bayes_tsl.model import parameters as parameters_of
-from bayes_tsl.priors import Priors, default_priors
-from bayes_tsl.summaries import Summary, law_tangent, mean_falling
+from bayes_tsl.model.design import Design, make_clock, make_path, mean_shape
+from bayes_tsl.model.laws import ORDER
+from bayes_tsl.model.position_law import Summary, law_tangent, mean_falling
+from bayes_tsl.model.priors import Priors, default_priors
+from bayes_tsl.model.single_run import model
+from bayes_tsl.model.single_run import parameters as parameters_of
 
 Array = NDArray[np.float64]
 
