@@ -12,12 +12,12 @@ from bayes_tsl.data.logs import read_log
 from bayes_tsl.data.loss_table import LossTable, read_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions import Stopping, stop_or_continue
-from bayes_tsl.diagnostics import Diagnostics
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
-from bayes_tsl.fits import Fit, load_fit
-from bayes_tsl.fleets import fit_each
 from bayes_tsl.forecasts import Arrival, Forecast
-from bayes_tsl.inference import fit
+from bayes_tsl.inference.batch import fit_each
+from bayes_tsl.inference.diagnostics import Diagnostics
+from bayes_tsl.inference.fitting import fit
+from bayes_tsl.inference.posterior import Fit, load_fit
 from bayes_tsl.model import laws, priors
 from bayes_tsl.model.population import Population, load_population
 from bayes_tsl.model.priors import Priors

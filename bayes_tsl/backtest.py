@@ -29,9 +29,9 @@ from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
 from bayes_tsl.forecasts import Forecast
-from bayes_tsl.inference import fit
+from bayes_tsl.inference.fitting import fit
+from bayes_tsl.inference.run_inputs import plans_of
 from bayes_tsl.predict import forecast
-from bayes_tsl.runs import plans_of
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -20,13 +20,13 @@ from scipy.stats import gamma
 
 from bayes_tsl._common.dims import CHAIN, DRAW, STEP
 from bayes_tsl._common.validation import require, require_seed, show
-from bayes_tsl.diagnostics import arviz
 from bayes_tsl.errors import Notice
-from bayes_tsl.fits import Fit, design_of
 from bayes_tsl.forecasts import Forecast
+from bayes_tsl.inference.diagnostics import arviz
+from bayes_tsl.inference.nuts import over_draws
+from bayes_tsl.inference.posterior import Fit, design_of
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.single_run import TAIL, Sites, chain, mean_over_positions, spread_of, trend
-from bayes_tsl.sampling import over_draws
 
 MAX_PARETO_K = 0.7
 _WEIGHTS = gamma.ppf((np.arange(24) + 0.5) / 24, TAIL / 2.0, scale=2.0 / TAIL)

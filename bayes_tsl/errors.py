@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bayes_tsl.diagnostics import Diagnostics
+    from bayes_tsl.inference.diagnostics import Diagnostics
 
 
 class DataError(ValueError):

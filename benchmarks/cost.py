@@ -19,8 +19,8 @@ import pandas as pd
 from common import keep, options
 
 import bayes_tsl as bt
+from bayes_tsl.inference.nuts import TARGET_ACCEPT
 from bayes_tsl.model.priors import default_priors
-from bayes_tsl.sampling import TARGET_ACCEPT
 
 ORIGIN = 4000.0
 SCHEDULE = bt.schedules.cosine(peak=1e-3, warmup=150, total=8000, final=1e-4)

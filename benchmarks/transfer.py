@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 import bayes_tsl as bt
 from bayes_tsl import scoring
 from bayes_tsl.baselines import _ANNEALING, _MULTI_POWER, _fit, _Law
+from bayes_tsl.inference.nuts import sample
 from bayes_tsl.model import laws
 from bayes_tsl.model.design import SKIP_WARMUPS, Clock, make_path
 from bayes_tsl.model.priors import Prior, Priors, default_priors, lognormal
 from bayes_tsl.model.single_run import HEAT_FAST
-from bayes_tsl.sampling import sample
 
 Array = NDArray[np.float64]
 FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.fits import design_of
-from bayes_tsl.inference import refit
+from bayes_tsl.inference.fitting import refit
+from bayes_tsl.inference.posterior import design_of
 from tests.conftest import ORIGIN, STEPS
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")

@@ -58,7 +58,7 @@ def test_what_is_kept_is_the_fit_of_that_run(table: pd.DataFrame) -> None:
 def test_nothing_is_fitted_twice(
     losses: bt.LossTable, folder: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module, asked = importlib.import_module("bayes_tsl.fleets"), []
+    module, asked = importlib.import_module("bayes_tsl.inference.batch"), []
 
     def refused(task: object) -> Exception:
         asked.append(task)

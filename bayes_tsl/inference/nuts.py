@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bayes_tsl._common.validation import require, require_number, require_seed
-from bayes_tsl.coordinates import Arrow, Frame, Model, Space, Values, find_mode, space_of, value_and_grad
+from bayes_tsl.inference.preconditioning import Arrow, Frame, Model, Space, Values, find_mode, space_of, value_and_grad
 
 Array = NDArray[np.float64]
 

@@ -22,12 +22,12 @@ from bayes_tsl._common.validation import require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
-from bayes_tsl.fits import Fit, load_fit
-from bayes_tsl.inference import fit
+from bayes_tsl.inference.fitting import fit
+from bayes_tsl.inference.nuts import NUM_WARMUP
+from bayes_tsl.inference.posterior import Fit, load_fit
+from bayes_tsl.inference.run_inputs import plans_of
 from bayes_tsl.model.population import Population
 from bayes_tsl.model.priors import Priors
-from bayes_tsl.runs import plans_of
-from bayes_tsl.sampling import NUM_WARMUP
 
 if TYPE_CHECKING:
     from distributed import Client

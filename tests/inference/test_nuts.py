@@ -10,8 +10,8 @@ import numpyro
 import numpyro.distributions as dist
 import pytest
 
-from bayes_tsl import sampling
-from bayes_tsl.sampling import sample
+from bayes_tsl.inference import nuts as sampling
+from bayes_tsl.inference.nuts import sample
 
 SETTINGS = {"seed": 0, "chains": 2, "num_warmup": 200, "num_draws": 500, "target_accept": 0.9, "progress": False}
 

@@ -22,7 +22,10 @@ from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule, require_schedule
 from bayes_tsl.errors import ConvergenceError, Notice
-from bayes_tsl.fits import Fit, design_of, family_tree, population_dataset, run_tree
+from bayes_tsl.inference.hierarchical_nuts import TOGETHER_ACCEPT, sample_family
+from bayes_tsl.inference.nuts import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
+from bayes_tsl.inference.posterior import Fit, design_of, family_tree, population_dataset, run_tree
+from bayes_tsl.inference.run_inputs import covariates_of, plans_of, priors_of
 from bayes_tsl.model.coefficients import draw_coefficients
 from bayes_tsl.model.design import Design, make_designs, padded
 from bayes_tsl.model.hierarchical import make_family, reference
@@ -30,9 +33,6 @@ from bayes_tsl.model.population import Population, base_of
 from bayes_tsl.model.position_law import effect_basis
 from bayes_tsl.model.priors import LAWS, Priors
 from bayes_tsl.model.single_run import latent_coefficients, model, parameters, unreduced_model
-from bayes_tsl.runs import covariates_of, plans_of, priors_of
-from bayes_tsl.sampling import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
-from bayes_tsl.together import TOGETHER_ACCEPT, sample_family
 
 
 def fit(

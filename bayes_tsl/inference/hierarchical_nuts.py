@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from bayes_tsl.coordinates import Values, arrow, laplace
+from bayes_tsl.inference.nuts import Draws, over_draws, sample
+from bayes_tsl.inference.preconditioning import Values, arrow, laplace
 from bayes_tsl.model.hierarchical import (
     COMMON,
     DOUBT,
@@ -35,7 +36,6 @@ from bayes_tsl.model.hierarchical import (
     traits_of,
     with_slope,
 )
-from bayes_tsl.sampling import Draws, over_draws, sample
 
 Array = NDArray[np.float64]
 

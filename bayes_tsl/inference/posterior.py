@@ -24,15 +24,15 @@ from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.diagnostics import Diagnostics, diagnose
 from bayes_tsl.errors import DataError
+from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
+from bayes_tsl.inference.nuts import Draws
 from bayes_tsl.model.design import Clock, Design, make_path, mean_shape
 from bayes_tsl.model.hierarchical import Family
 from bayes_tsl.model.laws import ORDER
 from bayes_tsl.model.population import Population, Trait
 from bayes_tsl.model.position_law import Summary, mean_falling, summarise_means
 from bayes_tsl.model.priors import Priors
-from bayes_tsl.sampling import Draws
 
 SCHEMA = "bayes_tsl fit 3"  # 2: the heat has a delay; 3: and fades; laws to choose from
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")

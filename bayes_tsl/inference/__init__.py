@@ -1,0 +1,17 @@
+"""From a design to a posterior: ``fit``, the sampler below it, convergence diagnostics, and the file that keeps a fit.
+
+Import ``fit``, ``fit_each``, ``Fit`` and ``load_fit`` from here. Nothing here looks past the last checkpoint.
+"""
+
+from bayes_tsl.inference.batch import fit_each
+from bayes_tsl.inference.diagnostics import Diagnostics
+from bayes_tsl.inference.fitting import fit
+from bayes_tsl.inference.posterior import Fit, load_fit
+
+__all__ = [
+    "Diagnostics",
+    "Fit",
+    "fit",
+    "fit_each",
+    "load_fit",
+]
