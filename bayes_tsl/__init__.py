@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from bayes_tsl import baselines, calibration, scoring
+from bayes_tsl import calibration, scoring
 from bayes_tsl.backtest import backtest
 from bayes_tsl.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.compare import average, compare
@@ -13,7 +13,11 @@ from bayes_tsl.data.loss_table import LossTable, read_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions import Stopping, stop_or_continue
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
-from bayes_tsl.forecasts import Arrival, Forecast
+from bayes_tsl.forecasting import baselines
+from bayes_tsl.forecasting.alternatives import WhatIf, what_if
+from bayes_tsl.forecasting.distribution import Arrival, Forecast
+from bayes_tsl.forecasting.predict import forecast
+from bayes_tsl.forecasting.reweighting import Updated, update
 from bayes_tsl.inference.batch import fit_each
 from bayes_tsl.inference.diagnostics import Diagnostics
 from bayes_tsl.inference.fitting import fit
@@ -23,7 +27,6 @@ from bayes_tsl.model.population import Population, load_population
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.simulation import Simulation, prior_predictive, simulate
 from bayes_tsl.pairs import paired_differences
-from bayes_tsl.plans import WhatIf, what_if
 from bayes_tsl.plotting import (
     plot_budget,
     plot_calibration,
@@ -43,11 +46,9 @@ from bayes_tsl.position_plots import (
     plot_positions,
 )
 from bayes_tsl.positions import annealed, learning_speed, position_effects, position_laws, settling
-from bayes_tsl.predict import forecast
 from bayes_tsl.ranking import Comparison, compare_runs
 from bayes_tsl.reports import Report, report
 from bayes_tsl.sensitivity import prior_sensitivity
-from bayes_tsl.updates import Updated, update
 from bayes_tsl.watching import forecast_drift, surprise
 
 __version__ = version("bayes_tsl")

@@ -18,9 +18,9 @@ from bayes_tsl._common.validation import percent, show
 from bayes_tsl.budgets import budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.costs import Cost
 from bayes_tsl.decisions import Stopping
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.predict import now_and_then
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.predict import now_and_then
 
 Tree = dict[str, Any]
 

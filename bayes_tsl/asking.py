@@ -18,11 +18,11 @@ from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import DataError
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.priors import LAWS
-from bayes_tsl.predict import forecast
 from bayes_tsl.sensitivity import prior_sensitivity
 
 _MOST_STEPS = 50

@@ -24,14 +24,14 @@ from bayes_tsl import scoring
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.parallel import do_each, named_after, reason
 from bayes_tsl._common.validation import require, require_choice, require_number, require_seed
-from bayes_tsl.baselines import BASELINES, Forecaster
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasting.baselines import BASELINES, Forecaster
+from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.run_inputs import plans_of
-from bayes_tsl.predict import forecast
 
 if TYPE_CHECKING:
     from distributed import Client

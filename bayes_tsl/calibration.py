@@ -18,10 +18,10 @@ from scipy.stats import chisquare
 from bayes_tsl._common.validation import require
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
+from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.simulation import simulate
-from bayes_tsl.predict import forecast
 
 _THIN = 10  # draws between two that count, which are then nearly independent
 

@@ -21,7 +21,7 @@ from scipy.stats import gamma
 from bayes_tsl._common.dims import CHAIN, DRAW, STEP
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.errors import Notice
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.diagnostics import arviz
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit, design_of

@@ -22,10 +22,10 @@ from bayes_tsl._common.validation import percent, require, require_number, requi
 from bayes_tsl.budgets import flat, spread
 from bayes_tsl.costs import Cost
 from bayes_tsl.data.schedules import Schedule, decayed, require_schedule
+from bayes_tsl.forecasting.alternatives import WhatIf, what_if
+from bayes_tsl.forecasting.predict import forecast_paths, plan_ahead
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
-from bayes_tsl.plans import WhatIf, what_if
-from bayes_tsl.predict import forecast_paths, plan_ahead
 
 Array = NDArray[np.float64]
 

@@ -29,8 +29,8 @@ from bayes_tsl.drawing import (
     stacked,
     write_below,
 )
-from bayes_tsl.forecasts import Forecast, Kind, step_text
-from bayes_tsl.plans import WhatIf
+from bayes_tsl.forecasting.alternatives import WhatIf
+from bayes_tsl.forecasting.distribution import Forecast, Kind, step_text
 from bayes_tsl.ranking import Comparison
 
 if TYPE_CHECKING:

@@ -16,13 +16,13 @@ from bayes_tsl import scoring
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.data.loss_table import LossTable, require_losses
+from bayes_tsl.forecasting.predict import at_origin, shown_positions
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit, require_positions
 from bayes_tsl.model.design import MIN_POSITIONS, make_path
 from bayes_tsl.model.laws import relaxation
 from bayes_tsl.model.position_law import Places, law_curves, summarise_positions
 from bayes_tsl.model.single_run import heat_at
-from bayes_tsl.predict import at_origin, shown_positions
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN, STEP
 from bayes_tsl._common.validation import require, require_choice, require_number
-from bayes_tsl.forecasts import Forecast, side_by_side
+from bayes_tsl.forecasting.distribution import Forecast, side_by_side
 
 
 @dataclass(frozen=True, eq=False)

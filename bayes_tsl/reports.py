@@ -26,7 +26,7 @@ from bayes_tsl.costs import Cost
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.decisions import Stopping
 from bayes_tsl.drawing import INKS, drawn
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.plotting import plot_budget, plot_forecast, plot_stopping
 from bayes_tsl.position_plots import plot_coefficients, plot_positions

@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 from bayes_tsl._common.dims import DRAWS, STEP
 from bayes_tsl._common.validation import require
-from bayes_tsl.forecasts import Forecast, first_below
+from bayes_tsl.forecasting.distribution import Forecast, first_below
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike
 
 from bayes_tsl._common.validation import require_seed
 from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import refit
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.predict import forecast
 
 DECIDES = 0.5  # of the width of an interval: a median that moves by more was put there by the prior
 

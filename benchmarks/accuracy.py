@@ -13,7 +13,7 @@ import pandas as pd
 from common import SMALL_LM, keep, options
 
 import bayes_tsl as bt
-from bayes_tsl.baselines import power_law
+from bayes_tsl.forecasting.baselines import power_law
 
 PREFIXES = (0.3, 0.5, 0.8)
 

@@ -14,7 +14,7 @@ from common import by_hash, keep, modded_nanogpt, options, tsl
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import CELL, backtest, summarise
-from bayes_tsl.baselines import BASELINES
+from bayes_tsl.forecasting.baselines import BASELINES
 from bayes_tsl.scoring import brier
 
 TARGET = 3.28

@@ -11,7 +11,7 @@ from common import by_test_set, keep, options, tsl
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import backtest
-from bayes_tsl.baselines import BASELINES
+from bayes_tsl.forecasting.baselines import BASELINES
 
 PAPER = ("power-law", "reciprocal", "logarithmic")  # baselines of Xiong et al., arXiv 2404.17785
 SCORES = ["r2", "mse", "endpoint_mae", "endpoint_bias", "crps", "log_score", "coverage_50", "coverage_90", "width_90"]

@@ -20,7 +20,7 @@ from common import DATA, SHORT, SMALL_LM, by_hash, keep, options, public_runs
 from tqdm import tqdm
 
 import bayes_tsl as bt
-from bayes_tsl.baselines import BASELINES
+from bayes_tsl.forecasting.baselines import BASELINES
 
 PREFIXES = (0.1, 0.2, 0.5)
 DIVERGED = 6.0  # nats

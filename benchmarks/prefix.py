@@ -16,7 +16,7 @@ from common import by_hash, by_kind, keep, options, public_runs, tsl
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import backtest
-from bayes_tsl.baselines import BASELINES
+from bayes_tsl.forecasting.baselines import BASELINES
 
 PREFIXES = (0.2, 0.35, 0.5, 0.65, 0.8)
 FORECASTERS = {"tsl": tsl, **BASELINES}

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import bayes_tsl as bt
 from bayes_tsl import scoring
-from bayes_tsl.baselines import _ANNEALING, _MULTI_POWER, _fit, _Law
+from bayes_tsl.forecasting.baselines import _ANNEALING, _MULTI_POWER, _fit, _Law
 from bayes_tsl.inference.nuts import sample
 from bayes_tsl.model import laws
 from bayes_tsl.model.design import SKIP_WARMUPS, Clock, make_path

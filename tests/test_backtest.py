@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 import bayes_tsl as bt
 from bayes_tsl.backtest import CELL, backtest, summarise
-from bayes_tsl.baselines import last_value
+from bayes_tsl.forecasting.baselines import last_value
 
 module = importlib.import_module("bayes_tsl.backtest")  # not the function of that name
 STEPS = np.arange(100.0, 2001.0, 100.0)

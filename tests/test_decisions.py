@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import bayes_tsl as bt
 from bayes_tsl.budgets import _cvar
-from bayes_tsl.forecasts import side_by_side
+from bayes_tsl.forecasting.distribution import side_by_side
 from tests.conftest import ORIGIN, means
 
 DIMS = ("chain", "draw", "step")

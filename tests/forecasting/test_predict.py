@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 import bayes_tsl as bt
-from bayes_tsl.predict import _draw_drift
+from bayes_tsl.forecasting.predict import _draw_drift
 from tests.conftest import ORIGIN, STEPS, TRUTH
 
 DIMS = ("chain", "draw", "step")

@@ -28,12 +28,12 @@ from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
-from bayes_tsl.filtering import Filtered, filtered
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasting.checkpoint_filter import Filtered, filtered
+from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.predict import Onset, at_origin, forecast_paths, mean_by_law, plan_ahead
 from bayes_tsl.inference.diagnostics import arviz
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps, make_path
-from bayes_tsl.predict import Onset, at_origin, forecast_paths, mean_by_law, plan_ahead
 
 Array = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl import baselines
 from bayes_tsl.data import schedules
+from bayes_tsl.forecasting import baselines
 from bayes_tsl.model.design import make_design
 
 SEED = "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0."

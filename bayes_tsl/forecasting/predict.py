@@ -20,7 +20,7 @@ from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.forecasts import Forecast, side_by_side
+from bayes_tsl.forecasting.distribution import Forecast, side_by_side
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit, require_positions
 from bayes_tsl.model.design import later_steps, make_path

@@ -26,7 +26,7 @@ from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import ConvergenceError
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.model.design import after_warmup, later_steps
 
 Array = NDArray[np.float64]

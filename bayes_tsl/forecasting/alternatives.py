@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike
 from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.forecasts import Forecast
+from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.predict import forecast_paths, plan_ahead
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
-from bayes_tsl.predict import forecast_paths, plan_ahead
 
 
 @dataclass(frozen=True, eq=False)

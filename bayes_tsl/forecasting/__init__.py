@@ -1,0 +1,22 @@
+"""From a posterior to a forecast: other schedules, new checkpoints by importance weights, averages, and the baselines to beat.
+
+Import ``Forecast``, ``forecast``, ``what_if``, ``update`` and ``average`` from here; ``baselines`` is a module for users.
+Every forecaster returns a ``Forecast``, so that one scoring code judges all.
+"""
+
+from bayes_tsl.forecasting import baselines
+from bayes_tsl.forecasting.alternatives import WhatIf, what_if
+from bayes_tsl.forecasting.distribution import Arrival, Forecast
+from bayes_tsl.forecasting.predict import forecast
+from bayes_tsl.forecasting.reweighting import Updated, update
+
+__all__ = [
+    "Arrival",
+    "Forecast",
+    "Updated",
+    "WhatIf",
+    "baselines",
+    "forecast",
+    "update",
+    "what_if",
+]
