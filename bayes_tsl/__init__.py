@@ -4,14 +4,15 @@ from importlib.metadata import version
 
 from bayes_tsl import calibration, scoring
 from bayes_tsl.backtest import backtest
-from bayes_tsl.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.compare import average, compare
-from bayes_tsl.costs import Cost
 from bayes_tsl.data import collect, datasets, schedules
 from bayes_tsl.data.logs import read_log
 from bayes_tsl.data.loss_table import LossTable, read_losses
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.decisions import Stopping, stop_or_continue
+from bayes_tsl.decisions.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
+from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
 from bayes_tsl.forecasting import baselines
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
@@ -46,7 +47,6 @@ from bayes_tsl.position_plots import (
     plot_positions,
 )
 from bayes_tsl.positions import annealed, learning_speed, position_effects, position_laws, settling
-from bayes_tsl.ranking import Comparison, compare_runs
 from bayes_tsl.reports import Report, report
 from bayes_tsl.sensitivity import prior_sensitivity
 from bayes_tsl.watching import forecast_drift, surprise

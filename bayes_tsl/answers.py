@@ -15,9 +15,9 @@ import xarray as xr
 
 from bayes_tsl._common.dims import DRAWS, POSITION, STEP
 from bayes_tsl._common.validation import percent, show
-from bayes_tsl.budgets import budget_curve, marginal_gain, smallest_budget
-from bayes_tsl.costs import Cost
-from bayes_tsl.decisions import Stopping
+from bayes_tsl.decisions.budgets import budget_curve, marginal_gain, smallest_budget
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import now_and_then
 from bayes_tsl.inference.posterior import Fit

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.validation import require, require_number, require_seed, show
-from bayes_tsl.costs import Cost
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.errors import DataError
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import forecast

@@ -19,7 +19,8 @@ from bayes_tsl.backtest import FORECASTERS, backtest, summarise
 from bayes_tsl.data import schedules
 from bayes_tsl.data.logs import FORMATS, SPLITS, UNITS, read_log, recognise
 from bayes_tsl.data.loss_table import read_losses, read_table
-from bayes_tsl.decisions import stop_or_continue
+from bayes_tsl.decisions.run_comparison import compare_runs
+from bayes_tsl.decisions.stopping import stop_or_continue
 from bayes_tsl.errors import DataError, Notice
 from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
@@ -36,7 +37,6 @@ from bayes_tsl.outputs import (
     write_forecast,
     write_losses,
 )
-from bayes_tsl.ranking import compare_runs
 from bayes_tsl.reports import report
 
 DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3

@@ -12,9 +12,10 @@ import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, STEP
 from bayes_tsl._common.validation import percent, require, show
-from bayes_tsl.budgets import budget_curve, smallest_budget
-from bayes_tsl.costs import Cost
-from bayes_tsl.decisions import Stopping
+from bayes_tsl.decisions.budgets import budget_curve, smallest_budget
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.run_comparison import Comparison
+from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.drawing import (
     AHEAD,
     PAST,
@@ -31,7 +32,6 @@ from bayes_tsl.drawing import (
 )
 from bayes_tsl.forecasting.alternatives import WhatIf
 from bayes_tsl.forecasting.distribution import Forecast, Kind, step_text
-from bayes_tsl.ranking import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

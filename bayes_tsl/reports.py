@@ -22,9 +22,9 @@ from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.answers import Tree
-from bayes_tsl.costs import Cost
 from bayes_tsl.data.loss_table import LossTable, require_losses
-from bayes_tsl.decisions import Stopping
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.drawing import INKS, drawn
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit

@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
-from bayes_tsl.budgets import flat, spread
-from bayes_tsl.costs import Cost
 from bayes_tsl.data.schedules import Schedule, decayed, require_schedule
+from bayes_tsl.decisions.budgets import flat, spread
+from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
 from bayes_tsl.forecasting.predict import forecast_paths, plan_ahead
 from bayes_tsl.inference.posterior import Fit

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.validation import require, require_number, show
-from bayes_tsl.costs import Cost
+from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.distribution import Forecast, step_text
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 import bayes_tsl as bt
-from bayes_tsl.budgets import _cvar
+from bayes_tsl.decisions.budgets import _cvar
 from bayes_tsl.forecasting.distribution import side_by_side
 from tests.conftest import ORIGIN, means
 

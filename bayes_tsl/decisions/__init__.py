@@ -1,0 +1,23 @@
+"""What to do, given a forecast: budgets, costs, optimal stopping, and which run ends lowest.
+
+Import every name from here. Nothing here scores a forecast: that is ``evaluation``, which does not import this package
+either.
+"""
+
+from bayes_tsl.decisions.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
+from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
+
+__all__ = [
+    "Budget",
+    "Comparison",
+    "Cost",
+    "Stopping",
+    "at_budget",
+    "budget_curve",
+    "compare_runs",
+    "marginal_gain",
+    "smallest_budget",
+    "stop_or_continue",
+]
