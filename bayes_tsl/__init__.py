@@ -2,8 +2,6 @@
 
 from importlib.metadata import version
 
-from bayes_tsl import calibration, scoring
-from bayes_tsl.backtest import backtest
 from bayes_tsl.compare import average, compare
 from bayes_tsl.data import collect, datasets, schedules
 from bayes_tsl.data.logs import read_log
@@ -14,6 +12,8 @@ from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
 from bayes_tsl.errors import ConvergenceError, DataError, Notice
+from bayes_tsl.evaluation import calibration, scoring
+from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting import baselines
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
 from bayes_tsl.forecasting.distribution import Arrival, Forecast

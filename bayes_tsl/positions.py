@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_tsl import scoring
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.data.loss_table import LossTable, require_losses
+from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.predict import at_origin, shown_positions
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit, require_positions

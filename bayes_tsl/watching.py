@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.validation import require, require_number, require_seed, show
-from bayes_tsl.backtest import tsl
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
+from bayes_tsl.evaluation.backtesting import tsl
 from bayes_tsl.forecasting.baselines import Forecaster
 from bayes_tsl.forecasting.distribution import Forecast
 

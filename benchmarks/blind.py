@@ -13,7 +13,7 @@ import pandas as pd
 from common import LEAST, by_hash, by_kind, keep, lr_scheduling, modded_nanogpt, multipowerlaw, options
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import backtest
+from bayes_tsl.evaluation.backtesting import backtest
 
 PREFIXES = (0.2, 0.5, 0.8)
 

@@ -22,7 +22,7 @@ from common import keep, options
 from tqdm import tqdm
 
 import bayes_tsl as bt
-from bayes_tsl.calibration import simulated_ranks, uniformity
+from bayes_tsl.evaluation.calibration import simulated_ranks, uniformity
 from bayes_tsl.model.priors import default_priors, normal
 
 ORIGIN = 4000.0

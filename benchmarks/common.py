@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import summarise
+from bayes_tsl.evaluation.backtesting import summarise
 
 DATA = Path(os.environ.get("BAYES_TSL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results"

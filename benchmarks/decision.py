@@ -13,9 +13,9 @@ import pandas as pd
 from common import by_hash, keep, modded_nanogpt, options, tsl
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import CELL, backtest, summarise
+from bayes_tsl.evaluation.backtesting import CELL, backtest, summarise
+from bayes_tsl.evaluation.scoring import brier
 from bayes_tsl.forecasting.baselines import BASELINES
-from bayes_tsl.scoring import brier
 
 TARGET = 3.28
 SCORES = ["endpoint_brier", "time_score", "endpoint_mae", "endpoint_bias", "coverage_90", "width_90"]

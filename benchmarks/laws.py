@@ -15,7 +15,7 @@ import pandas as pd
 from common import SHORT, SMALL_LM, by_hash, keep, options, public_runs
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import backtest, summarise
+from bayes_tsl.evaluation.backtesting import backtest, summarise
 
 LAWS = ("general", "free-exponent", "paper")
 SCORES = ["log_score", "crps", "endpoint_mae", "endpoint_bias", "coverage_50", "coverage_90", "width_90"]

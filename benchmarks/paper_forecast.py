@@ -10,7 +10,7 @@ from __future__ import annotations
 from common import by_test_set, keep, options, tsl
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import backtest
+from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
 
 PAPER = ("power-law", "reciprocal", "logarithmic")  # baselines of Xiong et al., arXiv 2404.17785

@@ -22,7 +22,7 @@ from scipy.optimize import least_squares
 from scipy.stats import norm
 
 import bayes_tsl as bt
-from bayes_tsl import scoring
+from bayes_tsl.evaluation import scoring
 
 RUNS = {
     "1M": ("small_lm", "mix50_cosine", 200),

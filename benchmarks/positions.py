@@ -10,7 +10,7 @@ from __future__ import annotations
 from common import SMALL_LM, by_test_set, keep, options, tsl
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import backtest
+from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
 
 SCORES = ["endpoint_mae", "endpoint_bias", "crps", "log_score", "coverage_50", "coverage_90", "width_90"]

@@ -15,7 +15,7 @@ import pandas as pd
 from common import by_hash, by_kind, keep, options, public_runs, tsl
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import backtest
+from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
 
 PREFIXES = (0.2, 0.35, 0.5, 0.65, 0.8)

@@ -25,7 +25,7 @@ from common import PEAK_STEP, keep, multipowerlaw, options, plan
 from numpy.typing import NDArray
 
 import bayes_tsl as bt
-from bayes_tsl import scoring
+from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.baselines import _ANNEALING, _MULTI_POWER, _fit, _Law
 from bayes_tsl.inference.nuts import sample
 from bayes_tsl.model import laws

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.calibration import simulated_ranks, uniformity
+from bayes_tsl.evaluation.calibration import simulated_ranks, uniformity
 from bayes_tsl.model.priors import default_priors, lognormal
 
 ORIGIN, RUNS = 4000.0, 40

@@ -17,10 +17,10 @@ import pytest
 from numpy.typing import ArrayLike
 
 import bayes_tsl as bt
-from bayes_tsl.backtest import CELL, backtest, summarise
+from bayes_tsl.evaluation.backtesting import CELL, backtest, summarise
 from bayes_tsl.forecasting.baselines import last_value
 
-module = importlib.import_module("bayes_tsl.backtest")  # not the function of that name
+module = importlib.import_module("bayes_tsl.evaluation.backtesting")  # not the function of that name
 STEPS = np.arange(100.0, 2001.0, 100.0)
 SCHEDULE = bt.schedules.cosine(peak=1e-3, warmup=50, total=2000, final=1e-4)
 QUICK = {"prefixes": [0.3, 0.6], "forecasters": ["last-value", "power-law"], "progress": False}
@@ -139,7 +139,7 @@ CLUSTER = """
 import os, sys
 from distributed import Client, LocalCluster
 from tests.test_backtest import CELL, SCHEDULE, die_once, runs
-from bayes_tsl.backtest import backtest
+from bayes_tsl.evaluation.backtesting import backtest
 
 if __name__ == "__main__":
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:

@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bayes_tsl import scoring
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.parallel import do_each, named_after, reason
 from bayes_tsl._common.validation import require, require_choice, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
+from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.baselines import BASELINES, Forecaster
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import forecast

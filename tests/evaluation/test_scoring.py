@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 import bayes_tsl as bt
-from bayes_tsl import scoring
+from bayes_tsl.evaluation import scoring
 
 NORMAL = np.random.default_rng(0).normal(3.0, 0.1, (1, 40_000))
 TRUTHS = np.array([2.8, 3.0, 3.05])
