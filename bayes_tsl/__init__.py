@@ -2,7 +2,11 @@
 
 from importlib.metadata import version
 
-from bayes_tsl.compare import average, compare
+from bayes_tsl.analysis.model_comparison import average, compare
+from bayes_tsl.analysis.monitoring import forecast_drift, surprise
+from bayes_tsl.analysis.paired import paired_differences
+from bayes_tsl.analysis.positions import annealed, learning_speed, position_effects, position_laws, settling
+from bayes_tsl.analysis.sensitivity import prior_sensitivity
 from bayes_tsl.data import collect, datasets, schedules
 from bayes_tsl.data.logs import read_log
 from bayes_tsl.data.loss_table import LossTable, read_losses
@@ -27,7 +31,6 @@ from bayes_tsl.model import laws, priors
 from bayes_tsl.model.population import Population, load_population
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.simulation import Simulation, prior_predictive, simulate
-from bayes_tsl.pairs import paired_differences
 from bayes_tsl.plotting import (
     plot_budget,
     plot_calibration,
@@ -46,10 +49,7 @@ from bayes_tsl.position_plots import (
     plot_position_laws,
     plot_positions,
 )
-from bayes_tsl.positions import annealed, learning_speed, position_effects, position_laws, settling
 from bayes_tsl.reports import Report, report
-from bayes_tsl.sensitivity import prior_sensitivity
-from bayes_tsl.watching import forecast_drift, surprise
 
 __version__ = version("bayes_tsl")
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.validation import require, require_number, require_seed, show
+from bayes_tsl.analysis.sensitivity import prior_sensitivity
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.data.schedules import Schedule
@@ -23,7 +24,6 @@ from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.priors import LAWS
-from bayes_tsl.sensitivity import prior_sensitivity
 
 _MOST_STEPS = 50
 

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from scipy import integrate, stats
 
 import bayes_tsl as bt
+from bayes_tsl.analysis.monitoring import tail_probability
 from bayes_tsl.forecasting.checkpoint_filter import filtered
 from bayes_tsl.forecasting.predict import forecast_paths
 from bayes_tsl.forecasting.reweighting import resampled
 from bayes_tsl.model.laws import drift_covariance
-from bayes_tsl.watching import tail_probability
 from tests.conftest import ORIGIN, STEPS, TRUTH
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")

@@ -12,10 +12,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import bayes_tsl as bt
+from bayes_tsl.analysis.positions import _settled
 from bayes_tsl.model import laws
 from bayes_tsl.model.design import make_path
 from bayes_tsl.model.single_run import HEAT_FAST
-from bayes_tsl.positions import _settled
 from tests.conftest import ORIGIN, STEPS, TRUTH, refusal
 
 POSITIONS = np.arange(64.0)

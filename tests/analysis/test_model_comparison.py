@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import bayes_tsl as bt
-from bayes_tsl.compare import _WEIGHTS, _leave_one_out
+from bayes_tsl.analysis.model_comparison import _WEIGHTS, _leave_one_out
 from bayes_tsl.inference.posterior import design_of
 from bayes_tsl.model.single_run import JITTER, spread_of, trend
 from tests.conftest import ORIGIN, means
