@@ -31,7 +31,7 @@ from bayes_tsl.model import laws, priors
 from bayes_tsl.model.population import Population, load_population
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.simulation import Simulation, prior_predictive, simulate
-from bayes_tsl.plotting import (
+from bayes_tsl.plots.forecasts import (
     plot_budget,
     plot_calibration,
     plot_comparison,
@@ -42,7 +42,7 @@ from bayes_tsl.plotting import (
     plot_stopping,
     plot_what_if,
 )
-from bayes_tsl.position_plots import (
+from bayes_tsl.plots.positions import (
     plot_coefficients,
     plot_learning_speed,
     plot_position_effects,

@@ -25,11 +25,11 @@ from bayes_tsl.answers import Tree
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.stopping import Stopping
-from bayes_tsl.drawing import INKS, drawn
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.plotting import plot_budget, plot_forecast, plot_stopping
-from bayes_tsl.position_plots import plot_coefficients, plot_positions
+from bayes_tsl.plots.forecasts import plot_budget, plot_forecast, plot_stopping
+from bayes_tsl.plots.positions import plot_coefficients, plot_positions
+from bayes_tsl.plots.style import INKS, drawn
 
 _PAGE = "report.html"
 _SIZE = (5.6, 3.5)  # inches, at which print is of one size with the page's on a telephone

@@ -16,7 +16,9 @@ from bayes_tsl.decisions.budgets import budget_curve, smallest_budget
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.run_comparison import Comparison
 from bayes_tsl.decisions.stopping import Stopping
-from bayes_tsl.drawing import (
+from bayes_tsl.forecasting.alternatives import WhatIf
+from bayes_tsl.forecasting.distribution import Forecast, Kind, step_text
+from bayes_tsl.plots.style import (
     AHEAD,
     PAST,
     PROBS,
@@ -30,8 +32,6 @@ from bayes_tsl.drawing import (
     stacked,
     write_below,
 )
-from bayes_tsl.forecasting.alternatives import WhatIf
-from bayes_tsl.forecasting.distribution import Forecast, Kind, step_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

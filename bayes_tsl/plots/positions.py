@@ -14,11 +14,11 @@ from bayes_tsl._common.dims import POSITION, STEP
 from bayes_tsl._common.validation import require, require_frame, require_type, show
 from bayes_tsl.analysis.positions import position_effects
 from bayes_tsl.data.loss_table import LossTable
-from bayes_tsl.drawing import AHEAD, NOTE, PAST, TRUTH, bands, finished, given, mark_origin, mark_unconverged, new_axes
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import now_and_then
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.laws import reciprocal_loss
+from bayes_tsl.plots.style import AHEAD, NOTE, PAST, TRUTH, bands, finished, given, mark_origin, mark_unconverged, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

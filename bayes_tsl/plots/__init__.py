@@ -1,0 +1,40 @@
+"""Pictures of forecasts, decisions, scores and losses by position, each drawn into a Matplotlib axes and returned.
+
+Import every ``plot_*`` from here. Nothing here computes: what is drawn comes from the packages above.
+"""
+
+from bayes_tsl.plots.forecasts import (
+    plot_budget,
+    plot_calibration,
+    plot_comparison,
+    plot_errors,
+    plot_forecast,
+    plot_forecast_drift,
+    plot_prior_predictive,
+    plot_stopping,
+    plot_what_if,
+)
+from bayes_tsl.plots.positions import (
+    plot_coefficients,
+    plot_learning_speed,
+    plot_position_effects,
+    plot_position_laws,
+    plot_positions,
+)
+
+__all__ = [
+    "plot_budget",
+    "plot_calibration",
+    "plot_coefficients",
+    "plot_comparison",
+    "plot_errors",
+    "plot_forecast",
+    "plot_forecast_drift",
+    "plot_learning_speed",
+    "plot_position_effects",
+    "plot_position_laws",
+    "plot_positions",
+    "plot_prior_predictive",
+    "plot_stopping",
+    "plot_what_if",
+]
