@@ -49,7 +49,7 @@ from bayes_tsl.plots.positions import (
     plot_position_laws,
     plot_positions,
 )
-from bayes_tsl.reports import Report, report
+from bayes_tsl.reporting.page import Report, report
 
 __version__ = version("bayes_tsl")
 

@@ -13,7 +13,6 @@ import click
 import numpy as np
 
 from bayes_tsl._common.validation import require, require_number, require_seed, show
-from bayes_tsl.answers import priors_text, target_text
 from bayes_tsl.asking import cost_of, numbers_in, of_one_run, outlook, schedules_of
 from bayes_tsl.data import schedules
 from bayes_tsl.data.logs import FORMATS, SPLITS, UNITS, read_log, recognise
@@ -37,7 +36,8 @@ from bayes_tsl.outputs import (
     write_forecast,
     write_losses,
 )
-from bayes_tsl.reports import report
+from bayes_tsl.reporting.content import priors_text, target_text
+from bayes_tsl.reporting.page import report
 
 DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3
 _STOPS = 10  # steps at which to stop that a report considers

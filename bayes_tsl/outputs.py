@@ -12,13 +12,13 @@ import pandas as pd
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, show
-from bayes_tsl.answers import json_text, summary
 from bayes_tsl.data.loss_table import ENDINGS, LossTable
 from bayes_tsl.decisions.run_comparison import Comparison
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.plots.forecasts import plot_calibration, plot_comparison, plot_errors, plot_forecast
 from bayes_tsl.plots.style import drawn
+from bayes_tsl.reporting.content import json_text, summary
 
 
 def require_writable(out: Path) -> None:

@@ -15,10 +15,10 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
-from bayes_tsl.answers import json_text, target_text
 from bayes_tsl.asking import steps_ahead
 from bayes_tsl.cli import main
 from bayes_tsl.outputs import losses_text
+from bayes_tsl.reporting.content import json_text, target_text
 from tests.conftest import ORIGIN
 
 SPEC = "cosine:peak=2e-3,warmup=150,total=8000,final=2e-4"

@@ -17,11 +17,9 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from bayes_tsl import answers
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_number, show
-from bayes_tsl.answers import Tree
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.stopping import Stopping
@@ -30,6 +28,8 @@ from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.plots.forecasts import plot_budget, plot_forecast, plot_stopping
 from bayes_tsl.plots.positions import plot_coefficients, plot_positions
 from bayes_tsl.plots.style import INKS, drawn
+from bayes_tsl.reporting import content as answers
+from bayes_tsl.reporting.content import Tree
 
 _PAGE = "report.html"
 _SIZE = (5.6, 3.5)  # inches, at which print is of one size with the page's on a telephone
@@ -54,7 +54,7 @@ class Report:
             autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
         environment.filters["show"] = lambda value: show(round(value, 4) if isinstance(value, float) else value)
-        page = environment.from_string((files("bayes_tsl") / _PAGE).read_text(encoding="utf-8"))
+        page = environment.from_string((files("bayes_tsl.reporting") / _PAGE).read_text(encoding="utf-8"))
         return page.render(**self.contents, pictures=self.pictures)
 
     @property

@@ -203,7 +203,7 @@ def _convergence(told: Tree) -> str:
 
 def _calibration(told: Tree) -> str:
     """How often such intervals held on runs whose end is known."""
-    record = json.loads((files("bayes_tsl") / HELD_OUT).read_text(encoding="utf-8"))
+    record = json.loads((files("bayes_tsl.reporting") / HELD_OUT).read_text(encoding="utf-8"))
     if told["law"] != record["law"]:
         return f"How often intervals of the law {told['law']!r} hold has not been measured on public runs."
     share = told["extent"]["last_step"] / told["extent"]["horizon"]
