@@ -26,7 +26,6 @@ LAYERS = (
     ("analysis",),
     ("plots",),
     ("reporting",),
-    ("outputs", "asking"),
     ("cli",),
     ("__main__",),
 )
@@ -80,7 +79,7 @@ import bayes_tsl._common.files
 from bayes_tsl import errors, fit
 from bayes_tsl.errors import DataError
 if TYPE_CHECKING:
-    from bayes_tsl.cli import main
+    from bayes_tsl.cli.commands import main
 def late():
     from bayes_tsl._common import dims
 import numpy

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.cli import main
+from bayes_tsl.cli.commands import main
 from bayes_tsl.data.logs import FORMATS, recognise
 from tests.conftest import refusal
 

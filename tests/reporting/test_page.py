@@ -16,7 +16,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl._common.validation import show
-from bayes_tsl.cli import main
+from bayes_tsl.cli.commands import main
 
 COST = bt.Cost(per_hour=20.0, seconds_per_step=3.0, tokens_per_step=1e5)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -13,17 +13,8 @@ import click
 import numpy as np
 
 from bayes_tsl._common.validation import require, require_number, require_seed, show
-from bayes_tsl.asking import cost_of, numbers_in, of_one_run, outlook, schedules_of
-from bayes_tsl.data import schedules
-from bayes_tsl.data.logs import FORMATS, SPLITS, UNITS, read_log, recognise
-from bayes_tsl.data.loss_table import read_losses, read_table
-from bayes_tsl.decisions.run_comparison import compare_runs
-from bayes_tsl.decisions.stopping import stop_or_continue
-from bayes_tsl.errors import DataError, Notice
-from bayes_tsl.evaluation.backtesting import FORECASTERS, backtest, summarise
-from bayes_tsl.forecasting.predict import forecast
-from bayes_tsl.inference.fitting import fit
-from bayes_tsl.outputs import (
+from bayes_tsl.cli.options import cost_of, numbers_in, of_one_run, outlook, schedules_of
+from bayes_tsl.cli.outputs import (
     converted_text,
     files_text,
     fit_text,
@@ -36,6 +27,15 @@ from bayes_tsl.outputs import (
     write_forecast,
     write_losses,
 )
+from bayes_tsl.data import schedules
+from bayes_tsl.data.logs import FORMATS, SPLITS, UNITS, read_log, recognise
+from bayes_tsl.data.loss_table import read_losses, read_table
+from bayes_tsl.decisions.run_comparison import compare_runs
+from bayes_tsl.decisions.stopping import stop_or_continue
+from bayes_tsl.errors import DataError, Notice
+from bayes_tsl.evaluation.backtesting import FORECASTERS, backtest, summarise
+from bayes_tsl.forecasting.predict import forecast
+from bayes_tsl.inference.fitting import fit
 from bayes_tsl.reporting.content import priors_text, target_text
 from bayes_tsl.reporting.page import report
 

@@ -15,9 +15,9 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
-from bayes_tsl.asking import steps_ahead
-from bayes_tsl.cli import main
-from bayes_tsl.outputs import losses_text
+from bayes_tsl.cli.commands import main
+from bayes_tsl.cli.options import steps_ahead
+from bayes_tsl.cli.outputs import losses_text
 from bayes_tsl.reporting.content import json_text, target_text
 from tests.conftest import ORIGIN
 
@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(
 ) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "locked").mkdir()
-    monkeypatch.setattr("bayes_tsl.outputs.os.access", lambda path, _: Path(path).name != "locked")  # tests may run as root
+    monkeypatch.setattr("bayes_tsl.cli.outputs.os.access", lambda path, _: Path(path).name != "locked")  # tests may run as root
     assert stopped(command[0], "missing.csv", *command[1:], "--out", tmp_path / out) == 2
     assert capsys.readouterr().err == f"error: {message.format(tmp_path)}\n"
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "locked"]
