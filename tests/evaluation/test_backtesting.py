@@ -138,7 +138,7 @@ def test_processes_give_what_one_gives() -> None:
 CLUSTER = """
 import os, sys
 from distributed import Client, LocalCluster
-from tests.test_backtest import CELL, SCHEDULE, die_once, runs
+from tests.evaluation.test_backtesting import CELL, SCHEDULE, die_once, runs
 from bayes_tsl.evaluation.backtesting import backtest
 
 if __name__ == "__main__":
@@ -157,7 +157,7 @@ if __name__ == "__main__":
 
 def test_a_cluster_loses_no_cell_when_a_worker_is_killed(tmp_path: Path) -> None:
     pytest.importorskip("distributed")
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     script = tmp_path / "cluster.py"
     script.write_text(CLUSTER)
     environment = {**os.environ, "DIE_ONCE": str(tmp_path / "died"), "PYTHONPATH": str(root)}
