@@ -26,10 +26,11 @@ format: $(VENV)/dev
 	$(BIN)/ruff check --fix .
 
 benchmark-quick: $(VENV)/dev
-	for name in blind prefix transfer positions decision speed; do $(BIN)/python benchmarks/$$name.py --quick || exit 1; done
+	for name in public.blind public.prefix public.transfer bundled.positions public.decision cost.speed; do \
+		$(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 calibration: $(VENV)/dev
-	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python -m benchmarks.simulated.calibration
 
 $(VENV)/package: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

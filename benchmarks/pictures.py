@@ -1,18 +1,15 @@
 """Pictures of the README: a forecast of a bundled run beside what came, its coefficients, other plans, two runs, the priors.
 
-python benchmarks/pictures.py
+python -m benchmarks.pictures
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 import bayes_tsl as bt
-
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+from benchmarks.common import IMAGES
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The tables of docs/benchmarks.md and docs/paper.md, and the calibration that reports tell of, copied from benchmarks/results.
 
-    python benchmarks/tables.py
+    python -m benchmarks.tables
 
 A table stands between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; what was there is replaced. Nothing is measured.
 """
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import RESULTS
-from prefix import SCORES
 
 import bayes_tsl as bt
+from benchmarks.common import RESULTS, ROOT
+from benchmarks.public.prefix import SCORES
 
-PAGES = [Path(__file__).parents[1] / "docs" / f"{name}.md" for name in ("benchmarks", "paper")]
-HELD_OUT = Path(bt.__file__).parent / "held_out.json"
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "paper")]
+HELD_OUT = Path(bt.__file__).parent / "reporting" / "held_out.json"
 KIND = "25M to 360M parameters, 7,000 steps and more; cosine, constant and decayed learning rates"
 TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
@@ -265,9 +265,8 @@ def held_out() -> str:
     table = prefix().query("model == 'tsl'")
     names = {"prefix": "seen", "cells": "runs", "coverage_90": "holds_90", "endpoint_mae": "error"}
     cells = table[list(names)].rename(columns=names).to_dict("records")
-    return (
-        json.dumps({"law": "general", "kind": KIND, "source": "python benchmarks/prefix.py", "cells": cells}, indent=2) + "\n"
-    )
+    said = {"law": "general", "kind": KIND, "source": "python -m benchmarks.public.prefix", "cells": cells}
+    return json.dumps(said, indent=2) + "\n"
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import tables
+
+from benchmarks import tables
 
 README = Path(__file__).parents[1] / "README.md"
 NUMBER = r"(?<![\w.])-?\d*\.?\d+"  # draws of another processor differ in their last digits

@@ -1,6 +1,6 @@
 """Choosing the best of several runs early, by fits of all together and by other ways.
 
-    python benchmarks/pooling.py [--quick] [--workers N]
+    python -m benchmarks.public.pooling [--quick] [--workers N]
 
 Runs of one size and horizon that differ in peak learning rate (lr_scheduling, 12 layers of width 768: cosines, and decayed
 runs, one per peak), and the two bundled mixtures on each test set, cut at 10, 20 and 50 %. Which is lowest at the end, by a fit
@@ -16,23 +16,14 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pandas as pd
-from common import DATA, SHORT, SMALL_LM, by_hash, keep, options, public_runs
 from tqdm import tqdm
 
 import bayes_tsl as bt
 from bayes_tsl.forecasting.baselines import BASELINES
+from benchmarks.common import SHORT, SMALL_LM, keep, options
+from benchmarks.public.curves import by_hash, sized
 
 PREFIXES = (0.1, 0.2, 0.5)
-DIVERGED = 6.0  # nats
-
-
-def sized() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.DataFrame]:
-    """Runs of lr_scheduling that do not diverge: losses, plans, and layers, width, peak, kind and last step of each."""
-    losses, plans, kinds = public_runs()
-    ends = losses.frame.groupby("run")[["step", "loss"]].last()
-    table = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
-    table = table.join(kinds.rename("kind"), how="inner").join(ends).loc[lambda runs: runs["loss"] < DIVERGED]
-    return losses, plans, table[table["dataset"] == "slimpajama"]
 
 
 def groups() -> dict[str, tuple[bt.LossTable, dict[str, bt.Schedule]]]:

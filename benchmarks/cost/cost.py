@@ -1,6 +1,6 @@
 """What a fit costs: against checkpoints, positions and draws; and how often a fit of usual size converges.
 
-    python benchmarks/cost.py [--quick]
+    python -m benchmarks.cost.cost [--quick]
 
 Simulated runs of an 8,000-step cosine, 4 chains: levels and slopes as real runs have them, all else drawn from the default
 priors. The first fit of all compiles; a warm one is the median of three. Then FITS runs of 40 checkpoints and 1,024
@@ -16,11 +16,11 @@ import warnings
 
 import numpy as np
 import pandas as pd
-from common import keep, options
 
 import bayes_tsl as bt
 from bayes_tsl.inference.nuts import TARGET_ACCEPT
 from bayes_tsl.model.priors import default_priors
+from benchmarks.common import keep, options
 
 ORIGIN = 4000.0
 SCHEDULE = bt.schedules.cosine(peak=1e-3, warmup=150, total=8000, final=1e-4)

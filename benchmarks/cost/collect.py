@@ -1,6 +1,6 @@
 """Time and memory of losses per position from a stream of token losses, beside NumPy on all of them at once.
 
-    python benchmarks/collect.py [--quick]
+    python -m benchmarks.cost.collect [--quick]
 
 Token losses are drawn in float32, 32 sequences of 1,024 at a time; seconds are without the drawing, the median of three.
 *numpy* has all in one array and takes mean and standard deviation in float64. Growth is that of the process's peak memory,
@@ -17,9 +17,9 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pandas as pd
-from common import keep, options
 
 from bayes_tsl.data.collect import position_losses
+from benchmarks.common import keep, options
 
 SIZES = (10**6, 10**7, 10**8)
 SHAPE = (32, 1024)  # of a batch (sequence, position)

@@ -1,6 +1,6 @@
 """The check of the judge: endpoint errors of a schedule-blind power law, of which much is known.
 
-    python benchmarks/blind.py [--quick]
+    python -m benchmarks.public.blind [--quick]
 
 Every run of ten rows or more of multipowerlaw, lr_scheduling and modded_nanogpt (--quick: four of each kind), cut at 20, 50
 and 80 % of its rows. Of lr_scheduling the cooldown branches of other runs are shown too, and each run with its last row, which
@@ -10,10 +10,11 @@ the other benchmarks leave out.
 from __future__ import annotations
 
 import pandas as pd
-from common import LEAST, by_hash, by_kind, keep, lr_scheduling, modded_nanogpt, multipowerlaw, options
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest
+from benchmarks.common import by_kind, keep, options
+from benchmarks.public.curves import LEAST, by_hash, lr_scheduling, modded_nanogpt, multipowerlaw
 
 PREFIXES = (0.2, 0.5, 0.8)
 

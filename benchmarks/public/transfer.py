@@ -1,6 +1,6 @@
 """From three runs to six other schedules: one law for all runs of a size.
 
-    python benchmarks/transfer.py [--quick]
+    python -m benchmarks.public.transfer [--quick]
 
 multipowerlaw, 25M and 100M (--quick: 25M, few rows and draws): cosine_24000, constant_24000 and wsdcon_9 are fitted together,
 the other six are predicted whole. Beside the model, the multi-power law and the annealing law by least squares on the same
@@ -21,7 +21,6 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pandas as pd
-from common import PEAK_STEP, keep, multipowerlaw, options, plan
 from numpy.typing import NDArray
 
 import bayes_tsl as bt
@@ -32,6 +31,8 @@ from bayes_tsl.model import laws
 from bayes_tsl.model.design import SKIP_WARMUPS, Clock, make_path
 from bayes_tsl.model.priors import Prior, Priors, default_priors, lognormal
 from bayes_tsl.model.single_run import HEAT_FAST
+from benchmarks.common import keep, options
+from benchmarks.public.curves import PEAK_STEP, multipowerlaw, plan
 
 Array = NDArray[np.float64]
 FITTED = ("cosine_24000", "constant_24000", "wsdcon_9")

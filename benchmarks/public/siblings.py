@@ -1,6 +1,6 @@
 """The rest of a young run, by itself and with finished siblings: a larger model, and another schedule.
 
-    python benchmarks/siblings.py [--quick] [--workers N]
+    python -m benchmarks.public.siblings [--quick] [--workers N]
 
 *Size*: runs of 24 layers of lr_scheduling cut at 20 %, alone and with finished runs of fewer parameters, of which size and peak
 learning rate are covariates or not. *Schedule*: runs of multipowerlaw from their first 6,000 steps, alone and with the three of
@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from common import SHORT, by_hash, keep, options, public_runs
-from pooling import sized
 from tqdm import tqdm
-from transfer import FITTED
 
 import bayes_tsl as bt
+from benchmarks.common import SHORT, keep, options
+from benchmarks.public.curves import by_hash, public_runs, sized
+from benchmarks.public.transfer import FITTED
 
 ELDERS = 10  # finished smaller runs that a larger one is fitted with
 SEEN = 6000.0  # steps of a run that is fitted with others of other schedules

@@ -1,17 +1,16 @@
 """Is it worth evaluating every position? The per-position likelihood beside mean-only fits and the baselines.
 
-    python benchmarks/positions.py [--quick] [--workers N] [--out FOLDER]
+    python -m benchmarks.bundled.positions [--quick] [--workers N] [--out FOLDER]
 
 small_lm: two runs, three test sets, cut at 30, 50 and 80 %; --quick takes one run's prose.
 """
 
 from __future__ import annotations
 
-from common import SMALL_LM, by_test_set, keep, options, tsl
-
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
+from benchmarks.common import SMALL_LM, by_test_set, keep, options, tsl
 
 SCORES = ["endpoint_mae", "endpoint_bias", "crps", "log_score", "coverage_50", "coverage_90", "width_90"]
 

@@ -1,6 +1,6 @@
 """What stopping runs early saves, and what it costs: the recipe of examples/stop_early.py on finished runs.
 
-    python benchmarks/stopping.py [--quick] [--workers N]
+    python -m benchmarks.public.stopping [--quick] [--workers N]
 
 The groups of pooling.py. *Saved* is the share of the group's steps that was not trained, *regret* by how much the best run
 that is left ends above the best of all.
@@ -9,20 +9,16 @@ that is left ends above the best of all.
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import pandas as pd
-from common import SHORT, keep, options
-from pooling import groups
 
 import bayes_tsl as bt
-
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
-from stop_early import eliminate
+from benchmarks.common import SHORT, keep, options
+from benchmarks.public.pooling import groups
+from examples.stop_early import eliminate
 
 LEVELS = (0.02, 0.1)
 

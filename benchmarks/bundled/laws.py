@@ -1,6 +1,6 @@
 """Which law? Each by the score of later checkpoints, beside what leave-one-out densities said beforehand.
 
-    python benchmarks/laws.py [--quick] [--workers N] [--out FOLDER]
+    python -m benchmarks.bundled.laws [--quick] [--workers N] [--out FOLDER]
 
 small_lm by position (two runs, prose and code, at 30, 50 and 80 %), and the mean losses of the first twelve held-out public
 runs at 50 %. *stacked* averages the laws by their stacking weights. --quick: one curve, one prefix, two public runs.
@@ -12,10 +12,11 @@ import warnings
 from functools import partial
 
 import pandas as pd
-from common import SHORT, SMALL_LM, by_hash, keep, options, public_runs
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest, summarise
+from benchmarks.common import SHORT, SMALL_LM, keep, options
+from benchmarks.public.curves import by_hash, public_runs
 
 LAWS = ("general", "free-exponent", "paper")
 SCORES = ["log_score", "crps", "endpoint_mae", "endpoint_bias", "coverage_50", "coverage_90", "width_90"]

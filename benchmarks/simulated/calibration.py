@@ -1,6 +1,6 @@
 """Simulation-based calibration: runs drawn from the priors, fitted and forecast, and the ranks of what was true.
 
-    python benchmarks/calibration.py [--quick] [--workers N]
+    python -m benchmarks.simulated.calibration [--quick] [--workers N]
 
 Two hundred and forty runs of mean losses under the default priors of an 8,000-step cosine, seen for half of it (--quick: 60);
 the slope alone has a narrower one, since the default's tail has runs with negative losses.
@@ -18,12 +18,12 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from common import keep, options
 from tqdm import tqdm
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.calibration import simulated_ranks, uniformity
 from bayes_tsl.model.priors import default_priors, normal
+from benchmarks.common import keep, options
 
 ORIGIN = 4000.0
 STEPS = np.arange(400.0, 8001.0, 200.0)

@@ -1,6 +1,6 @@
 """How time and memory grow with the runs of one hierarchical fit, and what a fleet of independent fits costs.
 
-    python benchmarks/scale.py [--quick]
+    python -m benchmarks.cost.scale [--quick]
 
 *Together*: the first 5, 10, 25 and 50 runs of lr_scheduling in the order of a hash of their names, 40 checkpoints each, every
 second run cut at half of its steps, at the defaults of ``fit``. Each fit is a process of its own, whose peak memory is taken.
@@ -19,11 +19,11 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pandas as pd
-from common import by_hash, keep, options
-from pooling import sized
 
 import bayes_tsl as bt
 from bayes_tsl.model.design import after_warmup
+from benchmarks.common import keep, options
+from benchmarks.public.curves import by_hash, sized
 
 SIZES = (5, 10, 25, 50)
 CHECKPOINTS = 40

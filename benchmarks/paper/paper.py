@@ -1,6 +1,6 @@
 """The experiments of the paper (Xiong et al., arXiv 2404.17785) on runs of our own: tables and pictures of docs/paper.md.
 
-    python benchmarks/paper.py [--quick] [--workers N] [--out FOLDER]
+    python -m benchmarks.paper.paper [--quick] [--workers N] [--out FOLDER]
 
 gpt_positions, every run on every test set fitted to its end: the law by size, when its shape settles, what the
 learning rate takes off the floor, how evenly positions learn, what a weighting of positions gains, and which mixture to choose
@@ -16,12 +16,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import xarray as xr
-from common import RESULTS, SHORT, keep, options
 
 import bayes_tsl as bt
+from benchmarks.common import IMAGES, RESULTS, SHORT, keep, options
 
 DATA = "gpt_positions"
-PICTURES = Path(__file__).parents[1] / "docs" / "images"
 SIZES = {"10M": "mix50_cosine_small", "30M": "mix50_cosine", "91M": "mix50_cosine_large"}
 WARM = 240  # steps, twice the warm-up: before it there is no curve over positions
 HALF, DECAY = 1200, 1920  # half of the run; where the decay of wsd begins
@@ -153,7 +152,7 @@ def main() -> None:
     loaded = {(row.run, row.test_set): bt.load_fit(row.file) for row in fits.itertuples()}
     rows = [traits_of(*names, fit, losses.select(run=names[0], test_set=names[1])) for names, fit in loaded.items()]
     keep(pd.DataFrame(rows), places / "paper_traits.csv")
-    draw(losses, laws, loaded, asked.out if asked.quick else PICTURES)
+    draw(losses, laws, loaded, asked.out if asked.quick else IMAGES)
     keep(choices(losses, asked.quick), places / "paper_mixture.csv")
 
 

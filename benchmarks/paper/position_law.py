@@ -1,6 +1,6 @@
 """The exponent of the position law, its index origin, binning and effects, judged on losses that were not used.
 
-    python benchmarks/position_law.py [--quick] [--workers N] [--out FOLDER]
+    python -m benchmarks.paper.position_law [--quick] [--workers N] [--out FOLDER]
 
 gpt_positions (10M, 30M and 91M parameters, cosine) and small_lm (1M), on every test set. *Across positions*: exponent, effects
 and noise come from the first half of the checkpoints after twice the warm-up; at each later one gap, rate and floor are fitted
@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from common import RESULTS, SHORT, keep, options
 from scipy.optimize import least_squares
 from scipy.stats import norm
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation import scoring
+from benchmarks.common import RESULTS, SHORT, keep, options
 
 RUNS = {
     "1M": ("small_lm", "mix50_cosine", 200),

@@ -1,6 +1,6 @@
 """Accuracy on the bundled runs: coverage of the 90 % interval and endpoint error, beside a schedule-blind power law.
 
-    python benchmarks/accuracy.py [--quick]
+    python -m benchmarks.bundled.accuracy [--quick]
 
 small_lm on prose and code, fitted at 30, 50 and 80 % with the default settings; --quick: one curve.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 import warnings
 
 import pandas as pd
-from common import SMALL_LM, keep, options
 
 import bayes_tsl as bt
 from bayes_tsl.forecasting.baselines import power_law
+from benchmarks.common import SMALL_LM, keep, options
 
 PREFIXES = (0.3, 0.5, 0.8)
 

@@ -1,6 +1,6 @@
 """Where the default priors come from: the public runs that models may be chosen on, each fitted whole, and what they share.
 
-    python benchmarks/population.py [--quick]
+    python -m benchmarks.public.population [--quick]
 
 Every run is fitted under wide priors; of each parameter (of the logarithm of the positive ones) its posterior gives a mean and
 a standard deviation. Population centre and spread are their maximum-likelihood values under normal errors, so that a run which
@@ -19,13 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from common import SHORT, by_hash, options, public_runs
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from tqdm import tqdm
 
 import bayes_tsl as bt
 from bayes_tsl.model.priors import Prior, lognormal, normal
+from benchmarks.common import SHORT, options
+from benchmarks.public.curves import by_hash, public_runs
 
 Array = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ GIVEN = {
 }  # what one run says little of: read off steps down at several times (docs/modelling.md)
 HEATED = ("heat", "heat_power")
 UNIT = {"peak": 1e-3, "progress": 2e4}
-TARGET = Path(bt.__file__).parent / "population.json"
+TARGET = Path(bt.__file__).parent / "model" / "default_population.json"
 
 
 def scaled(prior: Prior, value: Array) -> Array:
@@ -114,7 +115,7 @@ def main() -> None:
     result = {
         "source": f"{len(chosen)} runs of lr-scheduling (Schaipp, Haegele et al.) and MultiPowerLaw (Luo et al.), 25M to 360M "
         "parameters, AdamW, 7,000 to 72,000 steps",
-        "command": "python benchmarks/population.py",
+        "command": "python -m benchmarks.public.population",
         "versions": {name: version(name) for name in ("bayes_tsl", "numpyro", "jax")},
         "made": datetime.now(UTC).date().isoformat(),
         "unit": UNIT,

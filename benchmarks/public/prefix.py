@@ -1,6 +1,6 @@
 """Public runs cut at several prefixes, planned schedule known: the model beside every baseline.
 
-    python benchmarks/prefix.py [--quick] [--reported] [--workers N] [--out FOLDER]
+    python -m benchmarks.public.prefix [--quick] [--reported] [--workers N] [--out FOLDER]
 
 Every complete run of lr_scheduling and multipowerlaw, and every cooldown branch joined to the run that it left. Runs come in
 the order of a hash of their names, and the first half of them may be used to choose a model: the table tells the halves apart.
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import matplotlib as mpl
 import pandas as pd
-from common import by_hash, by_kind, keep, options, public_runs, tsl
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
+from benchmarks.common import by_kind, keep, options, tsl
+from benchmarks.public.curves import by_hash, public_runs
 
 PREFIXES = (0.2, 0.35, 0.5, 0.65, 0.8)
 FORECASTERS = {"tsl": tsl, **BASELINES}

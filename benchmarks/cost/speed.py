@@ -1,6 +1,6 @@
 """Effective draws per second, against the model as a textbook would write it, on the same losses in one run.
 
-    python benchmarks/speed.py [--quick]
+    python -m benchmarks.cost.speed [--quick]
 
 small_lm, half code, prose, the first half of the run. The textbook's model has the same laws and priors, a likelihood of every
 loss at every position, every coefficient and the drift sampled as they stand, a free effect for each position, and
@@ -21,7 +21,6 @@ import numpyro
 import numpyro.distributions as dist
 import pandas as pd
 from arviz import ess
-from common import SHORT, SMALL_LM, keep, options
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import initialize_model
 
@@ -30,6 +29,7 @@ from bayes_tsl.model import laws
 from bayes_tsl.model.design import Design, make_design
 from bayes_tsl.model.priors import Priors, default_priors
 from bayes_tsl.model.single_run import _sample_globals, model, parameters, spread_of, trend
+from benchmarks.common import SHORT, SMALL_LM, keep, options
 
 
 def textbook(design: Design, priors: Priors) -> None:

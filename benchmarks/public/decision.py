@@ -1,6 +1,6 @@
 """Will it end below 3.28? Brier score of that probability, from half a run and from four fifths of it.
 
-    python benchmarks/decision.py [--quick] [--workers N] [--out FOLDER]
+    python -m benchmarks.public.decision [--quick] [--workers N] [--out FOLDER]
 
 One in four runs of modded_nanogpt (chosen by a hash of their names; --quick takes eight). Their learning rates are not known:
 tsl is told of a linear decay to zero over the planned length, tsl-blind of nothing. *base-rate* says the share of the other
@@ -10,12 +10,13 @@ three quarters that ended below. The multi-power law, slower than all others tog
 from __future__ import annotations
 
 import pandas as pd
-from common import by_hash, keep, modded_nanogpt, options, tsl
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import CELL, backtest, summarise
 from bayes_tsl.evaluation.scoring import brier
 from bayes_tsl.forecasting.baselines import BASELINES
+from benchmarks.common import keep, options, tsl
+from benchmarks.public.curves import by_hash, modded_nanogpt
 
 TARGET = 3.28
 SCORES = ["endpoint_brier", "time_score", "endpoint_mae", "endpoint_bias", "coverage_90", "width_90"]

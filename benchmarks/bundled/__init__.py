@@ -1,0 +1,1 @@
+"""Forecasts of the runs that the package brings along, by position."""

@@ -1,0 +1,1 @@
+"""Seconds and memory: of fits, and of collecting losses by position."""

@@ -1,0 +1,1 @@
+"""Forecasts and choices on loss curves that others have published."""
