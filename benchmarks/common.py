@@ -31,7 +31,7 @@ def options(doc: str | None, name: str, **flags: str) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--out", type=Path, help="folder of finished cells and pictures")
     for flag, meaning in flags.items():
-        parser.add_argument(f"--{flag}", action="store_true", help=meaning)
+        parser.add_argument(f"--{flag}", action="store_true", help=meaning.replace("%", "%%"))
     asked = parser.parse_args()
     asked.out = asked.out or Path("out") / ("quick" if asked.quick else "") / name
     asked.table = (asked.out if asked.quick else RESULTS) / f"{name}.csv"

@@ -36,7 +36,7 @@ def stopping(name: str, level: float, losses: bt.LossTable, plans: Mapping[str, 
 def main() -> None:
     asked = options(__doc__, "stopping")
     tasks = [(name, level, *group) for name, group in groups().items() for level in LEVELS]
-    tasks = [task for task in tasks if task[:2] == ("mixtures, prose", 0.05)] if asked.quick else tasks
+    tasks = [task for task in tasks if task[:2] == ("mixtures, prose", LEVELS[-1])] if asked.quick else tasks
     with ProcessPoolExecutor(asked.workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         table = pd.DataFrame([future.result() for future in [pool.submit(stopping, *task) for task in tasks]])
     mean = table.drop(columns="group").groupby("level").mean().reset_index().assign(group="mean")
