@@ -4,13 +4,14 @@ Blind to the schedule: the last value, and the paper's three (Xiong et al., arXi
 logarithmic.
 With the schedule: the learning-rate-annealing law and the multi-power law, as published. Each is fitted by robust least
 squares from several starts, and resampled by a moving-block bootstrap of its residuals, which knows of noise and of parameters
-but not of the law being wrong. Steps before twice the warm-up are left out, as they are in ``fit``.
+but not of the law being wrong. Steps before twice the warm-up are left out, as they are in ``fit``. ``joint_curves`` fits one
+of the laws to several runs at once and predicts others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,7 @@ from scipy.optimize import OptimizeResult, least_squares
 from scipy.signal import lfilter
 
 from bayes_tsl._common.dims import CHAIN, DRAW, STEP
-from bayes_tsl._common.validation import require, require_seed
+from bayes_tsl._common.validation import require, require_choice, require_number, require_seed, require_type, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
@@ -117,6 +118,43 @@ BASELINES: dict[str, Forecaster] = {
 }
 
 
+@np.errstate(all="ignore")  # a law tried far out may overflow; what is kept is checked
+def joint_curves(
+    law: str, losses: LossTable, *, schedules: Mapping[str, Schedule], steps: Mapping[str, ArrayLike], unit_step: float
+) -> dict[str, pd.Series]:
+    """Mean loss of each run in ``steps`` [nats/token] (step), by one law with the same parameters for all runs.
+
+    Runs under a few schedules predict those under others, which is how Luo et al. (arXiv 2503.12811) test their law. The fit
+    is by robust least squares, every checkpoint counted alike; the prediction has no interval.
+
+    Args:
+        law: annealing-law or multi-power-law.
+        losses: runs to fit, on one test set, which differ in nothing but their schedules [nats/token].
+        schedules: learning rate of every run, fitted or predicted, by name; runs are fitted in this order.
+        steps: steps to predict, by run.
+        unit_step: step at which the law's progress is 1, e.g. the end of a warm-up that all runs have.
+
+    Raises:
+        DataError: another law, too few checkpoints, or a run without a schedule, with one that ends before its steps, or with
+            other progress at ``unit_step``.
+        ConvergenceError: no start of the least squares converged, or the law overflows.
+
+    Example:
+        >>> from bayes_tsl.data import datasets
+        >>> prose = datasets.load("gpt_positions").select(test_set="prose").frame
+        >>> fitted = LossTable.from_frame(prose[prose["run"].isin(["mix50_constant", "mix50_cosine"])])
+        >>> plans = {run: datasets.schedules("gpt_positions")[run] for run in [*fitted.runs, "mix50_wsd"]}
+        >>> curves = joint_curves("annealing-law", fitted, schedules=plans, steps={"mix50_wsd": [2400]}, unit_step=120)
+        >>> print(f"{curves['mix50_wsd'][2400]:.1f}")
+        2.6
+    """
+    require_choice(law, "law", _SCHEDULED)
+    require_losses(losses)
+    one, plans = _SCHEDULED[law], _comparable(schedules, [*losses.runs, *steps], unit_step)
+    best = _fit_jointly(one, losses, {run: plan for run, plan in plans.items() if run in losses.runs}, unit_step)
+    return {run: _along(one, best, at, unit_step, plans[run]) for run, at in steps.items()}
+
+
 def _relative_step(steps: Array, origin: float, schedule: Schedule) -> Array:
     return steps / origin
 
@@ -206,6 +244,9 @@ _MULTI_POWER = _Law(
 )
 
 
+_SCHEDULED = {law.name: law for law in (_ANNEALING, _MULTI_POWER)}
+
+
 def _prepare(
     losses: LossTable, steps: ArrayLike, schedule: Schedule | None, *, least: int, seed: int
 ) -> tuple[pd.Series, Array, Schedule, tuple[str, ...]]:
@@ -216,7 +257,7 @@ def _prepare(
     schedule = schedule or schedules.unknown()
     kept, said = after_warmup(losses, schedule)
     past = kept.mean_losses()
-    require(len(past) >= least, "losses", f"hold {least} usable checkpoints", len(past), cure="Fit later in the run.")
+    _require_checkpoints(len(past), least)
     ahead = later_steps(steps, float(past.index[-1]))
     schedule.require_reaches(float(ahead[-1]))
     return past, ahead, schedule, (*losses.notices, *(() if schedule.known else (schedules.UNKNOWN,)), *said)
@@ -239,11 +280,55 @@ def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedul
     for _ in range(_RESAMPLES):
         again = _least_squares(law, seen, fitted + _blocks(rng, noise), best, scale, most=_REFIT_STEPS)
         curves.append(law.curve(again.x, future)[len(step) :])
-    if not np.isfinite(curves).all():
-        raise ConvergenceError(f"the {law.name} must be finite ahead; got an overflow. Fit later in the run.")
+    _require_finite(curves, law)
     expected = np.repeat(np.stack(curves), _NOISES, axis=0)
     observed = expected + noise[rng.integers(0, len(noise), expected.shape)]
     return _forecast(losses, past, ahead, expected, observed, notices)
+
+
+def _require_checkpoints(count: int, least: int) -> None:
+    require(count >= least, "losses", f"hold {least} usable checkpoints", count, cure="Fit later in the run.")
+
+
+def _require_finite(curves: ArrayLike, law: _Law) -> None:
+    if not np.isfinite(curves).all():
+        raise ConvergenceError(f"the {law.name} must be finite ahead; got an overflow. Fit later in the run.")
+
+
+def _comparable(given: Mapping[str, Schedule], runs: Sequence[str], unit_step: float) -> dict[str, Schedule]:
+    """Schedules of ``runs``, in the order given, which have all made the same progress by ``unit_step``."""
+    require_type(given, "schedules", Mapping, cure="Give {run: schedule}.")
+    for plan in given.values():
+        schedules.require_schedule(plan)
+    missing = [run for run in runs if not (given.get(run) or schedules.unknown()).known]
+    require(not missing, "schedules", "name every run", missing, where="without one", cure="Give the learning rate of each.")
+    require_number(unit_step, "unit_step", low=0.0, cure="It is a step until which all runs are the same, e.g. 1000.")
+    plans = {run: plan for run, plan in given.items() if run in runs}
+    progress = [float(plan.progress(unit_step)) for plan in plans.values()]
+    rule, cure = f"make the same progress until step {show(unit_step)}", "Pass another unit_step=."
+    require(np.allclose(progress, progress[0], rtol=1e-6), "schedules", rule, progress, cure=cure)
+    return plans
+
+
+def _fit_jointly(law: _Law, losses: LossTable, plans: Mapping[str, Schedule], unit_step: float) -> Array:
+    """Parameters that fit all runs at once, each seen through its own schedule."""
+    pasts = {run: after_warmup(losses.select(run=run), plan)[0].mean_losses() for run, plan in plans.items()}
+    y = np.concatenate([past.to_numpy() for past in pasts.values()])
+    _require_checkpoints(len(y), len(law.starts(y)[0]) + 2)
+    seen = [law.see(past.index.to_numpy(float), unit_step, plans[run]) for run, past in pasts.items()]
+    joined = replace(law, curve=lambda x, parts: np.concatenate([law.curve(x, part) for part in parts]), slopes=None)
+    return _fit(joined, seen, y)[0]
+
+
+def _along(law: _Law, x: Array, steps: ArrayLike, unit_step: float, plan: Schedule) -> pd.Series:
+    """Loss by a fitted law [nats/token] (step)."""
+    at = np.unique(np.asarray(steps, float))
+    good = at.size > 0 and np.isfinite(at).all() and at[0] > 0
+    require(good, "steps", "be finite and above 0", at, cure="Give steps that the run will reach.")
+    plan.require_reaches(at[-1])
+    loss = law.curve(x, law.see(at, unit_step, plan))
+    _require_finite(loss, law)
+    return pd.Series(loss, pd.Index(at, name=STEP), name="loss")
 
 
 def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:

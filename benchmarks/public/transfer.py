@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation import scoring
-from bayes_tsl.forecasting.baselines import _ANNEALING, _MULTI_POWER, _fit, _Law
+from bayes_tsl.forecasting.baselines import joint_curves
 from bayes_tsl.inference.nuts import sample
 from bayes_tsl.model import laws
 from bayes_tsl.model.design import SKIP_WARMUPS, Clock, make_path
@@ -172,22 +172,17 @@ def by_model(
         }
 
 
-def by_least_squares(law: _Law, fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame]) -> dict[str, Array]:
+def by_least_squares(fitted: dict[str, pd.DataFrame], others: dict[str, pd.DataFrame], *, law: str) -> dict[str, Array]:
     """A published law fitted to all runs at once, without uncertainty: one draw (row, 1)."""
-    curves = fitted | others
-    unit = float(PEAK_STEP)  # by when all runs have made the same progress
-    seen = {
-        name: law.see(settled(rows)["step"].to_numpy(float), unit, plan(rows, from_peak=True)) for name, rows in curves.items()
-    }
-
-    def joined(x: Array, parts: list) -> Array:
-        return np.concatenate([law.curve(x, part) for part in parts])
-
-    together = _Law(law.name, law.see, joined, law.starts, law.needs_schedule)
-    best, _ = _fit(
-        together, [seen[name] for name in fitted], np.concatenate([settled(rows)["loss"] for rows in fitted.values()])
+    losses = pd.concat([rows[["step", "loss"]].assign(run=name) for name, rows in fitted.items()])
+    curves = joint_curves(
+        law,
+        bt.LossTable.from_frame(losses),
+        schedules={name: plan(rows, from_peak=True) for name, rows in (fitted | others).items()},
+        steps={name: settled(rows)["step"] for name, rows in others.items()},
+        unit_step=PEAK_STEP,
     )
-    return {name: law.curve(best, seen[name])[:, None] for name in others}
+    return {name: curve.to_numpy()[:, None] for name, curve in curves.items()}
 
 
 def judge(predicted: dict[str, Array], others: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -217,8 +212,7 @@ def of_size(curves: pd.DataFrame, size: str, *, num_draws: int, spacing: float) 
     others = {name: rows for name, rows in runs.items() if name not in FITTED}
     ways = {
         "tsl": partial(by_model, num_draws=num_draws, spacing=spacing),
-        "annealing-law": partial(by_least_squares, _ANNEALING),
-        "multi-power-law": partial(by_least_squares, _MULTI_POWER),
+        **{law: partial(by_least_squares, law=law) for law in ("annealing-law", "multi-power-law")},
     }
     tables = []
     for name, way in ways.items():

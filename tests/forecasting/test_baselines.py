@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import bayes_tsl as bt
 from bayes_tsl.data import schedules
 from bayes_tsl.forecasting import baselines
 from bayes_tsl.model.design import make_design
+from tests.conftest import refusal
 
 SEED = "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0."
 NO_TABLE = "losses must be a LossTable; got 'DataFrame'. Make one with LossTable.from_frame(frame), or read_losses(path)."
@@ -22,6 +24,8 @@ NO_SCHEDULE = (
 STEPS = np.arange(200.0, 4001.0, 100.0)
 ORIGIN = 2000.0
 WSD = schedules.wsd(peak=1e-3, warmup=100, total=4000, final=1e-4, decay=0.7)
+COSINE = schedules.cosine(peak=1e-3, warmup=100, total=4000, final=1e-4)
+CONSTANT = schedules.constant(peak=1e-3, warmup=100, total=4000)
 
 
 def table(loss: np.ndarray, *, noise: float = 0.0) -> bt.LossTable:
@@ -30,25 +34,25 @@ def table(loss: np.ndarray, *, noise: float = 0.0) -> bt.LossTable:
     )
 
 
-def annealed() -> np.ndarray:
+def annealed(plan: bt.Schedule) -> np.ndarray:
     """``L0 + A S1^-alpha - C S2``, summed step by step."""
-    lr = np.maximum(WSD.lr(np.arange(4001.0)), np.where(np.arange(4001) < 100, 1e-3, 0.0)) / 1e-3
+    lr = np.maximum(plan.lr(np.arange(4001.0)), np.where(np.arange(4001) < 100, 1e-3, 0.0)) / 1e-3
     momentum = area = 0.0
     areas = np.zeros(4001)
     for step in range(1, 4001):
         momentum = 0.999 * momentum + lr[step - 1] - lr[step]
         area += momentum
         areas[step] = area
-    return 3.0 + (WSD.progress(STEPS) / 2000.0) ** -0.5 - 2e-3 * areas[STEPS.astype(int)]
+    return 3.0 + (plan.progress(STEPS) / 2000.0) ** -0.5 - 2e-3 * areas[STEPS.astype(int)]
 
 
-def multi_power() -> np.ndarray:
+def multi_power(plan: bt.Schedule) -> np.ndarray:
     """``L0 + A S1^-alpha - B sum_k drop_k G(lr_k^-gamma S_k)``, fall by fall."""
     grid = np.arange(100.0, 4001.0, 20.0)
-    lr, progress = WSD.lr(grid) / 1e-3, WSD.progress(grid)
-    loss = 3.0 + (WSD.progress(STEPS) / 2000.0) ** -0.5
+    lr, progress = plan.lr(grid) / 1e-3, plan.progress(grid)
+    loss = 3.0 + (plan.progress(STEPS) / 2000.0) ** -0.5
     for k in range(1, len(grid)):
-        since = np.maximum(WSD.progress(STEPS) - progress[k], 0.0) / 2000.0
+        since = np.maximum(plan.progress(STEPS) - progress[k], 0.0) / 2000.0
         loss -= 0.3 * (lr[k - 1] - lr[k]) * (1.0 - (1.0 + 20.0 * lr[k] ** -0.5 * since) ** -0.5)
     return loss
 
@@ -57,8 +61,8 @@ CURVES = {
     "power-law": 3.0 + 0.8 * (STEPS / 1000) ** -0.5,
     "reciprocal": 3.0 + 2.0 / (1.0 + STEPS / 500),
     "logarithmic": 6.0 - 0.3 * np.log(STEPS),
-    "annealing-law": annealed(),
-    "multi-power-law": multi_power(),
+    "annealing-law": annealed(WSD),
+    "multi-power-law": multi_power(WSD),
 }
 
 
@@ -70,6 +74,28 @@ def test_each_law_recovers_its_own_curve(name: str) -> None:
     error = ahead.expected.median(("chain", "draw")).to_numpy() - later.to_numpy()
     limit = 0.02 if name == "multi-power-law" else 2e-3  # its seven parameters are not all told by half a decay
     assert np.abs(error).max() < limit, f"{name} is off by {np.abs(error).max():.5f}"
+
+
+PLANS = {"wsd": WSD, "constant": CONSTANT, "cosine": COSINE}
+SCHEDULED = {"annealing-law": (annealed, 1e-4), "multi-power-law": (multi_power, 2e-3)}
+
+
+def together(curve: Callable[[bt.Schedule], np.ndarray]) -> bt.LossTable:
+    """Losses of the runs of two schedules."""
+    parts = [pd.DataFrame({"run": run, "step": STEPS, "loss": curve(PLANS[run])}) for run in ("wsd", "constant")]
+    return bt.LossTable.from_frame(pd.concat(parts))
+
+
+@pytest.mark.parametrize("name", SCHEDULED)
+def test_a_law_fitted_to_runs_of_two_schedules_predicts_a_third(name: str) -> None:
+    curve, limit = SCHEDULED[name]
+    asked = {"cosine": STEPS[::-1], "wsd": [ORIGIN]}
+    found = baselines.joint_curves(name, together(curve), schedules=PLANS, steps=asked, unit_step=100)
+    assert list(found) == ["cosine", "wsd"]
+    assert found["cosine"].index.tolist() == STEPS.tolist()
+    assert found["wsd"].loc[ORIGIN] == pytest.approx(curve(WSD)[STEPS == ORIGIN][0], abs=limit)
+    error = np.abs(found["cosine"] - curve(COSINE)).max()
+    assert error < limit, f"{name} is off by {error:.5f}"
 
 
 @pytest.mark.parametrize("name", ["power-law", "reciprocal", "logarithmic"])
@@ -119,6 +145,65 @@ def test_wrong_kinds_of_input_are_refused(law: baselines.Forecaster) -> None:
         law(losses.frame, steps=[3000])  # type: ignore[arg-type]
     with pytest.raises(bt.DataError, match=f"^{re.escape(NO_SCHEDULE)}$"):
         law(losses, steps=[3000], schedule="cosine:peak=1,total=9")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"law": "power-law"}, "law must be one of 'annealing-law', 'multi-power-law'; got 'power-law'."),
+        (
+            {"losses": None},
+            "losses must be a LossTable; got 'NoneType'. Make one with LossTable.from_frame(frame), or read_losses(path).",
+        ),
+        (
+            {"losses": table(annealed(WSD)).until(700)},
+            "schedules must name every run; got 'run' without one. Give the learning rate of each.",
+        ),
+        ({"schedules": COSINE}, "schedules must be a Mapping; got 'Schedule'. Give {run: schedule}."),
+        ({"schedules": PLANS | {"cosine": "cosine"}}, NO_SCHEDULE),
+        (
+            {"schedules": PLANS | {"wsd": schedules.unknown()}},
+            "schedules must name every run; got 'wsd' without one. Give the learning rate of each.",
+        ),
+        (
+            {"schedules": PLANS | {"cosine": schedules.constant(peak=1.0, warmup=200)}},
+            "schedules must make the same progress until step 100; got 50, 50, 25. Pass another unit_step=.",
+        ),
+        (
+            {"unit_step": 0},
+            "unit_step must be a number above 0; got 0. It is a step until which all runs are the same, e.g. 1000.",
+        ),
+        ({"steps": {"cosine": []}}, "steps must be finite and above 0; got none. Give steps that the run will reach."),
+        ({"steps": {"cosine": [0, 9]}}, "steps must be finite and above 0; got 0, 9. Give steps that the run will reach."),
+        (
+            {"steps": {"cosine": [5000]}},
+            "schedule must reach the last forecast step 5000; got 4000. "
+            "Give a schedule for the whole forecast, or forecast fewer steps.",
+        ),
+        (
+            {"losses": together(annealed).until(500), "law": "multi-power-law"},
+            "losses must hold 9 usable checkpoints; got 8. Fit later in the run.",
+        ),
+    ],
+)
+def test_runs_that_cannot_share_a_law_are_refused(settings: dict[str, object], message: str) -> None:
+    given = {
+        "law": "annealing-law",
+        "losses": together(annealed),
+        "schedules": PLANS,
+        "steps": {"cosine": [ORIGIN]},
+        "unit_step": 100,
+    }
+    with refusal(message):
+        baselines.joint_curves(**given | settings)
+
+
+def test_a_shared_law_that_overflows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "_fit_jointly", lambda *arguments: np.full(4, 1e3))
+    with pytest.raises(
+        bt.ConvergenceError, match=r"^the annealing-law must be finite ahead; got an overflow\. Fit later in the run\.$"
+    ):
+        baselines.joint_curves("annealing-law", together(annealed), schedules=PLANS, steps={"wsd": [ORIGIN]}, unit_step=100)
 
 
 def test_what_cannot_be_fitted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
