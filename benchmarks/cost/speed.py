@@ -21,6 +21,7 @@ import numpyro
 import numpyro.distributions as dist
 import pandas as pd
 from arviz import ess
+from numpyro import handlers
 from numpyro.infer import MCMC, NUTS
 from numpyro.infer.util import initialize_model
 
@@ -28,13 +29,13 @@ import bayes_tsl as bt
 from bayes_tsl.model import laws
 from bayes_tsl.model.design import Design, make_design
 from bayes_tsl.model.priors import Priors, default_priors
-from bayes_tsl.model.single_run import _sample_globals, model, parameters, spread_of, trend
+from bayes_tsl.model.single_run import model, parameters, spread_of, trend
 from benchmarks.common import SHORT, SMALL_LM, keep, options
 
 
 def textbook(design: Design, priors: Priors) -> None:
     """Every latent sampled as it stands in the equations."""
-    sites = _sample_globals(design, priors)
+    sites = globals_of(design, priors)
     law, spread = trend(design.path, sites), spread_of(design, sites)
     rows = jnp.eye(len(design.step))
     with numpyro.plate("step", len(design.step)):
@@ -49,6 +50,13 @@ def textbook(design: Design, priors: Priors) -> None:
     gap, rate = jnp.exp(log_gap)[:, None], jnp.exp(log_rate)[:, None]
     expected = laws.reciprocal_loss(design.position, gap=gap, rate=rate, floor=floor[:, None]) + effect
     numpyro.sample("loss", dist.Normal(expected, noise), obs=design.losses)
+
+
+def globals_of(design: Design, priors: Priors) -> dict[str, jax.Array]:
+    """Values of what the package's model samples, from the same priors; its likelihood is left out."""
+    with handlers.trace() as seen, handlers.block(hide_fn=lambda site: site.get("is_observed", False)):
+        model(design, priors)
+    return priors.fixed() | {name: site["value"] for name, site in seen.items() if site["type"] == "sample"}
 
 
 def by_textbook(design: Design, priors: Priors, seed: int, size: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
