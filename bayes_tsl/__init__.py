@@ -2,56 +2,63 @@
 
 from importlib.metadata import version
 
-from bayes_tsl.analysis.model_comparison import average, compare
-from bayes_tsl.analysis.monitoring import forecast_drift, surprise
-from bayes_tsl.analysis.paired import paired_differences
-from bayes_tsl.analysis.positions import annealed, learning_speed, position_effects, position_laws, settling
-from bayes_tsl.analysis.sensitivity import prior_sensitivity
-from bayes_tsl.data import collect, datasets, schedules
-from bayes_tsl.data.logs import read_log
-from bayes_tsl.data.loss_table import LossTable, read_losses
-from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.decisions.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
-from bayes_tsl.decisions.costs import Cost
-from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
-from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
-from bayes_tsl.errors import ConvergenceError, DataError, Notice
-from bayes_tsl.evaluation import calibration, scoring
-from bayes_tsl.evaluation.backtesting import backtest
-from bayes_tsl.forecasting import baselines
-from bayes_tsl.forecasting.alternatives import WhatIf, what_if
-from bayes_tsl.forecasting.distribution import Arrival, Forecast
-from bayes_tsl.forecasting.predict import forecast
-from bayes_tsl.forecasting.reweighting import Updated, update
-from bayes_tsl.inference.batch import fit_each
-from bayes_tsl.inference.diagnostics import Diagnostics
-from bayes_tsl.inference.fitting import fit
-from bayes_tsl.inference.posterior import Fit, load_fit
-from bayes_tsl.model import laws, priors
-from bayes_tsl.model.population import Population, load_population
-from bayes_tsl.model.priors import Priors
-from bayes_tsl.model.simulation import Simulation, prior_predictive, simulate
-from bayes_tsl.plots.forecasts import (
+from bayes_tsl._common.deprecation import renamed
+from bayes_tsl.analysis import (
+    annealing_gain,
+    compare_laws,
+    convergence_step,
+    forecast_revisions,
+    learning_speed,
+    paired_differences,
+    position_effects,
+    position_laws,
+    predictive_p_value,
+    prior_sensitivity,
+)
+from bayes_tsl.data import LossTable, Schedule, collect, datasets, read_log, read_losses, schedules
+from bayes_tsl.decisions import (
+    Budget,
+    Comparison,
+    Cost,
+    Stopping,
+    at_budget,
+    budget_curve,
+    compare_runs,
+    marginal_gain,
+    smallest_budget,
+    stop_or_continue,
+)
+from bayes_tsl.errors import DataError, Notice
+from bayes_tsl.evaluation import backtest, calibration, scoring
+from bayes_tsl.forecasting import Arrival, Forecast, Updated, WhatIf, average, baselines, forecast, update, what_if
+from bayes_tsl.inference import ConvergenceError, Diagnostics, Fit, fit, fit_each, load_fit
+from bayes_tsl.model import Population, Priors, Simulation, laws, load_population, prior_predictive, priors, simulate
+from bayes_tsl.plots import (
     plot_budget,
     plot_calibration,
+    plot_coefficients,
     plot_comparison,
     plot_errors,
     plot_forecast,
-    plot_forecast_drift,
-    plot_prior_predictive,
-    plot_stopping,
-    plot_what_if,
-)
-from bayes_tsl.plots.positions import (
-    plot_coefficients,
+    plot_forecast_revisions,
     plot_learning_speed,
     plot_position_effects,
     plot_position_laws,
     plot_positions,
+    plot_prior_predictive,
+    plot_stopping,
+    plot_what_if,
 )
-from bayes_tsl.reporting.page import Report, report
+from bayes_tsl.reporting import Report, report
 
 __version__ = version("bayes_tsl")
+
+annealed = renamed(annealing_gain, old="annealed")
+compare = renamed(compare_laws, old="compare")
+forecast_drift = renamed(forecast_revisions, old="forecast_drift")
+plot_forecast_drift = renamed(plot_forecast_revisions, old="plot_forecast_drift")
+settling = renamed(convergence_step, old="settling")
+surprise = renamed(predictive_p_value, old="surprise")
 
 __all__ = [
     "Arrival",
@@ -74,6 +81,7 @@ __all__ = [
     "Updated",
     "WhatIf",
     "annealed",
+    "annealing_gain",
     "at_budget",
     "average",
     "backtest",
@@ -82,12 +90,15 @@ __all__ = [
     "calibration",
     "collect",
     "compare",
+    "compare_laws",
     "compare_runs",
+    "convergence_step",
     "datasets",
     "fit",
     "fit_each",
     "forecast",
     "forecast_drift",
+    "forecast_revisions",
     "laws",
     "learning_speed",
     "load_fit",
@@ -101,6 +112,7 @@ __all__ = [
     "plot_errors",
     "plot_forecast",
     "plot_forecast_drift",
+    "plot_forecast_revisions",
     "plot_learning_speed",
     "plot_position_effects",
     "plot_position_laws",
@@ -110,6 +122,7 @@ __all__ = [
     "plot_what_if",
     "position_effects",
     "position_laws",
+    "predictive_p_value",
     "prior_predictive",
     "prior_sensitivity",
     "priors",

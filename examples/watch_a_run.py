@@ -28,7 +28,7 @@ def watch(losses: bt.LossTable, plan: bt.Schedule, picture: Path, **settings: ob
     rows = [said(ahead, losses, fitted=True)]
     for now in range(START + EVERY, END, EVERY):
         seen = losses.until(now)
-        rows[-1]["p_value"] = bt.surprise(ahead, seen)
+        rows[-1]["p_value"] = bt.predictive_p_value(ahead, seen)
         rows[-1]["alarm"] = rows[-1]["p_value"] < ALARM
         updated = bt.update(fit, seen.after(fit.origin))
         if updated.needs_refit:
@@ -39,7 +39,7 @@ def watch(losses: bt.LossTable, plan: bt.Schedule, picture: Path, **settings: ob
         rows.append(said(ahead, losses, fitted=updated.needs_refit))
     table = pd.DataFrame(rows)
     print(table[["origin", "median", "lower", "upper", "fitted", "p_value"]].round(3).to_string(index=False))
-    bt.plot_forecast_drift(table).figure.savefig(picture, dpi=150)
+    bt.plot_forecast_revisions(table).figure.savefig(picture, dpi=150)
     return table
 
 

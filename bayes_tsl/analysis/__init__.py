@@ -3,22 +3,21 @@
 Import every name from here. Answers are tables with intervals; nothing is refitted, but for ``prior_sensitivity``.
 """
 
-from bayes_tsl.analysis.model_comparison import average, compare
-from bayes_tsl.analysis.monitoring import forecast_drift, surprise
+from bayes_tsl.analysis.model_comparison import compare_laws
+from bayes_tsl.analysis.monitoring import forecast_revisions, predictive_p_value
 from bayes_tsl.analysis.paired import paired_differences
-from bayes_tsl.analysis.positions import annealed, learning_speed, position_effects, position_laws, settling
+from bayes_tsl.analysis.positions import annealing_gain, convergence_step, learning_speed, position_effects, position_laws
 from bayes_tsl.analysis.sensitivity import prior_sensitivity
 
 __all__ = [
-    "annealed",
-    "average",
-    "compare",
-    "forecast_drift",
+    "annealing_gain",
+    "compare_laws",
+    "convergence_step",
+    "forecast_revisions",
     "learning_speed",
     "paired_differences",
     "position_effects",
     "position_laws",
+    "predictive_p_value",
     "prior_sensitivity",
-    "settling",
-    "surprise",
 ]

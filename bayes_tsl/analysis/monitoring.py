@@ -25,16 +25,16 @@ from bayes_tsl._common.validation import require, require_number, require_seed, 
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
-from bayes_tsl.evaluation.backtesting import tsl
 from bayes_tsl.forecasting.baselines import Forecaster
 from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.forecasters import tsl
 
 Array = NDArray[np.float64]
 
 LEVEL = 0.01  # p-value below which checkpoints raise an alarm: one look in a hundred does, of runs that are as foreseen
 
 
-def surprise(ahead: Forecast, losses: LossTable) -> float:
+def predictive_p_value(ahead: Forecast, losses: LossTable) -> float:
     """P-value of later losses under a forecast, two-sided: small where the run has left the curve that was foreseen.
 
     Args:
@@ -65,7 +65,7 @@ def tail_probability(draws: Array, seen: Array) -> float:
     return float(min(2.0 * (farther + 1.0) / (len(draws) + 1.0), 1.0))
 
 
-def forecast_drift(
+def forecast_revisions(
     losses: LossTable,
     *,
     at: Sequence[float],
@@ -93,8 +93,8 @@ def forecast_drift(
 
     Returns:
         One row per origin: origin, step (the end), mean, median, lower, upper, prob, sd of the forecast there [nats/token],
-        observed (NaN until it is), converged; checkpoints (how many were judged), p_value (as ``surprise``; NaN without any),
-        alarm.
+        observed (NaN until it is), converged; checkpoints (how many were judged), p_value (as ``predictive_p_value``; NaN
+        without any), alarm.
 
     Raises:
         DataError: several runs, no origin, one without losses or not before ``end``, or what the forecaster refuses.

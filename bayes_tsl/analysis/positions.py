@@ -16,13 +16,13 @@ from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.evaluation import scoring
-from bayes_tsl.forecasting.predict import at_origin, shown_positions
+from bayes_tsl.forecasting.predict import shown_positions
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit, require_positions
-from bayes_tsl.model.design import MIN_POSITIONS, make_path
+from bayes_tsl.model.design import MIN_POSITIONS
 from bayes_tsl.model.laws import relaxation
-from bayes_tsl.model.position_law import Places, law_curves, summarise_positions
-from bayes_tsl.model.single_run import heat_at
+from bayes_tsl.model.lr_response import excess_loss, make_time_axis
+from bayes_tsl.model.position_law import PositionGrid, estimate_coefficients, law_curves
 
 Array = NDArray[np.float64]
 
@@ -34,9 +34,10 @@ FAR = 100.0  # origins, where a schedule without an end is taken to end
 def position_laws(losses: LossTable, *, exponent: float | None = 1.0) -> pd.DataFrame:
     """The position law at every checkpoint of every run: coefficients, their standard errors, and how well it fits.
 
-    Each test set has one effect per position, shared by its checkpoints and runs (``summaries``). ``r2`` and ``mse`` [nats^2]
-    are of the law alone, as in the paper; ``r2_effect`` and ``mse_effect`` of law and effects together. Standard errors are
-    of what changes from one checkpoint to the next; the sampling error of the test set, alike in all of them, is not in them.
+    Each test set has one effect per position, shared by its checkpoints and runs (``position_law``). ``r2`` and ``mse``
+    [nats^2] are of the law alone, as in the paper; ``r2_effect`` and ``mse_effect`` of law and effects together. Standard
+    errors are of what changes from one checkpoint to the next; the sampling error of the test set, alike in all of them, is not
+    in them.
 
     Args:
         losses: by position; all runs on a test set at the same positions, two checkpoints or more.
@@ -68,9 +69,16 @@ def _laws_on(losses: LossTable, *, exponent: float | None) -> pd.DataFrame:
     seen = _side_by_side({run: losses.select(run=run).curve() for run in losses.runs}, test_set=losses.test_sets[0])
     curves, positions = seen.to_numpy(float), seen.columns.to_numpy(float)
     first = ~seen.index.get_level_values("run").duplicated()
-    summary = summarise_positions(curves, positions, exponent=exponent, starts=np.flatnonzero(first))
-    (log_gap, log_rate, floor), errors = summary.coefficients.T, np.sqrt(np.diagonal(summary.covariance, axis1=1, axis2=2)).T
-    law, gap, rate = law_curves(summary.coefficients, Places(positions, summary.exponent)), np.exp(log_gap), np.exp(log_rate)
+    estimates = estimate_coefficients(curves, positions, exponent=exponent, starts=np.flatnonzero(first))
+    (log_gap, log_rate, floor), errors = (
+        estimates.coefficients.T,
+        np.sqrt(np.diagonal(estimates.covariance, axis1=1, axis2=2)).T,
+    )
+    law, gap, rate = (
+        law_curves(estimates.coefficients, PositionGrid(positions, estimates.exponent)),
+        np.exp(log_gap),
+        np.exp(log_rate),
+    )
     table = {
         "gap": gap,
         "rate": rate,
@@ -78,9 +86,9 @@ def _laws_on(losses: LossTable, *, exponent: float | None) -> pd.DataFrame:
         "gap_se": gap * errors[0],
         "rate_se": rate * errors[1],
         "floor_se": errors[2],
-        "exponent": summary.exponent,
+        "exponent": estimates.exponent,
         **_agreement(curves, law, ""),
-        **_agreement(curves, law + summary.effect, "_effect"),
+        **_agreement(curves, law + estimates.effect, "_effect"),
     }
     return seen.index.to_frame(index=False).assign(test_set=losses.test_sets[0])[["run", "test_set", "step"]].assign(**table)
 
@@ -108,7 +116,7 @@ def _agreement(losses: Array, expected: Array, name: str) -> dict[str, list[floa
     return {f"r2{name}": [scoring.r2(*row) for row in rows], f"mse{name}": [scoring.mse(*row) for row in rows]}
 
 
-def settling(fit: Fit, *, change: float = 0.05) -> xr.Dataset:
+def convergence_step(fit: Fit, *, change: float = 0.05) -> xr.Dataset:
     """Step from which on every doubling of progress changes gap, and rate, by less than a share ``change`` (chain, draw).
 
     Progress is the learning rate summed over steps, as in the laws; a doubling that goes beyond the schedule is one that the
@@ -122,12 +130,12 @@ def settling(fit: Fit, *, change: float = 0.05) -> xr.Dataset:
     require_number(change, "change", low=0.0, high=1.0, cure="0.05 is five percent.")
     require_positions(fit)
     first, end = float(fit.coefficients()[STEP][0]), min(fit.schedule.end, FAR * fit.origin)
-    steps, sites = np.geomspace(first, end, GRID), at_origin(fit).sites
+    steps, sites = np.geomspace(first, end, GRID), fit.parameters()
     u = np.log(fit.schedule.progress(steps) / fit.schedule.progress(fit.origin))
-    return xr.Dataset({name: (DRAWS, _settled(steps, u, sites, name=name, change=change)) for name in ("gap", "rate")})
+    return xr.Dataset({name: (DRAWS, first_settled(steps, u, sites, name=name, change=change)) for name in ("gap", "rate")})
 
 
-def _settled(steps: Array, u: Array, sites: dict[str, Array], *, name: str, change: float) -> Array:
+def first_settled(steps: Array, u: Array, sites: dict[str, Array], *, name: str, change: float) -> Array:
     """The first of the steps after which no doubling changes the coefficient by as much (chain, draw)."""
     slope, curvature, stop = (sites[key][..., None] for key in (f"{name}_slope", f"{name}_curvature", "convergence"))
     now, doubled = (np.minimum(at, stop) - np.minimum(0.0, stop) for at in (u, u + np.log(2.0)))
@@ -157,9 +165,8 @@ def learning_speed(fit: Fit, *, since: float) -> xr.Dataset:
     cure = "Choose an earlier step."
     require(len(steps) >= MIN_SINCE, "since", f"leave {MIN_SINCE} checkpoints or more", len(steps), cure=cure)
     lever = (steps - steps.mean()) / np.sum((steps - steps.mean()) ** 2)
-    known = fit.data["constant_data"].to_dataset()
-    at = known[POSITION].to_numpy()
-    everywhere = _falling(late, at, lever=lever, exponent=float(known["position_exponent"]))
+    at, exponent = fit.positions.position, fit.positions.exponent
+    everywhere = _falling(late, at, lever=lever, exponent=exponent)
     mean = everywhere.mean(POSITION)
     shown = everywhere.sel({POSITION: shown_positions(at)})
     return xr.Dataset({"speed": shown, "mean": mean, "spread": everywhere.std(POSITION) / np.abs(mean)})
@@ -175,7 +182,7 @@ def _falling(late: xr.Dataset, positions: Array, *, lever: Array, exponent: floa
     return xr.DataArray(slopes, coords, (*DRAWS, POSITION))
 
 
-def annealed(fit: Fit, *, since: float) -> xr.DataArray:
+def annealing_gain(fit: Fit, *, since: float) -> xr.DataArray:
     """What the learning rate has taken off the floor from the step ``since`` to the origin, in nats (chain, draw).
 
     The heat at one less that at the other; negative where the learning rate rose. At a constant learning rate it is what fades
@@ -187,10 +194,10 @@ def annealed(fit: Fit, *, since: float) -> xr.DataArray:
     cure = "Fit with schedule=."
     require(fit.schedule.known, "schedule", "be known", "unknown", cure=cure)
     require_number(since, "since", low=0.0, high=fit.origin, cure="It is a step before the origin.")
-    path = make_path(np.array([since, fit.origin]), fit.schedule, fit.clock)
+    axis = make_time_axis(np.array([since, fit.origin]), fit.schedule, fit.anchor)
     with jax.enable_x64(True):
-        hot = np.asarray(over_draws(heat_at, (path,), at_origin(fit).sites))
-    return xr.DataArray(hot[..., 0] - hot[..., -1], dims=DRAWS, name="annealed")
+        excess = np.asarray(over_draws(excess_loss, (axis,), fit.parameters()))
+    return xr.DataArray(excess[..., 0] - excess[..., -1], dims=DRAWS, name="annealing_gain")
 
 
 def position_effects(fit: Fit) -> xr.Dataset:
@@ -202,5 +209,5 @@ def position_effects(fit: Fit) -> xr.Dataset:
         DataError: the fit is of several runs or has seen mean losses only.
     """
     require_positions(fit)
-    known = fit.data["constant_data"].to_dataset()
-    return xr.Dataset({"effect": known["effect"], "error": known["effect_scale"]})
+    known, dims = fit.positions, (POSITION,)
+    return xr.Dataset({"effect": (dims, known.effect), "error": (dims, known.effect_scale)}, {POSITION: known.position})

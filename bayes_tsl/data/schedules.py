@@ -1,8 +1,7 @@
 """Learning-rate schedules: what was planned, as straight lines between knots.
 
-A schedule gives the learning rate of a step, the progress ``S(step)`` (its integral over the peak: steps weighted by
-their learning rate), and the lag of the heat of the learning rate behind it. Everything else that the
-model knows of time follows from these three. Warm-up rises linearly from zero at step 0.
+A schedule gives the learning rate of a step and the progress ``S(step)`` (its integral over the peak: steps weighted by their
+learning rate). Everything else that the model knows of time follows from these two. Warm-up rises linearly from zero at step 0.
 """
 
 from __future__ import annotations
@@ -15,15 +14,12 @@ from inspect import signature
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import lfilter
 
 from bayes_tsl._common.validation import numbers, require, require_choice, require_frame, require_number, require_type, show
 from bayes_tsl.errors import DataError
 
 UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
-_LAG_CELLS = 4096
-MEETING = 0.3  # relative learning rate at which the two readings of the heat agree
 _JUMP = 1e-6  # steps that a jump of the learning rate takes
 _ROUNDING = 1e-14  # a curve logged at each of a million steps turns by 5e-12 a step
 
@@ -67,18 +63,6 @@ class Schedule:
         part = (step - self.steps[knot]) * 0.5 * (self.lrs[knot] + self.lr(step)) / self.peak
         return self._progress_at_knots[knot] + part
 
-    def lag(self, step: ArrayLike, *, powers: ArrayLike, times: ArrayLike) -> Array:
-        """First-order relaxation of ``heating(lr / peak, power)`` in progress, with the given times (step, time, power).
-
-        ``dx/dS = (heating - x) / time``, settled at S = 0. Solved on a grid of S.
-        """
-        step = np.atleast_1d(np.asarray(step, float))
-        grid = np.linspace(0.0, max(float(self.progress(step.max())), 1e-12), _LAG_CELLS + 1)
-        relative = self.lr(self._step_at(grid, until=float(step.max()))) / self.peak
-        driven = heating(relative[:, None], np.asarray(powers, float))
-        paths = [_relax(driven, cell=grid[1], time=time) for time in np.asarray(times, float)]
-        return np.stack([_interpolate(self.progress(step), grid, path) for path in paths], axis=1)
-
     def require_reaches(self, step: float) -> None:
         """Raise ``DataError`` if ``step`` lies beyond the end of the plan."""
         cure = "Give a schedule for the whole forecast, or forecast fewer steps."
@@ -88,25 +72,6 @@ class Schedule:
     def _progress_at_knots(self) -> Array:
         pieces = np.diff(self.steps) * 0.5 * (self.lrs[1:] + self.lrs[:-1]) / self.peak
         return np.concatenate([[0.0], np.cumsum(pieces)])
-
-    def _step_at(self, progress: Array, *, until: float) -> Array:
-        dense = np.unique(np.concatenate([self.steps[self.steps < until], np.linspace(0.0, until, 4 * _LAG_CELLS)]))
-        return np.interp(progress, self.progress(dense), dense)
-
-
-def heating(relative_lr: ArrayLike, power: ArrayLike) -> Array:
-    """How much a learning rate heats the loss, 1 at the peak: the mean of a power and of a hyperbola (shapes broadcast).
-
-    ``r^p``, and the saturating ``(1 + k) r / (1 + k r)`` that meets it at ``r = MEETING``. Real runs lie between them: the
-    power falls too fast near the peak and near zero, the hyperbola too slowly. Both are ``r`` at ``p = 1``.
-
-    >>> heating([0.0, 0.5, 1.0], 1.0)
-    array([0. , 0.5, 1. ])
-    """
-    r, p = np.asarray(relative_lr, float), np.asarray(power, float)
-    met = MEETING**p
-    k = (met - MEETING) / (MEETING * (1.0 - met))
-    return 0.5 * (r**p + (1.0 + k) * r / (1.0 + k * r))
 
 
 def constant(*, peak: float, warmup: float = 0.0, total: float = np.inf) -> Schedule:
@@ -291,20 +256,6 @@ def _corners(steps: Array, lrs: Array) -> NDArray[np.bool_]:
     slopes = np.diff(lrs) / np.diff(steps)
     turns = np.abs(np.diff(slopes)) > _ROUNDING * lrs.max() / np.diff(steps)[1:]
     return np.concatenate([[True], turns, [True]])
-
-
-def _relax(driven: Array, *, cell: float, time: float) -> Array:
-    """First-order relaxation of (grid, power), exact where ``driven`` is straight within a cell."""
-    keep = np.exp(-cell / time)
-    mean = (1.0 - keep) * time / cell
-    moved = np.zeros_like(driven)
-    moved[1:] = (1.0 - mean) * driven[1:] + (mean - keep) * driven[:-1]
-    moved[0] = driven[0]
-    return np.asarray(lfilter([1.0], [1.0, -keep], moved, axis=0))
-
-
-def _interpolate(at: Array, grid: Array, values: Array) -> Array:
-    return np.stack([np.interp(at, grid, column) for column in values.T], axis=1)
 
 
 def _number(key: str, value: str) -> float:

@@ -23,7 +23,7 @@ from bayes_tsl.data.schedules import Schedule, decayed, require_schedule
 from bayes_tsl.decisions.budgets import flat, spread
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
-from bayes_tsl.forecasting.predict import forecast_paths, plan_ahead
+from bayes_tsl.forecasting.predict import forecast_paths, schedule_ahead
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 
@@ -168,7 +168,7 @@ def stop_or_continue(
     require_seed(seed)
     if decay != 1:
         require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of the way that the decay takes; 1 is now.")
-    later, plan = later_steps(steps, fit.origin), plan_ahead(fit, schedule)
+    later, plan = later_steps(steps, fit.origin), schedule_ahead(fit, schedule)
     plan.require_reaches(float(later[-1]))
     late = later[later > fit.origin + cost.most_steps]
     rule = f"come before the deadline, {show(cost.deadline)} hours after step {show(fit.origin)}"
@@ -177,7 +177,7 @@ def stop_or_continue(
     still_open = _still_open(later, fit.origin, decay, checkpoint)
 
     def ending(stop: float, share: float) -> Schedule:
-        return plan_ahead(fit, decayed(plan, start=stop - share * (stop - fit.origin), total=stop, final=final))
+        return schedule_ahead(fit, decayed(plan, start=stop - share * (stop - fit.origin), total=stop, final=final))
 
     plans = {str(stop): ending(stop, decay) for stop in later}
     stops = {str(stop): np.array([stop]) for stop in (fit.origin, *later)}

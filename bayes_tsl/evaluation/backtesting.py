@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.parallel import do_each, named_after, reason
@@ -27,24 +26,14 @@ from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
 from bayes_tsl.evaluation import scoring
-from bayes_tsl.forecasting.baselines import BASELINES, Forecaster
-from bayes_tsl.forecasting.distribution import Forecast
-from bayes_tsl.forecasting.predict import forecast
-from bayes_tsl.inference.fitting import fit
-from bayes_tsl.inference.run_inputs import plans_of
+from bayes_tsl.forecasting.baselines import Forecaster
+from bayes_tsl.forecasting.forecasters import FORECASTERS
+from bayes_tsl.inference.run_inputs import schedules_of
 
 if TYPE_CHECKING:
     from distributed import Client
 
 CELL = ["run", "test_set", "model", "prefix", "origin"]
-
-
-def tsl(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
-    """The temporal scaling law at its defaults; chains that did not agree are scored all the same and leave a note."""
-    return forecast(fit(losses, schedule=schedule, seed=seed, progress=False, throw=False), steps=steps, seed=seed)
-
-
-FORECASTERS: dict[str, Forecaster] = {"tsl": tsl, **BASELINES}
 
 
 @dataclass(frozen=True)
@@ -109,7 +98,7 @@ def backtest(
         require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
-    cells = list(_cells(losses, plans_of(losses, schedule), prefixes, _named(forecasters), target, seed))
+    cells = list(_cells(losses, schedules_of(losses, schedule), prefixes, _named(forecasters), target, seed))
     frames = do_each(
         _run,
         cells,

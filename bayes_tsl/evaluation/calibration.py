@@ -75,8 +75,8 @@ def simulated_ranks(
             )
         later = run.losses.after(origin).mean_losses()
         ahead = forecast(fitted, steps=later.index.to_numpy(float), seed=seed)
-        posterior = fitted.data["posterior"].to_dataset()
-        drawn = {name: posterior[name].to_numpy() for name in run.parameters if name in posterior}
+        sampled = fitted.sampled()
+        drawn = {name: sampled[name].to_numpy() for name in run.parameters if name in sampled}
         truth = dict(run.parameters)
         for i, (at, loss) in enumerate(later.items()):
             drawn[f"loss at {at:g}"], truth[f"loss at {at:g}"] = ahead.observed.to_numpy()[..., i], float(loss)

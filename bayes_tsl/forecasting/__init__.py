@@ -6,6 +6,7 @@ Every forecaster returns a ``Forecast``, so that one scoring code judges all.
 
 from bayes_tsl.forecasting import baselines
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
+from bayes_tsl.forecasting.averaging import average
 from bayes_tsl.forecasting.distribution import Arrival, Forecast
 from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.forecasting.reweighting import Updated, update
@@ -15,6 +16,7 @@ __all__ = [
     "Forecast",
     "Updated",
     "WhatIf",
+    "average",
     "baselines",
     "forecast",
     "update",

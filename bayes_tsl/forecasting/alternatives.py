@@ -17,7 +17,7 @@ from bayes_tsl._common.validation import require, require_number, require_seed, 
 from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.forecasting.distribution import Forecast
-from bayes_tsl.forecasting.predict import forecast_paths, plan_ahead
+from bayes_tsl.forecasting.predict import forecast_paths, schedule_ahead
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 
@@ -93,7 +93,7 @@ def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike,
     for plan in plans.values():
         schedules.require_schedule(plan)
     ahead = later_steps(steps, fit.origin)
-    whole = {name: plan_ahead(fit, plan) for name, plan in plans.items()}
+    whole = {name: schedule_ahead(fit, plan) for name, plan in plans.items()}
     covered = {name: ahead[ahead <= plan.end] for name, plan in whole.items()}
     for name, plan in whole.items():
         rule = f"reach the first forecast step {show(ahead[0])}"

@@ -26,8 +26,8 @@ from bayes_tsl._common.validation import require, require_choice, require_number
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.errors import ConvergenceError
 from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.inference.diagnostics import ConvergenceError
 from bayes_tsl.model.design import after_warmup, later_steps
 
 Array = NDArray[np.float64]

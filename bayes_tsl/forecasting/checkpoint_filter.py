@@ -17,14 +17,12 @@ which is the density of ``z`` on average over ``w``, and as a weight makes draws
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import gamma
 
-from bayes_tsl.model.laws import drift_ahead, drift_given
+from bayes_tsl.model.drift import DriftState, condition, predict
 from bayes_tsl.model.single_run import TAIL
 
 Array = NDArray[np.float64]
@@ -32,24 +30,9 @@ Array = NDArray[np.float64]
 _LOG_WEIGHTS = np.linspace(-18.0, 4.0, 45)  # outliers of thousands of noise scales, and no density beyond
 
 
-class Filtered(NamedTuple):
-    """Drift at the last new checkpoint given what was seen, one Gaussian per draw (draw).
-
-    Attributes:
-        value, speed: means.  [nats], [nats per unit of log progress]
-        value_value, value_speed, speed_speed: covariances.
-    """
-
-    value: Array
-    speed: Array
-    value_value: Array
-    value_speed: Array
-    speed_speed: Array
-
-
-def filtered(
+def filter_checkpoints(
     rng: np.random.Generator, off: Array, *, u: Array, drift_scale: Array, noise_scale: Array, error: float
-) -> tuple[Array, Filtered]:
+) -> tuple[Array, DriftState]:
     """Log density of new checkpoints under every draw (draw), and the drift at the last of them given all.
 
     Args:
@@ -62,17 +45,17 @@ def filtered(
     """
     prior = gamma.logpdf(np.exp(_LOG_WEIGHTS), TAIL / 2.0, scale=2.0 / TAIL) + _LOG_WEIGHTS
     prior = prior - logsumexp(prior)
-    spread = error**2 + noise_scale[:, None] ** 2 / np.exp(_LOG_WEIGHTS)
+    variance = error**2 + noise_scale[:, None] ** 2 / np.exp(_LOG_WEIGHTS)
     power, density = drift_scale**2, np.zeros(len(off))
-    state = Filtered(*np.zeros((5, len(off))))
+    state = DriftState(*np.zeros((5, len(off))))
     for seen, width in zip(off.T, np.diff(u, prepend=0.0)):
-        ahead = Filtered(*drift_ahead(state, width, power))
-        total = ahead.value_value[:, None] + spread
-        surprise = seen - ahead.value
-        joint = prior - 0.5 * (surprise[:, None] ** 2 / total + np.log(2.0 * np.pi * total))
+        ahead = predict(state, width, power)
+        total = ahead.value_value[:, None] + variance
+        residual = seen - ahead.value
+        joint = prior - 0.5 * (residual[:, None] ** 2 / total + np.log(2.0 * np.pi * total))
         here = logsumexp(joint, axis=1)
         below = np.cumsum(np.exp(joint - here[:, None]), axis=1) < rng.random((len(off), 1))
         chosen = np.minimum(below.sum(axis=1), len(prior) - 1)
-        state = Filtered(*drift_given(ahead, surprise, total[np.arange(len(off)), chosen]))
+        state = condition(ahead, residual, total[np.arange(len(off)), chosen])
         density = density + here
     return density, state

@@ -4,7 +4,7 @@ A posterior of parameters ``th`` given old losses ``y`` becomes that given new o
 (Pareto-smoothed importance sampling; Vehtari et al., arXiv 1507.02646). Level and slope are those at the fit's origin, where
 drift is at rest and whence it runs independently both ways, and the noise of checkpoints is independent. So nothing of the
 past but ``th`` matters, ``p(z | th, y) = p(z | th)``, and laws, priors and time axis stay anchored where they were. The density
-is a filter's (``filtering``), one for every draw, which also says where its drift stands at the last new checkpoint:
+is a filter's (``checkpoint_filter``), one for every draw, which also says where its drift stands at the last new checkpoint:
 
     parameters by weight -> value and speed of the drift there, given these and the new losses -> the drift from there on
 
@@ -22,18 +22,20 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, STEP
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
-from bayes_tsl.forecasting.checkpoint_filter import Filtered, filtered
+from bayes_tsl.forecasting.checkpoint_filter import filter_checkpoints
 from bayes_tsl.forecasting.distribution import Forecast
-from bayes_tsl.forecasting.predict import Onset, at_origin, forecast_paths, mean_by_law, plan_ahead
+from bayes_tsl.forecasting.predict import ForecastState, at_origin, forecast_paths, mean_by_law, schedule_ahead
 from bayes_tsl.inference.diagnostics import arviz
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.model.design import later_steps, make_path
+from bayes_tsl.model.design import later_steps
+from bayes_tsl.model.drift import DriftState
+from bayes_tsl.model.lr_response import make_time_axis
 
 Array = NDArray[np.float64]
 
@@ -62,7 +64,7 @@ class Updated:
     weights: xr.DataArray = field(repr=False)
     pareto_k: float
     ess: float
-    drift: Filtered = field(repr=False)
+    drift: DriftState = field(repr=False)
 
     @property
     def origin(self) -> float:
@@ -107,10 +109,10 @@ class Updated:
         schedules.require_schedule(schedule)
         require_seed(seed)
         ahead = later_steps(steps, self.origin)
-        plan = self.schedule if schedule is None else schedules.splice(self.schedule, schedule, at=self.origin)
-        plan.require_reaches(float(ahead[-1]))
-        onset = self._onset(np.random.default_rng((seed, 2)))
-        made = forecast_paths(self.fit, {"": ahead}, {"": plan}, positions=positions, seed=seed, onset=onset)[""]
+        whole = self.schedule if schedule is None else schedules.splice(self.schedule, schedule, at=self.origin)
+        whole.require_reaches(float(ahead[-1]))
+        start = self._start(np.random.default_rng((seed, 2)))
+        made = forecast_paths(self.fit, {"": ahead}, {"": whole}, positions=positions, seed=seed, start=start)[""]
         return replace(
             made,
             origin=self.origin,
@@ -119,7 +121,7 @@ class Updated:
             converged=made.converged and not self.needs_refit,
         )
 
-    def _onset(self, rng: np.random.Generator) -> Onset:
+    def _start(self, rng: np.random.Generator) -> ForecastState:
         """Draws by weight, and where the drift of each stands (1, draw)."""
         picked = resampled(rng, self.weights.to_numpy().ravel())
         value, speed, vv, vs, ss = (part[picked] for part in self.drift)
@@ -127,8 +129,8 @@ class Updated:
         lean = np.divide(vs, root, out=np.zeros_like(vs), where=root > 0)
         left = np.sqrt(np.maximum(ss - lean**2, 0.0))
         sites = {name: draws.ravel()[picked][None] for name, draws in at_origin(self.fit).sites.items()}
-        u = make_path([self.origin], self.schedule, self.fit.clock).u[0]
-        return Onset(sites, float(u), (value + root * first)[None], (speed + lean * first + left * second)[None])
+        u = make_time_axis([self.origin], self.schedule, self.fit.anchor).u[0]
+        return ForecastState(sites, float(u), (value + root * first)[None], (speed + lean * first + left * second)[None])
 
 
 def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, seed: int = 0) -> Updated:
@@ -152,26 +154,26 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
     require_seed(seed)
     schedules.require_schedule(schedule)
     means = _later_means(fit, losses.select(run=fit.run, test_set=fit.test_set))
-    plan, steps = plan_ahead(fit, schedule), means.index.to_numpy(float)
-    plan.require_reaches(float(steps[-1]))
-    path, sites = make_path(np.append(steps, fit.origin), plan, fit.clock), at_origin(fit).sites
-    expected, error = mean_by_law(fit, path, sites)
+    whole, steps = schedule_ahead(fit, schedule), means.index.to_numpy(float)
+    whole.require_reaches(float(steps[-1]))
+    axis, sites = make_time_axis(np.append(steps, fit.origin), whole, fit.anchor), at_origin(fit).sites
+    expected, error = mean_by_law(fit, axis, sites)
     off = means.to_numpy(float) - expected.reshape(-1, len(steps))
     drift_scale, noise_scale = sites["drift_scale"].ravel(), sites["noise_scale"].ravel()
-    density, drift = filtered(
-        np.random.default_rng(seed), off, u=path.u[:-1], drift_scale=drift_scale, noise_scale=noise_scale, error=error
+    density, drift = filter_checkpoints(
+        np.random.default_rng(seed), off, u=axis.u[:-1], drift_scale=drift_scale, noise_scale=noise_scale, error=error
     )
     shape = sites["drift_scale"].shape
-    share = min(float(np.mean(fit.diagnostics.table["ess_bulk"])) / density.size, 1.0)
-    log_weights, k = arviz().psislw(density, share)
+    relative_ess = min(float(np.mean(fit.diagnostics.table["ess_bulk"])) / density.size, 1.0)
+    log_weights, k = arviz().psislw(density, relative_ess)
     weights = np.exp(log_weights).reshape(shape)
     made = Updated(
         fit=fit,
         losses=xr.DataArray(means.to_numpy(float), {STEP: steps}, (STEP,), name="mean_loss"),
-        schedule=plan,
+        schedule=whole,
         weights=xr.DataArray(weights, {CHAIN: np.arange(shape[0]), DRAW: np.arange(shape[1])}, DRAWS, name="weight"),
         pareto_k=float(k),
-        ess=float(share / np.sum(weights**2)),
+        ess=float(relative_ess / np.sum(weights**2)),
         drift=drift,
     )
     for problem in made.problems:
@@ -187,11 +189,11 @@ def resampled(rng: np.random.Generator, weights: Array) -> NDArray[np.intp]:
 
 def _later_means(fit: Fit, losses: LossTable) -> pd.Series:
     """Mean losses after the origin, over the positions that were fitted (step)."""
-    steps, constants = losses.steps, fit.data["constant_data"]
+    steps, fitted = losses.steps, fit.positions.position
     cure = "Give checkpoints that were measured since."
     require(steps[-1] > fit.origin, "losses", f"have a step after the origin {show(fit.origin)}", steps, cure=cure)
-    if losses.by_position and POSITION in constants.dims:
-        odd = np.setxor1d(constants[POSITION].to_numpy(), losses.frame["position"])
+    if losses.by_position and fit.by_position:
+        odd = np.setxor1d(fitted, losses.frame["position"])
         cure = "Give losses at all of them, or mean losses over them."
         require(odd.size == 0, "positions", "be those that were fitted", odd, where="on one side only", cure=cure)
     means = losses.mean_losses()

@@ -25,7 +25,7 @@ from bayes_tsl.errors import Notice
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.nuts import NUM_WARMUP
 from bayes_tsl.inference.posterior import Fit, load_fit
-from bayes_tsl.inference.run_inputs import plans_of
+from bayes_tsl.inference.run_inputs import schedules_of
 from bayes_tsl.model.population import Population
 from bayes_tsl.model.priors import Priors
 
@@ -93,7 +93,7 @@ def fit_each(
     require_seed(seed)
     settings = {"runs": runs, "priors": priors, "law": law, "chains": chains, "num_warmup": num_warmup, "num_draws": num_draws}
     tasks = []
-    for run, plan in plans_of(losses, schedule).items():
+    for run, plan in schedules_of(losses, schedule).items():
         of_run = losses.select(run=run)
         for test_set in of_run.test_sets:
             own = np.random.SeedSequence([seed, zlib.crc32(f"{run}\n{test_set}".encode())]).generate_state(1)

@@ -7,6 +7,7 @@ effective sample size of 100 per chain; BFMI after Betancourt (arXiv 1604.00695)
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 
@@ -20,6 +21,14 @@ MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MAX_DIVERGING = 0.005
 MIN_BFMI = 0.3
+
+
+class ConvergenceError(RuntimeError):
+    """Chains that did not agree, for which ``diagnostics`` says why; or least squares that did not settle, which has none."""
+
+    def __init__(self, message: str, diagnostics: Diagnostics | None = None) -> None:
+        super().__init__(message)
+        self.diagnostics = diagnostics
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,15 +103,15 @@ class Diagnostics:
         return f"converged: {numbers}" if self.converged else f"NOT CONVERGED: {' '.join(self.problems)}"
 
 
-def diagnose(data: xr.DataTree) -> Diagnostics:
-    """Diagnostics of a fit's tree, over every parameter that the sampler moved; of several runs, over those of each."""
-    if "posterior" in data:
-        tables, stats = [_table(data["posterior"].to_dataset())], data["sample_stats"].to_dataset()
-    else:
-        trees = [tree for tree in data.children.values() if "posterior" in tree]
-        labelled = [_table(tree["posterior"].to_dataset()).rename(f"{tree.attrs['run']}: {{}}".format) for tree in trees]
-        tables = [_table(data["population"].to_dataset()), *labelled]
-        stats = trees[0]["sample_stats"].to_dataset()
+def diagnose(sampled: Mapping[str, xr.Dataset], stats: xr.Dataset) -> Diagnostics:
+    """Diagnostics of a fit, over every parameter that the sampler moved.
+
+    Args:
+        sampled: draws by the label of their run, which stands before the names of its parameters; "" for none (chain, draw,
+            ...).
+        stats: ``diverging`` and ``energy`` of every draw (chain, draw).
+    """
+    tables = [_table(draws).rename((f"{label}: {{}}" if label else "{}").format) for label, draws in sampled.items()]
     return Diagnostics(
         table=pd.concat(tables),
         chains=stats.sizes[CHAIN],
@@ -112,10 +121,9 @@ def diagnose(data: xr.DataTree) -> Diagnostics:
     )
 
 
-def _table(posterior: xr.Dataset) -> pd.DataFrame:
-    """R-hat and effective sample sizes of every parameter that was sampled (index)."""
+def _table(sampled: xr.Dataset) -> pd.DataFrame:
+    """R-hat and effective sample sizes of every parameter (index)."""
     az = arviz()
-    sampled = posterior[[name for name in posterior if posterior[name].attrs.get("sampled")]]
     columns = {
         "r_hat": az.rhat(sampled),
         "ess_bulk": az.ess(sampled, method="bulk"),

@@ -1,7 +1,7 @@
 """``fit``: from losses to a posterior.
 
-Losses and plans become designs and priors; NUTS draws parameters and weights, of one run or of several together; given these
-the coefficients of every checkpoint are drawn, and all of it is kept as a ``Fit``.
+Losses and schedules become designs and priors. NUTS draws parameters and weights, of one run or of several. Given these the
+coefficients of every checkpoint are drawn, and all of it is kept as a ``Fit``.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._common.dims import CHAIN, DRAW
 from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule, require_schedule
-from bayes_tsl.errors import ConvergenceError, Notice
-from bayes_tsl.inference.hierarchical_nuts import TOGETHER_ACCEPT, sample_family
+from bayes_tsl.errors import Notice
+from bayes_tsl.inference.arviz_groups import arviz_groups
+from bayes_tsl.inference.diagnostics import ConvergenceError
+from bayes_tsl.inference.hierarchical_nuts import HIERARCHICAL_ACCEPT, sample_runs
 from bayes_tsl.inference.nuts import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
-from bayes_tsl.inference.posterior import Fit, design_of, family_tree, population_dataset, run_tree
-from bayes_tsl.inference.run_inputs import covariates_of, plans_of, priors_of
+from bayes_tsl.inference.posterior import Fit
+from bayes_tsl.inference.run_inputs import covariates_of, priors_of, schedules_of
+from bayes_tsl.inference.schema import population_dataset, run_tree, tree_of_runs
 from bayes_tsl.model.coefficients import draw_coefficients
 from bayes_tsl.model.design import Design, make_designs, padded
-from bayes_tsl.model.hierarchical import make_family, reference
+from bayes_tsl.model.hierarchical import make_hierarchical_design, reference_progress
 from bayes_tsl.model.population import Population, base_of
 from bayes_tsl.model.position_law import effect_basis
 from bayes_tsl.model.priors import LAWS, Priors
@@ -83,27 +85,27 @@ def fit(
         ConvergenceError: carrying ``.diagnostics``, unless ``throw`` is False.
     """
     require_losses(losses)
-    plans = _plans(losses, schedule, schedules)
-    usual = TOGETHER_ACCEPT if len(plans) > 1 and not losses.by_position else TARGET_ACCEPT
+    by_run = _schedules(losses, schedule, schedules)
+    usual = HIERARCHICAL_ACCEPT if len(by_run) > 1 and not losses.by_position else TARGET_ACCEPT
     accept = usual if target_accept is None else target_accept
     settings = Settings(
         seed=seed, chains=chains, num_warmup=num_warmup, num_draws=num_draws, target_accept=accept, progress=progress
     )
     require_choice(law, "law", LAWS, cure="Choose one of these.")
-    known = covariates_of(list(plans), covariates, runs)
-    designs, notices = make_designs(losses, plans, exponent=LAWS[law].exponent)
-    origins = [design.clock.origin for design in designs]
-    each = [replace(own, **LAWS[law].priors) for own in priors_of(plans, origins, priors, runs)]
-    named = {"test_set": losses.test_sets[0], "law": law, "notices": json.dumps(notices)}
-    if len(plans) == 1:
-        data = _sampled(designs[0], each[0], next(iter(plans.values())), settings, reduce=reduce_positions)
-        data.attrs |= {"run": losses.runs[0], **named}
+    known = covariates_of(list(by_run), covariates, runs)
+    designs, notices = make_designs(losses, by_run, exponent=LAWS[law].exponent)
+    origins = [design.anchor.origin for design in designs]
+    run_priors = [replace(own, **LAWS[law].priors) for own in priors_of(by_run, origins, priors, runs)]
+    attrs = {"test_set": losses.test_sets[0], "law": law, "notices": json.dumps(notices)}
+    if len(by_run) == 1:
+        data = _fit_one(designs[0], run_priors[0], next(iter(by_run.values())), settings, reduce=reduce_positions)
+        data.attrs |= {"run": losses.runs[0], **attrs}
     else:
         cure = "Fit one run with losses.select(run=...)."
         require(law != "paper", "law", "be general or free-exponent", law, where="for several runs", cure=cure)
         require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
         base = base_of(priors if isinstance(priors, Priors) else None)
-        data = _sampled_together(designs, each, plans, known, base, named, settings)
+        data = _fit_several(designs, run_priors, by_run, known, base, attrs, settings)
     result = Fit(data)
     problems = result.diagnostics.problems
     if problems and throw:
@@ -115,87 +117,89 @@ def fit(
 
 def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
     """The same losses under other priors, with as many chains and draws; it says itself whether it converged."""
-    drawn, seed = fit.data["posterior"].sizes, int(fit.data.attrs["seed"])
-    settings = Settings(seed=seed, chains=drawn[CHAIN], num_draws=drawn[DRAW], progress=progress)
-    data = _sampled(design_of(fit), priors, fit.schedule, settings, reduce=True)
+    chains, draws = fit.chains_and_draws
+    settings = Settings(seed=fit.seed, chains=chains, num_draws=draws, progress=progress)
+    data = _fit_one(fit.design, priors, fit.schedule, settings, reduce=True)
     data.attrs = fit.data.attrs | data.attrs
     return Fit(data)
 
 
-def _plans(losses: LossTable, schedule: Schedule | None, schedules: Mapping[str, Schedule] | None) -> dict[str, Schedule]:
-    """The plan of every run; several are fitted together where each has its own by name."""
-    require_schedule(schedule)
+def _schedules(losses: LossTable, schedule: Schedule | None, schedules: Mapping[str, Schedule] | None) -> dict[str, Schedule]:
+    """The schedule of every run; several are fitted together where each has its own by name."""
     if schedules is None:
+        require_schedule(schedule)
         cure = "Choose one with losses.select(run=...), or fit them together with schedules={run: schedule}."
         require(len(losses.runs) == 1, "losses", "hold a single run", losses.runs, cure=cure)
-        return plans_of(losses, schedule)
+        return schedules_of(losses, schedule)
+    require_schedule(schedule)
     require(schedule is None, "one of schedule and schedules", "be given", "both", cure="Name every run in schedules.")
     kind, cure = type(schedules).__name__, "Give {run: schedule}."
     require(isinstance(schedules, Mapping), "schedules", "be a mapping", kind, cure=cure)
-    return plans_of(losses, schedules)
+    return schedules_of(losses, schedules)
 
 
-def _sampled(design: Design, priors: Priors, schedule: Schedule, settings: Settings, *, reduce: bool) -> xr.DataTree:
-    """The tree of a fit, but for what only the losses know."""
+def _fit_one(design: Design, priors: Priors, schedule: Schedule, settings: Settings, *, reduce: bool) -> xr.DataTree:
+    """The tree of a fit of one run, but for its names and notices."""
     draw = _draw_reduced if reduce or not design.by_position else _draw_unreduced
     with jax.enable_x64(True):
-        draws, coefficients = draw(design, priors, settings)
-    return run_tree(design, priors, schedule, draws, coefficients, seed=settings.seed)
+        return draw(design, priors, schedule, settings)
 
 
-def _sampled_together(
+def _fit_several(
     designs: list[Design],
     priors: list[Priors],
-    plans: Mapping[str, Schedule],
-    known: pd.DataFrame,
+    schedules: Mapping[str, Schedule],
+    covariates: pd.DataFrame,
     base: dict[str, Any],
-    named: dict[str, Any],
+    attrs: dict[str, Any],
     settings: Settings,
 ) -> xr.DataTree:
     """The tree of a fit of several runs: one of each, and the population."""
-    family, seed = make_family(designs, priors, known.to_numpy(float)), settings.seed
+    runs, seed = make_hierarchical_design(designs, priors, covariates.to_numpy(float)), settings.seed
     with jax.enable_x64(True):
-        drawn, population = sample_family(family, **asdict(settings))
+        drawn, population = sample_runs(runs, **asdict(settings))
         trees = {}
-        for number, (run, design, own, draws) in enumerate(zip(plans, designs, priors, drawn)):
-            wide = padded(design, to=family.design.step.shape[1])
-            kept, coefficients = _with_coefficients(draws, wide, own, len(design.step), seed=seed + number)
-            trees[run] = run_tree(design, own, plans[run], kept, coefficients, seed=seed)
-            trees[run].attrs |= {"run": run, **named}
-    progress = float(np.exp(reference(designs)))
-    shared = population_dataset(population, family=family, known=known, progress=progress, base=base)
-    data = family_tree(trees, shared, seed=seed)
-    data.attrs |= named
+        for number, (run, design, own, draws) in enumerate(zip(schedules, designs, priors, drawn)):
+            seen = padded(design, to=runs.design.step.shape[1])
+            trees[run] = _reduced_tree(draws, design, seen, own, schedules[run], key_seed=seed + number, seed=seed)
+            trees[run].attrs |= {"run": run, **attrs}
+    progress = float(np.exp(reference_progress(designs)))
+    shared = population_dataset(population, runs=runs, covariates=covariates, progress=progress, base=base)
+    data = tree_of_runs(trees, shared, seed=seed)
+    data.attrs |= attrs
     return data
 
 
-def _draw_reduced(design: Design, priors: Priors, settings: Settings) -> tuple[Draws, dict[str, np.ndarray]]:
-    """Globals and weights by NUTS, coefficients put back."""
+def _draw_reduced(design: Design, priors: Priors, schedule: Schedule, settings: Settings) -> xr.DataTree:
+    """Parameters and weights by NUTS, coefficients drawn given these."""
     seen = padded(design)
     draws = sample(model, seen, priors, start=_start(seen, priors), dense=parameters(seen, priors), **asdict(settings))
-    return _with_coefficients(draws, seen, priors, len(design.step), seed=settings.seed)
+    return _reduced_tree(draws, design, seen, priors, schedule, key_seed=settings.seed, seed=settings.seed)
 
 
-def _with_coefficients(
-    draws: Draws, seen: Design, priors: Priors, steps: int, *, seed: int
-) -> tuple[Draws, dict[str, np.ndarray]]:
-    """Draws and the coefficients given them, without the steps that were padded."""
-    shape = next(iter(draws.stats.values())).shape
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), 1), shape)
+def _reduced_tree(
+    draws: Draws, design: Design, seen: Design, priors: Priors, schedule: Schedule, *, key_seed: int, seed: int
+) -> xr.DataTree:
+    """The tree of draws under a padded design, with coefficients, without the steps that were padded."""
+    steps = len(design.step)
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(key_seed), 1), next(iter(draws.stats.values())).shape)
     named = over_draws(draw_coefficients, (seen, priors.fixed()), draws.sites, keys)._asdict()
-    kept = {name: named[name][..., :steps] for name in (named if seen.by_position else ("floor", "drift"))}
-    return draws._replace(sites=draws.sites | {"weight": draws.sites["weight"][..., :steps]}), kept
+    groups = arviz_groups(design, seen, priors, draws.sites, named["drift"], seed=key_seed)
+    kept = {name: named[name][..., :steps] for name in (named if design.by_position else ("floor", "drift"))}
+    cut = draws._replace(sites=draws.sites | {"weight": draws.sites["weight"][..., :steps]})
+    return run_tree(design, priors, schedule, cut, coefficients=kept, densities=groups, seed=seed)
 
 
-def _draw_unreduced(design: Design, priors: Priors, settings: Settings) -> tuple[Draws, dict[str, np.ndarray]]:
-    """Globals, weights, every coefficient and the position effects by NUTS."""
-    basis = effect_basis(design.centre, design.position, design.summary.exponent)
+def _draw_unreduced(design: Design, priors: Priors, schedule: Schedule, settings: Settings) -> xr.DataTree:
+    """Parameters, weights, every coefficient and the position effects by NUTS; no densities, which are of the reduced model."""
+    basis = effect_basis(design.centre, design.position, design.estimates.exponent)
     departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "mean")}
     start = _start(design, priors) | departures | {"effect_along": np.zeros(basis.shape[1])}
     dense = parameters(design, priors)
     draws = sample(unreduced_model, design, priors, basis, start=start, dense=dense, **asdict(settings))
     latent = over_draws(latent_coefficients, (design, priors.fixed()), draws.sites)
-    return draws, {"gap": np.exp(latent.log_gap), "rate": np.exp(latent.log_rate), "floor": latent.floor}
+    kept = {"gap": np.exp(latent.log_gap), "rate": np.exp(latent.log_rate), "floor": latent.floor}
+    return run_tree(design, priors, schedule, draws, coefficients=kept, densities={}, seed=settings.seed)
 
 
 def _start(design: Design, priors: Priors) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""NUTS on the model of several runs: where it starts, in which coordinates it moves, and what it brings back for each run.
+r"""NUTS on the model of several runs: where it starts, how it is preconditioned, and what it returns for each run.
 
-The start is an estimate of the population by expectation-maximisation, each run taken by its mode and curvature (Laplace's
-approximation). Given the population runs are independent, so the curvature is an arrow, and so are the coordinates. How
-far a trait is sampled as it is, and how far as a departure from the population, goes by what its run tells of it (Gorinova,
-Moore & Hoffman, arXiv 1906.03028): by the curvature at first, and then by a short trial, which sees more than one mode.
+The start is an estimate of the population by expectation-maximisation, with Laplace's approximation for each run. Given the
+population runs are independent, so the Hessian is a block arrow, and so is the preconditioner. How far a trait is centred goes
+by how much its run informs it (Gorinova, Moore & Hoffman, arXiv 1906.03028): by the curvature at first, and then by a short
+trial, which sees more than one mode.
 """
 
 from __future__ import annotations
@@ -15,135 +15,154 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from bayes_tsl.inference.nuts import Draws, over_draws, sample
-from bayes_tsl.inference.preconditioning import Values, arrow, laplace
+from bayes_tsl.inference.preconditioning import Values, block_arrow, laplace
 from bayes_tsl.model.hierarchical import (
-    COMMON,
-    DOUBT,
-    EFFECT,
-    LINE,
+    EFFECT_SD,
+    FLOOR_LINE,
+    MEAN_SD,
     OUTLYING,
-    Common,
-    Family,
-    as_alone,
-    coordinates,
-    draw_line,
-    expected_of,
-    family_model,
+    SPREAD_SD,
+    HierarchicalDesign,
+    PopulationParameters,
+    draw_floor_line,
+    floor_line,
+    hierarchical_model,
+    insert_floor_slope,
     level_centre,
-    likely_spread,
-    run_sites,
-    seen_through,
+    run_parameters,
+    sampled_traits,
+    single_run_sites,
+    spread_medians,
+    trait_means,
     traits_of,
-    with_slope,
 )
 
 Array = NDArray[np.float64]
 
-TOGETHER_ACCEPT = (
-    0.95  # of mean losses: no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md, several runs)
-)
-_TRIAL = 150  # transitions thrown away, and as many kept, before the coordinates are settled
-_SHARED = tuple(f"trait_{name}" for name in Common._fields)
+HIERARCHICAL_ACCEPT = 0.95
+"""Target acceptance for mean losses: no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md)."""
+_TRIAL = 150  # transitions thrown away, and as many kept, before the centring is settled
+_SHARED = tuple(f"trait_{name}" for name in PopulationParameters._fields)
 _ROUNDS = 4  # of expectation-maximisation
-_SPREADS = expit(np.linspace(-7.0, 5.0, 500))  # on which the spread of a trait is looked for
+_SPREADS = expit(np.linspace(-7.0, 5.0, 500))  # grid on which the spread of a trait is maximised
 
 
-def sample_family(family: Family, *, seed: int, **settings: Any) -> tuple[list[Draws], Draws]:
+def sample_runs(runs: HierarchicalDesign, *, seed: int, **settings: Any) -> tuple[list[Draws], Draws]:
     """Draws of every run's parameters and weights, and of the population.  Call inside ``jax.enable_x64(True)``.
 
     Args:
-        family: the runs.
+        runs: what to condition on.
         seed: the same seed gives the same draws on the same machine.
-        settings: of ``sampling.sample``.
+        settings: of ``nuts.sample``.
     """
-    population, start, doubt = _pilot(family)
-    family = _centred(family, 1.0 - doubt / population.spread**2)
-    trial = settings | {"thrown": _TRIAL, "num_draws": _TRIAL}
-    left = _departures(family, _draw(family, population, start, seed=seed, **trial).sites).var(axis=(0, 1))
-    family = _centred(family, 1.0 - np.asarray(with_slope(family, left, 1.0)))
-    drawn = _draw(family, population, start, seed=seed, **settings)
+    population, start, variance = _pilot(runs)
+    runs = _with_centering(runs, 1.0 - variance / population.spread**2)
+    trial = settings | {"discarded": _TRIAL, "num_draws": _TRIAL}
+    left = _departures(runs, _draw(runs, population, start, seed=seed, **trial).sites).var(axis=(0, 1))
+    runs = _with_centering(runs, 1.0 - np.asarray(insert_floor_slope(runs, left, 1.0)))
+    drawn = _draw(runs, population, start, seed=seed, **settings)
     own = {name: values for name, values in drawn.sites.items() if name not in _SHARED}
-    standard = np.random.default_rng(seed).standard_normal((*drawn.stats["lp"].shape, len(family.lead), len(LINE)))
-    named = over_draws(_parameters, (family,), _common(family, drawn.sites), own, standard) | {"weight": drawn.sites["weight"]}
-    each = [Draws({name: values[:, :, run] for name, values in named.items()}, drawn.stats) for run in range(len(family.lead))]
+    size = (*drawn.stats["lp"].shape, len(runs.progress_offset), len(FLOOR_LINE))
+    standard = np.random.default_rng(seed).standard_normal(size)
+    named = over_draws(_parameters, (runs,), _population(runs, drawn.sites), own, standard) | {"weight": drawn.sites["weight"]}
+    each = [
+        Draws({name: values[:, :, run] for name, values in named.items()}, drawn.stats)
+        for run in range(len(runs.progress_offset))
+    ]
     return each, Draws({name: values for name, values in drawn.sites.items() if name in _SHARED}, drawn.stats)
 
 
-def _centred(family: Family, told: Array) -> Family:
-    """The family in coordinates that go by what each run is thought to tell of each trait (run, trait)."""
-    return family._replace(told=np.where(family.steep, 0.0, np.clip(told, 0.0, 1.0)))
+def _with_centering(runs: HierarchicalDesign, centered: Array) -> HierarchicalDesign:
+    """The same runs, each trait centred as far as this says (run, trait)."""
+    return runs._replace(centered=np.where(runs.is_floor_slope, 0.0, np.clip(centered, 0.0, 1.0)))
 
 
-def _draw(family: Family, population: Common, start: Values, **settings: Any) -> Draws:
-    """Draws from around an estimate of the population and of what is sampled of the runs, the traits as they are."""
-    expected, spread, told = coordinates(family, population)
+def _draw(runs: HierarchicalDesign, population: PopulationParameters, start: Values, **settings: Any) -> Draws:
+    """Draws that start from an estimate of the population and of the traits, which ``start`` has fully centred."""
+    mean, spread, centered = sampled_traits(runs, population)
     shared = {f"trait_{name}": value for name, value in population._asdict().items() if value.size}
-    begun = start | shared | {"trait": told * expected + (start["trait"] - expected) / spread ** (1.0 - told)}
-    frame = arrow(family_model, family, start=begun, shared=list(shared))
-    return sample(family_model, family, start=begun, dense=list(shared), frame=frame, **settings)
+    begun = start | shared | {"trait": centered * mean + (start["trait"] - mean) / spread ** (1.0 - centered)}
+    whitening = block_arrow(hierarchical_model, runs, start=begun, shared=list(shared))
+    return sample(hierarchical_model, runs, start=begun, dense=list(shared), whitening=whitening, **settings)
 
 
-def _departures(family: Family, sites: Values) -> Array:
-    """How far traits lie from what the population has, in its spreads (chain, draw, run, sampled)."""
-    expected, spread, told = coordinates(family, _common(family, sites))
-    return (sites["trait"] - told * expected) / spread**told
+def _departures(runs: HierarchicalDesign, sites: Values) -> Array:
+    """Departures of traits from the population mean, in spreads (chain, draw, run, sampled)."""
+    mean, spread, centered = sampled_traits(runs, _population(runs, sites))
+    return (sites["trait"] - centered * mean) / spread**centered
 
 
-def _common(family: Family, sites: Values) -> Common:
-    """What is drawn of the population (chain, draw, ...)."""
+def _population(runs: HierarchicalDesign, sites: Values) -> PopulationParameters:
+    """Draws of the population (chain, draw, ...)."""
     mean, spread = sites["trait_mean"], sites["trait_spread"]
-    nothing = np.zeros((*mean.shape[:-1], family.covariates.shape[1], mean.shape[-1]))
-    return Common(mean, spread, sites.get("trait_effect", nothing))
+    nothing = np.zeros((*mean.shape[:-1], runs.covariates.shape[1], mean.shape[-1]))
+    return PopulationParameters(mean, spread, sites.get("trait_effect", nothing))
 
 
-def _parameters(family: Family, population: Common, own: Values, standard: Array) -> Values:
+def _parameters(runs: HierarchicalDesign, population: PopulationParameters, own: Values, standard: Array) -> Values:
     """Every parameter of each run (run), level and slope of the floor among them."""
-    level, slope = draw_line(seen_through(family, population, own), standard).T
-    sites = own | {"floor_level": level_centre(family, "floor_level") + family.priors.floor_level.spread * level}
-    sites = as_alone(family, sites | run_sites(family, traits_of(family, population, own["trait"], slope)))
-    return {name: sites[name] for name in family.parameters}
+    level, slope = draw_floor_line(floor_line(runs, population, own), standard).T
+    sites = own | {"floor_level": level_centre(runs, "floor_level") + runs.priors.floor_level.sd * level}
+    sites = single_run_sites(runs, sites | run_parameters(runs, traits_of(runs, population, own["trait"], slope)))
+    return {name: sites[name] for name in runs.parameters}
 
 
-def _pilot(family: Family) -> tuple[Common, Values, Array]:
-    """An estimate of the population, the modes of all runs under it, and how uncertain each trait is (run, trait)."""
-    runs, traits, covariates = len(family.lead), len(family.unit), family.covariates.shape[1]
-    population = Common(np.zeros(traits), np.ones(traits), np.zeros((covariates, traits)))
-    modes = [_start(family.one(run)) for run in range(runs)]
-    most_likely, doubt = {}, np.zeros((runs, traits))
+def _pilot(runs: HierarchicalDesign) -> tuple[PopulationParameters, Values, Array]:
+    r"""An estimate of the population, the modes of all runs under it, and the variance of each trait (run, trait).
+
+    Expectation-maximisation (Dempster, Laird & Rubin 1977). With ``x_rk`` the traits and ``theta`` the population, each round
+    maximises
+
+        Q(theta) = sum_rk E[log p(x_rk | theta)] + log p(theta),
+
+    the expectation under the normal with the mode of run ``r`` and its inverse Hessian (Laplace).
+    """
+    count, traits, covariates = len(runs.progress_offset), len(runs.prior_sd), runs.covariates.shape[1]
+    population = PopulationParameters(np.zeros(traits), np.ones(traits), np.zeros((covariates, traits)))
+    modes = [_start(runs.one(run)) for run in range(count)]
+    most_likely, of_traits = {}, np.zeros((count, traits))
     for _ in range(_ROUNDS):
-        found = [laplace(family_model, family.one(run), population, start=mode) for run, mode in enumerate(modes)]
+        found = [laplace(hierarchical_model, runs.one(run), population, start=mode) for run, mode in enumerate(modes)]
         modes = [mode for mode, _ in found]
         most_likely, variance = (
             {name: np.concatenate([one[name] for one in each]) for name in each[0]} for each in zip(*found)
         )
-        line = seen_through(family, population, most_likely)
-        seen = np.asarray(traits_of(family, population, most_likely["trait"], line.mean[:, 1]))
+        line = floor_line(runs, population, most_likely)
+        mean = np.asarray(traits_of(runs, population, most_likely["trait"], line.mean[:, 1]))
         of_slope = population.spread**2 * np.linalg.inv(line.precision)[:, 1:, 1]
-        doubt = np.where(family.steep, of_slope, with_slope(family, variance["trait"], 0.0))
-        population = _most_likely(family, population, seen, doubt)
-    return population, most_likely, doubt
+        of_traits = np.where(runs.is_floor_slope, of_slope, insert_floor_slope(runs, variance["trait"], 0.0))
+        population = _maximised(runs, population, mean, of_traits)
+    return population, most_likely, of_traits
 
 
-def _start(alone: Family) -> Values:
+def _start(alone: HierarchicalDesign) -> Values:
     """Medians of the priors, and no outlier."""
-    levels = {name: alone.priors.typical(name, alone.design.centre[0]) for name in alone.levels if name not in LINE}
+    levels = {name: alone.priors.typical(name, alone.design.centre[0]) for name in alone.levels if name not in FLOOR_LINE}
     flat = {name: np.atleast_1d(np.asarray(value, float)) for name, value in levels.items()}
     return flat | {"trait": np.zeros((1, len(alone.sampled))), "weight": np.ones(alone.design.step.shape)}
 
 
-def _most_likely(family: Family, before: Common, seen: Array, doubt: Array) -> Common:
-    """The population that traits (run, trait), known with a variance, make likeliest; outlying ones weigh less."""
-    known = np.column_stack([np.ones(len(seen)), family.covariates])
-    ridge = np.diag([COMMON**-2, *[EFFECT**-2] * family.covariates.shape[1]])
-    distance = ((seen - expected_of(family, before)) ** 2 + doubt) / before.spread**2
-    weight = np.where(family.steep, 1.0, (OUTLYING + 1.0) / (OUTLYING + distance))
+def _maximised(runs: HierarchicalDesign, before: PopulationParameters, mean: Array, variance: Array) -> PopulationParameters:
+    r"""The population that maximises ``Q``, given mean and variance of each trait (run, trait).
+
+    The Student-t is a normal whose precision is weighted by ``w = 5 / (4 + E[d^2] / spread^2)`` at the last estimate (Lange,
+    Little & Taylor, JASA 84:881, 1989). Means and effects are then a ridge regression, and the spread of each trait maximises
+
+        -R log spread - sum_r w_r E[d_r^2] / (2 spread^2) + log p(spread)
+
+    on a grid, ``d_r`` the departure of run ``r``.
+    """
+    known = np.column_stack([np.ones(len(mean)), runs.covariates])
+    ridge = np.diag([MEAN_SD**-2, *[EFFECT_SD**-2] * runs.covariates.shape[1]])
+    distance = ((mean - trait_means(runs, before)) ** 2 + variance) / before.spread**2
+    weight = np.where(runs.is_floor_slope, 1.0, (OUTLYING + 1.0) / (OUTLYING + distance))
     found = [
         np.linalg.solve((known.T * each) @ known + ridge, (known.T * each) @ values)
-        for each, values in zip((weight / before.spread**2).T, seen.T)
+        for each, values in zip((weight / before.spread**2).T, mean.T)
     ]
-    mean, *effect = np.transpose(found)
-    scatter = (weight * ((seen - known @ np.transpose(found)) ** 2 + doubt)).sum(axis=0)
+    intercept, *effect = np.transpose(found)
+    scatter = (weight * ((mean - known @ np.transpose(found)) ** 2 + variance)).sum(axis=0)
     grid = _SPREADS[:, None]
-    surprise = (logit(grid) - logit(np.asarray(likely_spread(family)))) ** 2 / (2.0 * DOUBT**2)
-    spread = _SPREADS[np.argmin(len(seen) * np.log(grid) + scatter / (2.0 * grid**2) + surprise, axis=0)]
-    return Common(mean, spread, np.reshape(effect, before.effect.shape))
+    penalty = (logit(grid) - logit(np.asarray(spread_medians(runs)))) ** 2 / (2.0 * SPREAD_SD**2)
+    spread = _SPREADS[np.argmin(len(mean) * np.log(grid) + scatter / (2.0 * grid**2) + penalty, axis=0)]
+    return PopulationParameters(intercept, spread, np.reshape(effect, before.effect.shape))

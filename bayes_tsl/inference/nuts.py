@@ -1,6 +1,6 @@
 """NUTS on one model: from a design and priors to draws of every sample site.
 
-Chains move in standard coordinates (``coordinates``). Global parameters share a dense mass matrix, the rest a diagonal one.
+Chains move in whitened coordinates (``preconditioning``). Global parameters share a dense mass matrix, the rest a diagonal one.
 Everything compiled takes the model's arguments as arguments, so that a second fit of like shapes compiles nothing. Chains run
 in threads, one BLAS thread each, and stop at every block of transitions to show progress; an interrupt takes effect soon.
 """
@@ -27,7 +27,16 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bayes_tsl._common.validation import require, require_number, require_seed
-from bayes_tsl.inference.preconditioning import Arrow, Frame, Model, Space, Values, find_mode, space_of, value_and_grad
+from bayes_tsl.inference.preconditioning import (
+    BlockArrowWhitening,
+    FlatParameters,
+    Model,
+    Values,
+    Whitening,
+    find_mode,
+    flat_parameters,
+    value_and_grad,
+)
 
 Array = NDArray[np.float64]
 
@@ -87,14 +96,14 @@ def sample(
     *args: Any,
     start: Values,
     dense: list[str],
-    frame: Frame | Arrow | None = None,
+    whitening: Whitening | BlockArrowWhitening | None = None,
     seed: int,
     chains: int,
     num_warmup: int,
     num_draws: int,
     target_accept: float,
     progress: bool,
-    thrown: int | None = None,
+    discarded: int | None = None,
 ) -> Draws:
     """Draw from the posterior of ``model(*args)``.  Call inside ``jax.enable_x64(True)``.
 
@@ -103,28 +112,28 @@ def sample(
         args: its arguments, trees of arrays.
         start: a value for every latent site, away from the mode: the search from here learns the curvature on its way.
         dense: sites that share a dense mass matrix.
-        frame: standard coordinates, of the vector that ``unconstrained`` makes of ``start``; else looked for around the mode.
+        whitening: whitened coordinates of the flat parameters; by default those around the mode.
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains; as many threads as cores are used.
         num_warmup: transitions that adapt the sampler, per chain.
         num_draws: transitions kept, per chain.
         target_accept: acceptance that the step size aims at; higher is slower and safer.
         progress: show a bar on stderr.
-        thrown: transitions thrown away, per chain, if not those that adapt the sampler.
+        discarded: transitions discarded, per chain, if not those that adapt the sampler.
     """
     _make_room()
-    thrown = num_warmup if thrown is None else thrown
-    space, transforms, flat = space_of(model, args, start, dense)
-    frame = find_mode(space, args, flat) if frame is None else frame
+    discarded = num_warmup if discarded is None else discarded
+    space, transforms, flat = flat_parameters(model, args, start, dense)
+    whitening = find_mode(space, args, flat) if whitening is None else whitening
     rng = np.random.default_rng(seed)
-    points = [_scatter(rng, space, frame, args) for _ in range(chains)]
+    points = [_scatter(rng, space, whitening, args) for _ in range(chains)]
     tuning = _Tuning(num_warmup, target_accept)
     keys = jax.random.split(jax.random.key(seed), chains)
-    states = [_begin(space, tuning, frame, args, key, x) for key, x in zip(keys, points)]
-    traces = _run(partial(_block, space, tuning, frame, args), states, thrown + num_draws, progress)
-    moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, thrown:], *traces)
+    states = [_begin(space, tuning, whitening, args, key, x) for key, x in zip(keys, points)]
+    traces = _run(partial(_block, space, tuning, whitening, args), states, discarded + num_draws, progress)
+    moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, discarded:], *traces)
     standard = np.concatenate([moved["dense"], moved["diagonal"]], axis=-1)
-    unconstrained = space.unravel(frame.place(standard))
+    unconstrained = space.unravel(whitening.unwhiten(standard))
     return Draws({name: np.asarray(transforms[name](value)) for name, value in unconstrained.items()}, stats)
 
 
@@ -153,39 +162,47 @@ def _make_room() -> None:
         jax.clear_caches()
 
 
-def _scatter(rng: np.random.Generator, space: Space, frame: Frame | Arrow, args: tuple[Any, ...]) -> Array:
+def _scatter(
+    rng: np.random.Generator, space: FlatParameters, whitening: Whitening | BlockArrowWhitening, args: tuple[Any, ...]
+) -> Array:
     """A point as far from the mode as the posterior is wide, drawn in where the posterior is narrower than its curvature says.
 
     A normal in d dimensions is d/2 above its mode, give or take; beyond 2 d a chain may never come back.
     """
-    x = rng.standard_normal(len(frame.mode))
-    ceiling = float(value_and_grad(space, frame.mode, args)[0]) + 2.0 * len(frame.mode)
+    x = rng.standard_normal(len(whitening.mode))
+    ceiling = float(value_and_grad(space, whitening.mode, args)[0]) + 2.0 * len(whitening.mode)
     for _ in range(_HALVINGS):
-        value, slope = value_and_grad(space, frame.place(x), args)
+        value, slope = value_and_grad(space, whitening.unwhiten(x), args)
         if value <= ceiling and np.isfinite(slope).all():
             break
         x = 0.5 * x
     return x
 
 
-def _sampler(space: Space, frame: Frame | Arrow, args: tuple[Any, ...]) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """NumPyro's two halves of NUTS in standard coordinates: how it begins, and one transition."""
+def _sampler(
+    space: FlatParameters, whitening: Whitening | BlockArrowWhitening, args: tuple[Any, ...]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """NumPyro's two halves of NUTS in whitened coordinates: how it begins, and one transition."""
 
     def potential(x: Values) -> Any:
-        return space.potential(frame.place(jnp.concatenate([x["dense"], x["diagonal"]])), args)
+        return space.potential(whitening.unwhiten(jnp.concatenate([x["dense"], x["diagonal"]])), args)
 
     return hmc(potential_fn=potential, algo="NUTS")
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _begin(space: Space, tuning: _Tuning, frame: Frame | Arrow, args: tuple[Any, ...], key: Any, x: Any) -> Any:
-    begin, _ = _sampler(space, frame, args)
+def _begin(
+    space: FlatParameters, tuning: _Tuning, whitening: Whitening | BlockArrowWhitening, args: tuple[Any, ...], key: Any, x: Any
+) -> Any:
+    begin, _ = _sampler(space, whitening, args)
     return begin({"dense": x[: space.dense], "diagonal": x[space.dense :]}, rng_key=key, **_adaptation(tuning))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _block(space: Space, tuning: _Tuning, frame: Frame | Arrow, args: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
-    begin, step = _sampler(space, frame, args)
+def _block(
+    space: FlatParameters, tuning: _Tuning, whitening: Whitening | BlockArrowWhitening, args: tuple[Any, ...], state: Any
+) -> tuple[Any, Any]:
+    begin, step = _sampler(space, whitening, args)
     begin(ParamInfo(state.z, state.potential_energy, state.z_grad), **_adaptation(tuning))  # tells step how to adapt
 
     def transition(state: Any, _: None) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""What is given of each run beside its losses: its plan, its priors, and its covariates."""
+"""Per-run inputs of ``fit`` beside the losses: schedule, priors, covariates."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bayes_tsl.model.population import Population
 from bayes_tsl.model.priors import Priors, default_priors
 
 
-def plans_of(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | None) -> dict[str, Schedule]:
-    """The plan of every run: one for all, or each by name; without any it is unknown.
+def schedules_of(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | None) -> dict[str, Schedule]:
+    """The schedule of every run: one for all, or each by name; without any it is unknown.
 
     Raises:
         DataError: it is no schedule, or a run has none.
@@ -25,32 +25,32 @@ def plans_of(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | No
         return dict.fromkeys(losses.runs, schedule or unknown())
     missing = [run for run in losses.runs if run not in schedule]
     require(not missing, "schedules", "name every run", missing, where="without one", cure="Use schedules.unknown() if it is.")
-    for plan in schedule.values():
-        require_schedule(plan)
+    for one in schedule.values():
+        require_schedule(one)
     return {run: schedule[run] or unknown() for run in losses.runs}
 
 
 def priors_of(
-    plans: Mapping[str, Schedule], origins: Sequence[float], priors: Priors | Population | None, runs: pd.DataFrame | None
+    schedules: Mapping[str, Schedule], origins: Sequence[float], priors: Priors | Population | None, runs: pd.DataFrame | None
 ) -> list[Priors]:
-    """Priors of every run (run): those given, those of the family of a single one, or the default.
+    """Priors of every run (run): those given, those that a population gives a single one, or the default.
 
     Args:
-        plans: of every run, by name.
+        schedules: of every run, by name.
         origins: last step used to fit each (run).
-        priors: of all runs, or the family.
-        runs: a table with the covariates of the family.
+        priors: of all runs, or a population.
+        runs: a table with the covariates of the population.
 
     Raises:
         DataError: a population for several runs, or a covariate of it that is not in the table.
     """
     if not isinstance(priors, Population):
-        return [priors or default_priors(plan, origin=origin) for plan, origin in zip(plans.values(), origins)]
+        return [priors or default_priors(schedule, origin=origin) for schedule, origin in zip(schedules.values(), origins)]
     cure = "Fit each run by itself, as fit_each does, or all of them with those that the population was learned from."
-    require(len(plans) == 1, "priors", "be a Population for a single run only", "several runs", cure=cure)
-    [(run, plan)], [origin] = plans.items(), origins
+    require(len(schedules) == 1, "priors", "be a Population for a single run only", "several runs", cure=cure)
+    [(run, schedule)], [origin] = schedules.items(), origins
     covariates = _looked_up(runs, list(priors.covariates), [run]).iloc[0].to_dict() if priors.covariates else {}
-    return [priors.priors(plan, origin=origin, covariates=covariates)]
+    return [priors.priors(schedule, origin=origin, covariates=covariates)]
 
 
 def covariates_of(names: list[str], covariates: str | Sequence[str], runs: pd.DataFrame | None) -> pd.DataFrame:

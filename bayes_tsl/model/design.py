@@ -1,8 +1,8 @@
 """From a loss table and a schedule to the arrays that the model sees: the only place where its inputs are made.
 
 Order of work: leave out warm-up -> average neighbouring checkpoints down to a size that stays fast -> reduce positions to
-coefficients (``summaries``) -> place every checkpoint on the time axis of the laws (``laws.Path``). The origin is the last
-step given, whatever was averaged; ``u`` and heat are measured from there.
+coefficients (``position_law``) -> place every checkpoint on the time axis of the laws. The origin is the last step given,
+whatever was averaged; log progress and the learning-rate response are measured from there.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.polynomial.chebyshev import chebpts1
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
 from bayes_tsl.errors import DataError
-from bayes_tsl.model.laws import MEMORIES, ORDER, POWERS, RATES, Path
-from bayes_tsl.model.position_law import Summary, around_means, rows, summarise_means, summarise_positions
+from bayes_tsl.model.lr_response import make_time_axis
+from bayes_tsl.model.position_law import (
+    CoefficientEstimates,
+    estimate_coefficients,
+    estimates_of_means,
+    mean_polynomial,
+    rows,
+    with_mean_loss,
+)
+from bayes_tsl.model.time_axis import Anchor, TimeAxis, make_anchor
 
 MAX_CHECKPOINTS = 48
 MIN_CHECKPOINTS = 4
@@ -34,29 +41,17 @@ FLAT_CURVE = 0.75  # standard error of log gap or log rate, in the median checkp
 Array = NDArray[np.float64]
 
 
-class Clock(NamedTuple):
-    """The time axis of a fit: where it is anchored, and the unit of the heat's memory.
-
-    Attributes:
-        origin: last step used to fit.
-        memory_unit: progress in which ``heat_memory`` is measured: that of the whole schedule, or of the past.
-    """
-
-    origin: float
-    memory_unit: float
-
-
 class Design(NamedTuple):
     """Everything that the model conditions on.
 
     Attributes:
         step: mean step of each (averaged) checkpoint (step).
         count: number of checkpoints averaged in each (step).
-        path: time, seen through the schedule, at each step and, in the last row, at the origin (step + 1).
-        summary: log gap, log rate and mean loss estimated from the positions, with covariance.
-        shape: mean over positions of the law's falling part, as ``laws.mean_shape`` reads it (order).
+        axis: time, seen through the schedule, at each step and, in the last row, at the origin (step + 1).
+        estimates: log gap, log rate and mean loss estimated from the positions, with covariance.
+        mean_polynomial: mean over positions of the law's falling part (order); empty without a position curve.
         centre: the last log gap, log rate and floor, around which priors of the levels are placed (3).
-        clock: anchor of the time axis.
+        anchor: of the time axis.
         position: token positions (position); empty without a position curve.
         losses: loss of each (averaged) checkpoint at each position (step, position); NaN where none was measured.  [nats]
         mean_loss: mean loss over positions, at each step (step).  [nats]
@@ -64,11 +59,11 @@ class Design(NamedTuple):
 
     step: Array
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride]  # hides tuple.count, which nobody asks of a design
-    path: Path
-    summary: Summary
-    shape: Array
+    axis: TimeAxis
+    estimates: CoefficientEstimates
+    mean_polynomial: Array
     centre: Array
-    clock: Clock
+    anchor: Anchor
     position: Array
     losses: Array
     mean_loss: Array
@@ -81,7 +76,7 @@ class Design(NamedTuple):
     @property
     def log_progress(self) -> float:
         """Log of the progress made at the origin, in steps at peak learning rate."""
-        return float(np.log(self.clock.memory_unit) - self.path.end)
+        return float(np.log(self.anchor.time_unit) - self.axis.end)
 
 
 def make_design(losses: LossTable, schedule: Schedule, *, exponent: float | None = 1.0) -> tuple[Design, tuple[str, ...]]:
@@ -120,10 +115,10 @@ def make_designs(
     values = pd.concat([part.values for part in parts]).sort_index(axis=1)
     position = values.columns.to_numpy(float) if all(by_position) else np.array([])
     starts = np.cumsum([0, *(len(part.step) for part in parts)])
-    summary, has_curve, said_of_positions = _summarise(values.to_numpy(float), position, exponent, starts[:-1])
+    estimates, has_curve, said_of_positions = _estimated(values.to_numpy(float), position, exponent, starts[:-1])
     designs = []
     for part, schedule, first, last in zip(parts, schedules.values(), starts, starts[1:]):
-        designs.append(_placed(part, schedule, rows(summary, slice(first, last)) if has_curve else None, position))
+        designs.append(_placed(part, schedule, rows(estimates, slice(first, last)) if has_curve else None, position))
     known = () if all(schedule.known for schedule in schedules.values()) else (UNKNOWN,)
     said = dict.fromkeys(said if alone else f"{run}: {said}" for run, part in zip(schedules, parts) for said in part.said)
     return designs, (*losses.notices, *known, *said, *said_of_positions)
@@ -158,18 +153,18 @@ def _measured(losses: LossTable, schedule: Schedule, *, run: str | None) -> _Mea
     return _Measured(origin, step, pd.DataFrame(values, columns=curve.columns), mean_loss, number, kept.by_position, said)
 
 
-def _placed(part: _Measured, schedule: Schedule, curves: Summary | None, position: Array) -> Design:
+def _placed(part: _Measured, schedule: Schedule, curves: CoefficientEstimates | None, position: Array) -> Design:
     """The design of measured checkpoints, with the estimates of their position curves if they have any."""
-    clock = make_clock(schedule, part.origin)
+    anchor = make_anchor(schedule, part.origin)
     position = np.array([]) if curves is None else position
     return Design(
         step=part.step,
         count=part.number,
-        path=make_path(np.append(part.step, part.origin), schedule, clock),
-        summary=summarise_means(part.mean_loss) if curves is None else around_means(curves, position),
-        shape=np.zeros(ORDER) if curves is None else mean_shape(position, curves.exponent),
+        axis=make_time_axis(np.append(part.step, part.origin), schedule, anchor),
+        estimates=estimates_of_means(part.mean_loss) if curves is None else with_mean_loss(curves, position),
+        mean_polynomial=np.array([]) if curves is None else mean_polynomial(position, curves.exponent),
         centre=np.array([0.0, 0.0, part.mean_loss[-1]]) if curves is None else curves.coefficients[-1],
-        clock=clock,
+        anchor=anchor,
         position=position,
         losses=part.values.to_numpy(float),
         mean_loss=part.mean_loss,
@@ -187,37 +182,18 @@ def padded(design: Design, *, to: int | None = None) -> Design:
     kept = np.concatenate([np.arange(steps), np.full(extra, steps - 1)])
     placed = np.concatenate([np.arange(steps), np.full(extra + 1, steps)])
     silence = np.concatenate([np.zeros(steps), np.full(extra, SILENT)])[:, None, None] * np.eye(3)
-    summary, none = design.summary, np.zeros(0)
+    estimates, none = design.estimates, np.zeros(0)
     return design._replace(
         step=design.step[kept],
         count=design.count[kept],
-        path=Path(design.path.u[placed], design.path.lag[placed], design.path.end),
-        summary=Summary(summary.coefficients[kept], summary.covariance[kept] + silence, none, none, summary.noise),
+        axis=TimeAxis(design.axis.u[placed], design.axis.lag[placed], design.axis.end),
+        estimates=CoefficientEstimates(
+            estimates.coefficients[kept], estimates.covariance[kept] + silence, none, none, estimates.noise
+        ),
         position=design.position[:1],
         losses=np.zeros((len(kept), 0)),
         mean_loss=design.mean_loss[kept],
     )
-
-
-def make_clock(schedule: Schedule, origin: float) -> Clock:
-    """The time axis anchored at ``origin``; a schedule without end lends its memory the progress made so far."""
-    return Clock(origin, float(schedule.progress(schedule.end if np.isfinite(schedule.end) else origin)))
-
-
-def make_path(step: ArrayLike, schedule: Schedule, clock: Clock) -> Path:
-    """Where steps lie on the time axis of a fit, under any schedule (step)."""
-    step = np.atleast_1d(np.asarray(step, float))
-    made = float(schedule.progress(clock.origin))
-    u, end = np.log(schedule.progress(step) / made), float(np.log(clock.memory_unit / made))
-    times = _nodes(MEMORIES) * clock.memory_unit
-    lag = schedule.lag(step, powers=_nodes(POWERS), times=times)
-    return Path(u, _interpolant() @ lag @ _interpolant().T, end)
-
-
-def mean_shape(position: Array, exponent: float) -> Array:
-    """The mean over positions of ``(1 + rate * position)^-exponent``, as ``laws.mean_shape`` reads it (order)."""
-    shape = (1.0 + _nodes(RATES)[:, None] * position) ** -exponent
-    return _interpolant() @ np.log(shape.mean(axis=1))
 
 
 def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
@@ -255,16 +231,6 @@ def later_steps(steps: ArrayLike, origin: float, *, run: str | None = None) -> A
     return ahead
 
 
-def _nodes(bounds: tuple[float, float]) -> Array:
-    low, high = np.log(bounds)
-    return np.exp(low + (high - low) * 0.5 * (chebpts1(ORDER) + 1.0))
-
-
-def _interpolant() -> Array:
-    """From values at Chebyshev's points to a polynomial's coefficients (order, order)."""
-    return np.asarray(np.linalg.inv(np.vander(chebpts1(ORDER), increasing=True)), float)
-
-
 def _average(curve: pd.DataFrame, means: pd.Series, schedule: Schedule) -> tuple[Array, Array, Array, Array]:
     """Average checkpoints within cells of equal width in log progress: (step), (step, position), (step), (step)."""
     step = curve.index.to_numpy(float)
@@ -277,15 +243,18 @@ def _average(curve: pd.DataFrame, means: pd.Series, schedule: Schedule) -> tuple
     return steps, values, mean_loss, count.astype(float)
 
 
-def _summarise(values: Array, position: Array, exponent: float | None, starts: Array) -> tuple[Summary, bool, tuple[str, ...]]:
+def _estimated(
+    values: Array, position: Array, exponent: float | None, starts: Array
+) -> tuple[CoefficientEstimates, bool, tuple[str, ...]]:
+    """Estimates of every checkpoint, whether they are of a position curve, and what to tell the user of that."""
     if len(position) == 0:
-        return summarise_means(values[:, 0]), False, ()
+        return estimates_of_means(values[:, 0]), False, ()
     if len(position) < MIN_POSITIONS:
         said = f"{len(position)} positions are too few for a position law ({MIN_POSITIONS} are needed)"
-        return summarise_means(values[:, 0]), False, (f"{said}: only the mean loss is modelled.",)
-    summary = summarise_positions(values, position, exponent=exponent, starts=starts)
-    error = np.sqrt(np.median(np.diagonal(summary.covariance, axis1=1, axis2=2), axis=0))
+        return estimates_of_means(values[:, 0]), False, (f"{said}: only the mean loss is modelled.",)
+    estimates = estimate_coefficients(values, position, exponent=exponent, starts=starts)
+    error = np.sqrt(np.median(np.diagonal(estimates.covariance, axis1=1, axis2=2), axis=0))
     if error[:2].max() > FLAT_CURVE:
         said = "Losses hardly fall with position, so gap and rate cannot be told: only the mean loss is modelled."
-        return summary, False, (said,)
-    return summary, True, ()
+        return estimates, False, (said,)
+    return estimates, True, ()

@@ -1,15 +1,17 @@
-r"""Several runs at once: each has its own laws, drawn from a population that all of them tell about.
+r"""The model of several runs: each has its own parameters, drawn from a population that all of them inform.
 
-A trait is a global parameter of the single-run model, or its logarithm, less the centre of that run's prior and in units of
-the prior's spread. Trait ``k`` of run ``r`` with covariates ``x_r`` is drawn around what the family has in common,
+A trait is a standardised parameter: a global parameter of the single-run model, or its logarithm, less the centre of that run's
+prior and in units of that prior's standard deviation. Trait ``k`` of run ``r`` with covariates ``x_r`` is drawn around the
+population mean,
 
     trait_rk ~ StudentT(4, mean_k + x_r effect_k, spread_k),
 
-so a run of another length or peak learning rate differs by what its prior says, and by as much again as the family does; a run
-unlike the others keeps its own. The floor's slope is normal, so that it can be integrated out with the floor's level.
-Levels are each run's own. Slopes are those at one progress, common to all, from which each run's law carries them to its
-origin. Spreads lie between 0 and 1 by their prior: no two runs are known beforehand to be alike, and no family to vary by
-more than the prior of a run allows. Only how the heat fades is nearly the same in all runs of a family.
+so a run of another length or peak learning rate differs by what its prior says, and by as much again as the population does; an
+outlying run keeps its own traits. The floor's slope is normal, so that it can be integrated out with the floor's level. Levels
+are each run's own. Slopes are those at one progress, common to all, from which each run's law carries them to its origin. The
+spread of a trait is its standard deviation among runs, between 0 and 1 by its prior: no two runs are known beforehand to be
+alike, and no population to vary by more than the prior of one run allows. Only the decay of the learning-rate response is
+nearly the same in all runs of a population.
 """
 
 from __future__ import annotations
@@ -25,23 +27,34 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions.transforms import SigmoidTransform
 
-from bayes_tsl.model import laws
+from bayes_tsl.model import drift, laws
 from bayes_tsl.model.design import Design, padded
+from bayes_tsl.model.lr_response import excess_loss
 from bayes_tsl.model.priors import LEVELS, Priors
-from bayes_tsl.model.single_run import TAIL, Sites, chain, heat_at, mean_over_positions, parameters, spread_of, trend_under
+from bayes_tsl.model.single_run import (
+    TAIL,
+    Sites,
+    conditionals,
+    parameters,
+    residuals,
+    successive,
+    trend_with_excess,
+    variances,
+)
+from bayes_tsl.model.time_axis import TimeAxis
 
-COMMON = float(np.sqrt(0.5))  # prior scale of a trait's mean: half of the variance that the prior of one run has
-BETWEEN = 0.4  # median of the prior of a trait's spread, in units of the prior of one run ...
+MEAN_SD = float(np.sqrt(0.5))  # prior sd of a trait's mean: half of the variance that the prior of one run has
+SPREAD_MEDIAN = 0.4  # prior median of a trait's spread, in units of the prior of one run ...
 CLOSE = {"floor_slope": 0.02, "gap_slope": 0.05, "rate_slope": 0.05, "noise_scale": 0.2, "gap_noise": 0.2, "rate_noise": 0.2}
-# ... but for those of which the prior of one run is wide since it knows nothing: spread of slopes [nats], of logs of noise
-ALIKE = {"heat_fade": 0.01}  # ... and for the fade, nearly one constant: else it can say what slopes differ by, a second mode
-OUTLYING = 4.0  # degrees of freedom of traits: a run unlike the others widens their spread little
-DOUBT = 1.0  # standard deviation of the log odds of a spread, which lies between 0 and 1
-EFFECT = 0.5  # prior scale of what one standard deviation of a covariate does to a trait
-LINE = ("floor_level", "floor_slope")  # in which the estimates are linear, so that they are integrated out
+# ... but for those whose prior for one run is wide because it knows nothing: spread of slopes [nats], of logs of noise
+NEARLY_CONSTANT = {"heat_decay": 0.01}  # ... and for the decay: else it can explain what slopes differ by, a second mode
+OUTLYING = 4.0  # degrees of freedom of traits: an outlying run widens their spread little
+SPREAD_SD = 1.0  # standard deviation of the log odds of a spread, which lies between 0 and 1
+EFFECT_SD = 0.5  # prior sd of what one standard deviation of a covariate does to a trait
+FLOOR_LINE = ("floor_level", "floor_slope")  # in which the estimates are linear, so that they are integrated out
 
 
-class Common(NamedTuple):
+class PopulationParameters(NamedTuple):
     """What runs have in common: of each trait the mean (trait), the spread (trait) and the effects (covariate, trait)."""
 
     mean: Any
@@ -49,25 +62,25 @@ class Common(NamedTuple):
     effect: Any
 
 
-class Family(NamedTuple):
+class HierarchicalDesign(NamedTuple):
     """Everything that the model of several runs conditions on.
 
     Attributes:
         design: designs of all runs, padded to one length (run, ...).
         priors: of each run by itself (run).
-        unit: one spread of each trait's prior (trait).
+        prior_sd: largest standard deviation of each trait's prior among the runs, the unit of the trait (trait).
         covariates: centred, in standard deviations (run, covariate).
-        lead: log progress of each origin over that at which slopes are compared (run).
-        told: how much of a trait's variance in the population a run takes away, from 0 to 1: with 1 the trait is sampled as it
-            is, with 0 its departure in spreads, and else something between the two (run, trait).
+        progress_offset: log progress of each origin over that at which slopes are compared (run).
+        centered: how far each trait is centred (NumPyro's ``LocScaleReparam``): 1 samples the trait itself, 0 its departure
+            from the mean in spreads, and else something between the two (run, trait).
     """
 
     design: Design
     priors: Priors
-    unit: Any
+    prior_sd: Any
     covariates: Any
-    lead: Any
-    told: Any
+    progress_offset: Any
+    centered: Any
 
     @property
     def traits(self) -> list[str]:
@@ -85,40 +98,40 @@ class Family(NamedTuple):
         return parameters(self.design, self.priors)
 
     @property
-    def steep(self) -> np.ndarray:
+    def is_floor_slope(self) -> np.ndarray:
         """Which trait is the floor's slope (trait)."""
-        return np.array([name in LINE for name in self.traits])
+        return np.array([name in FLOOR_LINE for name in self.traits])
 
     @property
     def sampled(self) -> np.ndarray:
-        """Numbers of the traits that NUTS moves in (sampled)."""
-        return np.flatnonzero(~self.steep)
+        """Indices of the traits that NUTS moves in (sampled)."""
+        return np.flatnonzero(~self.is_floor_slope)
 
     @property
     def variance(self) -> np.ndarray:
         """Variance of each trait among runs, in spreads squared (trait)."""
-        return np.where(self.steep, 1.0, OUTLYING / (OUTLYING - 2.0))
+        return np.where(self.is_floor_slope, 1.0, OUTLYING / (OUTLYING - 2.0))
 
-    def one(self, run: int) -> Family:
-        """A family of one of the runs."""
+    def one(self, run: int) -> HierarchicalDesign:
+        """The design of one of the runs alone."""
         alone = jax.tree.map(lambda values: values[run : run + 1], self)
-        return alone._replace(unit=self.unit)
+        return alone._replace(prior_sd=self.prior_sd)
 
 
-def make_family(designs: Sequence[Design], priors: Sequence[Priors], covariates: np.ndarray) -> Family:
-    """Runs side by side; ``covariates`` (run, covariate) as they are meant."""
+def make_hierarchical_design(designs: Sequence[Design], priors: Sequence[Priors], covariates: np.ndarray) -> HierarchicalDesign:
+    """Runs side by side; ``covariates`` (run, covariate) in their own units."""
     longest = max(len(design.step) for design in designs)
     stacked = _stack([padded(design, to=longest) for design in designs])
     own = _stack(priors)
-    lead = np.array([design.log_progress for design in designs]) - reference(designs)
+    offset = np.array([design.log_progress for design in designs]) - reference_progress(designs)
     scale = np.where(covariates.std(axis=0) > 0, covariates.std(axis=0), 1.0)
     centred = (covariates - covariates.mean(axis=0)) / scale
-    family = Family(stacked, own, np.zeros(0), centred, lead, np.zeros(0))
-    unit = np.array([np.max(getattr(own, name).spread) for name in family.traits])
-    return family._replace(unit=unit, told=np.tile(1.0 - family.steep, (len(designs), 1)))
+    made = HierarchicalDesign(stacked, own, np.zeros(0), centred, offset, np.zeros(0))
+    prior_sd = np.array([np.max(getattr(own, name).sd) for name in made.traits])
+    return made._replace(prior_sd=prior_sd, centered=np.tile(1.0 - made.is_floor_slope, (len(designs), 1)))
 
 
-def reference(designs: Sequence[Design]) -> float:
+def reference_progress(designs: Sequence[Design]) -> float:
     """Log progress at which slopes are compared: the mean of that at the origins."""
     return float(np.mean([design.log_progress for design in designs]))
 
@@ -127,105 +140,105 @@ def _stack(values: Sequence[Any]) -> Any:
     return jax.tree.map(lambda *parts: np.stack([np.asarray(part, float) for part in parts]), *values)
 
 
-def family_model(family: Family, population: Common | None = None) -> None:
+def hierarchical_model(runs: HierarchicalDesign, population: PopulationParameters | None = None) -> None:
     """Bayesian temporal scaling laws of several runs on one test set, and of the population that they are from.
 
     Args:
-        family: estimated coefficients and the time axis of every run.
+        runs: estimated coefficients and the time axis of every run.
         population: what the runs have in common, if it is to be taken as known.
     """
-    common = _sample_population(family) if population is None else population
-    with numpyro.plate("run", len(family.lead)):
+    common = _sample_population(runs) if population is None else population
+    with numpyro.plate("run", len(runs.progress_offset)):
         sites = {}
-        for name in family.levels:
-            if name not in LINE:
-                prior = getattr(family.priors, name)
-                sites[name] = numpyro.sample(name, dist.Normal(level_centre(family, name), prior.spread))
-        expected, spread, told = coordinates(family, common)
-        sites["trait"] = numpyro.sample("trait", dist.StudentT(OUTLYING, told * expected, spread**told).to_event(1))
-        noise = dist.Gamma(TAIL / 2.0, TAIL / 2.0).expand([family.design.step.shape[1]]).to_event(1)
+        for name in runs.levels:
+            if name not in FLOOR_LINE:
+                prior = getattr(runs.priors, name)
+                sites[name] = numpyro.sample(name, dist.Normal(level_centre(runs, name), prior.sd))
+        mean, spread, centered = sampled_traits(runs, common)
+        sites["trait"] = numpyro.sample("trait", dist.StudentT(OUTLYING, centered * mean, spread**centered).to_event(1))
+        noise = dist.Gamma(TAIL / 2.0, TAIL / 2.0).expand([runs.design.step.shape[1]]).to_event(1)
         sites["weight"] = numpyro.sample("weight", noise)
-    numpyro.factor("estimates", seen_through(family, common, sites).log_density.sum())
+    numpyro.factor("estimates", floor_line(runs, common, sites).log_density.sum())
 
 
-def _sample_population(family: Family) -> Common:
-    traits, covariates = len(family.unit), family.covariates.shape[1]
-    mean = numpyro.sample("trait_mean", dist.Normal(0.0, COMMON).expand([traits]).to_event(1))
-    likely = likely_spread(family)
-    odds = dist.Normal(jnp.log(likely / (1.0 - likely)), DOUBT)
+def _sample_population(runs: HierarchicalDesign) -> PopulationParameters:
+    traits, covariates = len(runs.prior_sd), runs.covariates.shape[1]
+    mean = numpyro.sample("trait_mean", dist.Normal(0.0, MEAN_SD).expand([traits]).to_event(1))
+    median = spread_medians(runs)
+    odds = dist.Normal(jnp.log(median / (1.0 - median)), SPREAD_SD)
     spread = numpyro.sample("trait_spread", dist.TransformedDistribution(odds, SigmoidTransform()).to_event(1))
     if not covariates:
-        return Common(mean, spread, jnp.zeros((0, traits)))
-    return Common(
-        mean, spread, numpyro.sample("trait_effect", dist.Normal(0.0, EFFECT).expand([covariates, traits]).to_event(2))
-    )
+        return PopulationParameters(mean, spread, jnp.zeros((0, traits)))
+    effect = numpyro.sample("trait_effect", dist.Normal(0.0, EFFECT_SD).expand([covariates, traits]).to_event(2))
+    return PopulationParameters(mean, spread, effect)
 
 
-def likely_spread(family: Family) -> Array:
+def spread_medians(runs: HierarchicalDesign) -> Array:
     """Median of the prior of each trait's spread (trait)."""
-    known = [
-        jnp.minimum(CLOSE[name] / unit, BETWEEN) if name in CLOSE else ALIKE.get(name, BETWEEN)
-        for name, unit in zip(family.traits, family.unit)
+    medians = [
+        jnp.minimum(CLOSE[name] / sd, SPREAD_MEDIAN) if name in CLOSE else NEARLY_CONSTANT.get(name, SPREAD_MEDIAN)
+        for name, sd in zip(runs.traits, runs.prior_sd)
     ]
-    return jnp.array(known)
+    return jnp.array(medians)
 
 
-def level_centre(family: Family, name: str) -> Any:
+def level_centre(runs: HierarchicalDesign, name: str) -> Any:
     """Prior mean of a level of each run (run)."""
-    return getattr(family.priors, name).centre + family.design.centre[:, LEVELS[name]]
+    return getattr(runs.priors, name).centre + runs.design.centre[:, LEVELS[name]]
 
 
-def expected_of(family: Family, population: Common) -> Any:
-    """Mean of each trait in runs of these covariates (run, trait)."""
-    return population.mean[..., None, :] + family.covariates @ population.effect
+def trait_means(runs: HierarchicalDesign, population: PopulationParameters) -> Any:
+    """Population mean of each trait in runs of these covariates (run, trait)."""
+    return population.mean[..., None, :] + runs.covariates @ population.effect
 
 
-def coordinates(family: Family, population: Common) -> tuple[Any, Any, Any]:
-    """Mean and spread of the traits that NUTS moves in, and how much runs tell of them (run, sampled).
+def sampled_traits(runs: HierarchicalDesign, population: PopulationParameters) -> tuple[Any, Any, Any]:
+    """Mean, spread and centring of the traits that NUTS moves in (run, sampled).
 
-    What is sampled of a trait is normal around ``told * mean`` with ``spread**told``.
+    What is sampled of a trait is Student-t with 4 degrees of freedom around ``centered * mean`` with scale
+    ``spread**centered``.
     """
-    k = family.sampled
-    return expected_of(family, population)[..., k], population.spread[..., None, k], family.told[:, k]
+    k = runs.sampled
+    return trait_means(runs, population)[..., k], population.spread[..., None, k], runs.centered[:, k]
 
 
-def traits_of(family: Family, population: Common, drawn: Any, slope: Any = 0.0) -> Any:
+def traits_of(runs: HierarchicalDesign, population: PopulationParameters, drawn: Any, slope: Any = 0.0) -> Any:
     """Traits of the runs (run, trait): those sampled (run, sampled), and the floor's slope in spreads off its mean (run)."""
-    expected, told = expected_of(family, population), family.told
-    return expected + population.spread ** (1.0 - told) * (with_slope(family, drawn, slope) - told * expected)
+    mean, centered = trait_means(runs, population), runs.centered
+    return mean + population.spread ** (1.0 - centered) * (insert_floor_slope(runs, drawn, slope) - centered * mean)
 
 
-def with_slope(family: Family, sampled: Any, slope: Any) -> Any:
+def insert_floor_slope(runs: HierarchicalDesign, sampled: Any, slope: Any) -> Any:
     """A value per trait (run, trait): one for each that is sampled (run, sampled), and one for the floor's slope (run)."""
-    at = np.flatnonzero(family.steep)
+    at = np.flatnonzero(runs.is_floor_slope)
     return jnp.insert(jnp.asarray(sampled), at, jnp.asarray(slope)[..., None], axis=1) if at.size else sampled
 
 
-def run_sites(family: Family, trait: Any) -> Sites:
+def run_parameters(runs: HierarchicalDesign, trait: Any) -> Sites:
     """Parameters of the single-run model that have these traits (run, trait), and those that are fixed; each (run)."""
-    sites: Sites = {name: jnp.zeros_like(family.lead) + value for name, value in family.priors.fixed().items()}
-    for k, name in enumerate(family.traits):
-        prior, departure = getattr(family.priors, name), family.unit[k] * trait[:, k]
+    sites: Sites = {name: jnp.zeros_like(runs.progress_offset) + value for name, value in runs.priors.fixed().items()}
+    for k, name in enumerate(runs.traits):
+        prior, departure = getattr(runs.priors, name), runs.prior_sd[k] * trait[:, k]
         sites[name] = prior.centre + departure if prior.family == "normal" else prior.centre * jnp.exp(departure)
     for name in ("gap", "rate", "floor"):
         if {f"{name}_slope", f"{name}_curvature"} <= set(sites):
-            sites[f"{name}_slope"] = sites[f"{name}_slope"] * jnp.exp(-sites[f"{name}_curvature"] * family.lead)
+            sites[f"{name}_slope"] = sites[f"{name}_slope"] * jnp.exp(-sites[f"{name}_curvature"] * runs.progress_offset)
     return sites
 
 
-def as_alone(family: Family, sites: Sites) -> Sites:
-    """Parameters as the single-run model has them: what fades of the heat at the origin is in the floor's slope there."""
-    path = family.design.path
-    hot = jax.vmap(heat_at)(laws.Path(path.u[:, -1:], path.lag[:, -1:], path.end), sites)[:, 0]
-    return sites | {"floor_slope": sites["floor_slope"] - sites["heat_fade"] * hot}
+def single_run_sites(runs: HierarchicalDesign, sites: Sites) -> Sites:
+    """Sites as the single-run model has them: its floor slope at the origin includes the decay of the excess loss there."""
+    axis = runs.design.axis
+    excess = jax.vmap(excess_loss)(TimeAxis(axis.u[:, -1:], axis.lag[:, -1:], axis.end), sites)[:, 0]
+    return sites | {"floor_slope": sites["floor_slope"] - sites["heat_decay"] * excess}
 
 
-class Line(NamedTuple):
-    """What the estimates of a run say, its floor's level and slope integrated out, and what they say of these two.
+class FloorLine(NamedTuple):
+    """Density of a run's estimates with the floor's level and slope integrated out, and the normal of these two given all else.
 
     Attributes:
         log_density: of the estimates.
-        mean: of level and slope, in spreads of their priors (2).
+        mean: of level and slope, in standard deviations of their priors (2).
         precision: of the two (2, 2).
     """
 
@@ -234,45 +247,57 @@ class Line(NamedTuple):
     precision: Any
 
 
-def seen_through(family: Family, population: Common, sampled: Sites) -> Line:
-    """The estimates of each run, given all that is sampled of it (run, ...)."""
-    sites = sampled | {"floor_level": level_centre(family, "floor_level")}
-    sites |= run_sites(family, traits_of(family, population, sampled["trait"]))
-    level, slope = family.priors.floor_level.spread, 0.0 * family.lead
-    if "floor_slope" in family.traits:
-        k = family.traits.index("floor_slope")
-        slope = family.unit[k] * population.spread[k] * jnp.exp(-sites["floor_curvature"] * family.lead)
-    return jax.vmap(_line)(family.design, sites, level, slope)
+def floor_line(runs: HierarchicalDesign, population: PopulationParameters, sampled: Sites) -> FloorLine:
+    """The marginal density of each run's estimates, given all that is sampled of it (run, ...)."""
+    sites = sampled | {"floor_level": level_centre(runs, "floor_level")}
+    sites |= run_parameters(runs, traits_of(runs, population, sampled["trait"]))
+    level, slope = runs.priors.floor_level.sd, 0.0 * runs.progress_offset
+    if "floor_slope" in runs.traits:
+        k = runs.traits.index("floor_slope")
+        slope = runs.prior_sd[k] * population.spread[k] * jnp.exp(-sites["floor_curvature"] * runs.progress_offset)
+    return jax.vmap(_floor_line)(runs.design, sites, level, slope)
 
 
-def _line(design: Design, sites: Sites, level: Any, slope: Any) -> Line:
-    """The same of one run; ``sites`` have the prior means of level and slope, which spread by ``level`` and ``slope``."""
-    u, hot, spread = design.path.u[:-1], heat_at(design.path, sites), spread_of(design, sites)
-    law = trend_under(hot, u, sites, slope=sites["floor_slope"])
-    gap, rate, mean = chain(design, spread)
-    seen = jnp.asarray(design.summary.coefficients)
-    density, off_gap, off_rate = 0.0, 0.0, 0.0
+def _floor_line(design: Design, sites: Sites, level: Any, slope: Any) -> FloorLine:
+    r"""The same of one run.
+
+    With ``y`` the residual of the mean losses at the prior means of level and slope, ``H = [level, slope * phi(u)]`` (step, 2)
+    and ``C`` the covariance of drift and noise, the estimates are ``y ~ Normal(H z, C)``, ``z ~ Normal(0, I)``. So (Rasmussen &
+    Williams 2006, section 2.7), with ``A = I + H' C^-1 H`` and ``m = A^-1 H' C^-1 y``,
+
+        log p(y) = -1/2 (y' C^-1 y - m' A m + log det A + log det C + T log 2 pi),      z | y ~ Normal(m, A^-1).
+
+    Args:
+        design: of the run.
+        sites: with the prior means of level and slope.
+        level: prior standard deviation of the floor's level.  [nats]
+        slope: that of its slope.  [nats]
+    """
+    u, excess, variance = design.axis.u[:-1], excess_loss(design.axis, sites), variances(design, sites)
+    law = trend_with_excess(excess, u, sites, slope=sites["floor_slope"])
+    given = conditionals(design, variance)
+    off = successive(residuals(design, law), given)
+    density = 0.0
     if design.by_position:
-        off_gap, off_rate = seen[:, 0] - law.log_gap, seen[:, 1] - law.log_rate
-        density = _normal(off_gap, gap.scale) + _normal(off_rate - rate.gap * off_gap, rate.scale)
-    off = seen[:, 2] - mean_over_positions(design, law) - mean.gap * off_gap - mean.rate * off_rate
-    columns = jnp.stack([off, level + 0.0 * u, slope * laws.relaxation(u, sites["floor_curvature"])], axis=1)
-    white, volume = laws.whitened(u, columns, noise=mean.scale**2, scale=sites["drift_scale"])
+        density = _normal(off.gap, given[0].scale) + _normal(off.rate, given[1].scale)
+    noise = given[2].scale ** 2
+    columns = jnp.stack([off.mean, level + 0.0 * u, slope * laws.relaxation(u, sites["floor_curvature"])], axis=1)
+    white, log_det = drift.whiten(u, columns, noise=noise, scale=sites["drift_scale"])
     products = white.T @ white
     precision, pull = products[1:, 1:] + jnp.eye(2), products[1:, 0]
     determinant = precision[0, 0] * precision[1, 1] - precision[0, 1] ** 2
-    swapped = jnp.array([[precision[1, 1], -precision[0, 1]], [-precision[0, 1], precision[0, 0]]])
-    best = swapped @ pull / determinant
-    surprise = products[0, 0] - pull @ best + jnp.log(determinant) + volume + len(u) * jnp.log(2.0 * jnp.pi)
-    return Line(density - 0.5 * surprise, best, precision)
+    adjugate = jnp.array([[precision[1, 1], -precision[0, 1]], [-precision[0, 1], precision[0, 0]]])
+    mean = adjugate @ pull / determinant
+    deviance = products[0, 0] - pull @ mean + jnp.log(determinant) + log_det + len(u) * jnp.log(2.0 * jnp.pi)
+    return FloorLine(density - 0.5 * deviance, mean, precision)
 
 
 def _normal(off: Any, scale: Any) -> Any:
     return dist.Normal(0.0, scale).log_prob(off).sum()
 
 
-def draw_line(line: Line, standard: Any) -> Any:
-    """Level and slope of each run, in spreads of their priors, from standard normal numbers (run, 2)."""
+def draw_floor_line(line: FloorLine, standard: Any) -> Any:
+    """Level and slope of each run, in standard deviations of their priors, from standard normal numbers (run, 2)."""
     a, b, c = line.precision[:, 0, 0], line.precision[:, 0, 1], line.precision[:, 1, 1]
     corner = jnp.sqrt(c - b**2 / a)
     slope = standard[:, 1] / corner

@@ -19,9 +19,9 @@ from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import DataError
-from bayes_tsl.model.design import make_clock, make_path
-from bayes_tsl.model.priors import Prior, Priors, default_priors, population
-from bayes_tsl.model.single_run import heat_at
+from bayes_tsl.model.lr_response import excess_loss, make_time_axis
+from bayes_tsl.model.priors import RENAMED, Prior, Priors, default_priors, population, present_names
+from bayes_tsl.model.time_axis import make_anchor
 
 SCHEMA = "bayes_tsl population 1"
 _DRAWS = 4000  # that carry the prior of a slope to another progress
@@ -101,7 +101,7 @@ def load_population(path: str | Path) -> Population:
         read = json.loads(path.read_text())
         schema = read.pop("schema") if isinstance(read, dict) else None
         require(schema == SCHEMA, path.name, f"hold a {SCHEMA!r}", schema, cure="Save it again with Population.save.")
-        traits = {name: Trait(**trait) for name, trait in read.pop("traits").items()}
+        traits = {RENAMED.get(str(name), str(name)): Trait(**trait) for name, trait in read.pop("traits").items()}
         covariates = {name: (float(centre), float(scale)) for name, (centre, scale) in read.pop("covariates").items()}
         return Population(traits, covariates, **read)
     except DataError:
@@ -114,14 +114,15 @@ def load_population(path: str | Path) -> Population:
 def base_of(priors: Priors | None) -> dict[str, Any]:
     """Priors that traits are counted from, as text can hold them: those given, or the defaults as they are in this version."""
     if priors is not None:
-        return {"priors": json.loads(priors.to_json())}
-    return {"wide": json.loads(Priors().to_json()), "known": dict(population())}
+        return {"priors": priors.to_dict()}
+    return {"wide": Priors().to_dict(), "known": dict(population())}
 
 
 def _base(base: Mapping[str, Any], schedule: Schedule, origin: float) -> Priors:
     if "priors" in base:
-        return Priors.from_json(json.dumps(base["priors"]))
-    return default_priors(schedule, origin=origin, wide=Priors.from_json(json.dumps(base["wide"])), known=base["known"])
+        return Priors.from_dict(base["priors"])
+    wide, known = Priors.from_dict(base["wide"]), present_names(base["known"])
+    return default_priors(schedule, origin=origin, wide=wide, known=known)
 
 
 def _shifted(prior: Prior, trait: Trait, place: Mapping[str, float]) -> Prior:
@@ -133,21 +134,21 @@ def _shifted(prior: Prior, trait: Trait, place: Mapping[str, float]) -> Prior:
 def _carried(priors: Priors, slopes: Sequence[str], schedule: Schedule, origin: float, progress: float) -> Priors:
     """Slopes at the origin, of priors in which these are at another progress; by draws, as normals."""
     rng = np.random.default_rng(0)
-    lead = float(np.log(schedule.progress(origin) / progress))
-    path = make_path([origin], schedule, make_clock(schedule, origin))
+    offset = float(np.log(schedule.progress(origin) / progress))
+    axis = make_time_axis([origin], schedule, make_anchor(schedule, origin))
     typical = {name: getattr(priors, name).centre for name in Priors.__dataclass_fields__}
-    shape = float(heat_at(path, typical)[0]) / typical["heat"]
+    excess = float(excess_loss(axis, typical)[0]) / typical["heat"]
 
     def drawn(name: str) -> np.ndarray:
         prior, standard = getattr(priors, name), rng.standard_normal(_DRAWS)
         if prior.family == "lognormal":
-            return prior.centre * np.exp(prior.spread * standard)
-        return prior.centre + prior.spread * standard
+            return prior.centre * np.exp(prior.sd * standard)
+        return prior.centre + prior.sd * standard
 
     carried = {}
     for name in slopes:
-        slope = drawn(name) * np.exp(-drawn(name.replace("slope", "curvature")) * lead)
+        slope = drawn(name) * np.exp(-drawn(name.replace("slope", "curvature")) * offset)
         if name == "floor_slope":
-            slope = slope - drawn("heat_fade") * drawn("heat") * shape
+            slope = slope - drawn("heat_decay") * drawn("heat") * excess
         carried[name] = Prior("normal", float(slope.mean()), float(slope.std()))
     return replace(priors, **carried)

@@ -27,6 +27,13 @@ LENGTHS = (2500.0, 7000.0)  # steps of the longest run that is short, and of the
 ABSOLUTE = (1e-5, 3e-2)  # peak learning rates that an AdamW run can have; others are in a unit of their own
 
 LEVELS = {"gap_level": 0, "rate_level": 1, "floor_level": 2}
+RENAMED = {"heat_delay": "heat_fast_time", "heat_memory": "heat_slow_time", "heat_fade": "heat_decay", "spread": "sd"}
+"""Names in files of older versions, and what they are called now."""
+
+
+def present_names(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The same mapping, however deep, with the names of this version."""
+    return {RENAMED.get(name, name): present_names(one) if isinstance(one, Mapping) else one for name, one in fields.items()}
 
 
 Family = Literal["normal", "lognormal", "fixed"]
@@ -38,31 +45,31 @@ class Prior:
 
     family: Family
     centre: float
-    spread: float
+    sd: float
 
     def __post_init__(self) -> None:
         require_choice(self.family, "family", get_args(Family))
         if self.family == "fixed":
             return
         require_number(self.centre, "centre", low=0.0 if self.family == "lognormal" else -np.inf)
-        require_number(self.spread, "spread", low=0.0)
+        require_number(self.sd, "sd", low=0.0)
 
     def distribution(self, around: Any = 0.0) -> dist.Distribution:
         """The NumPyro distribution; ``around`` shifts a normal."""
         if self.family == "normal":
-            return dist.Normal(around + self.centre, self.spread)
-        return dist.LogNormal(jnp.log(self.centre), self.spread)
+            return dist.Normal(around + self.centre, self.sd)
+        return dist.LogNormal(jnp.log(self.centre), self.sd)
 
 
 def _unflatten(family: Family, numbers: tuple[float, float]) -> Prior:
     """A prior whose numbers JAX may be tracing, which cannot be checked."""
     prior = object.__new__(Prior)
-    for name, value in zip(("family", "centre", "spread"), (family, *numbers)):
+    for name, value in zip(("family", "centre", "sd"), (family, *numbers)):
         object.__setattr__(prior, name, value)
     return prior
 
 
-jax.tree_util.register_pytree_node(Prior, lambda prior: ((prior.centre, prior.spread), prior.family), _unflatten)
+jax.tree_util.register_pytree_node(Prior, lambda prior: ((prior.centre, prior.sd), prior.family), _unflatten)
 
 
 def normal(mean: float, sd: float) -> Prior:
@@ -96,11 +103,11 @@ class Priors:
         floor_level: floor at the origin, less its estimate.  [nats]
         floor_slope: its change per unit of log progress.  [nats]
         floor_curvature: exponent of the power law in progress that the floor follows; 0 is logarithmic.
-        heat: floor at peak learning rate above floor at zero learning rate, at the end of the schedule.  [nats]
-        heat_power: exponent of the learning rate in the heat.
-        heat_delay: time that the quick part of the heat takes to follow, as a share of the schedule's progress.
-        heat_memory: time of the lagged part of the heat, as a share of the schedule's progress.
-        heat_fade: exponent with which the heat of one learning rate falls in progress.
+        heat: learning-rate excess loss: floor at the peak rate above floor at rate zero, at the end of the schedule.  [nats]
+        heat_power: exponent of the learning rate in the excess loss.
+        heat_fast_time: relaxation time of the fast part of the excess loss, as a share of the schedule's progress.
+        heat_slow_time: relaxation time of the slow part, as a share of the schedule's progress.
+        heat_decay: exponent with which the excess loss of one learning rate falls in progress.
         drift_scale: departure from the laws per unit of log progress to the power 1.5.  [nats]
         noise_scale: noise of one checkpoint's mean loss.  [nats]
         gap_noise: noise of one checkpoint's log gap, beyond that of its positions.
@@ -119,9 +126,9 @@ class Priors:
     floor_curvature: Prior = lognormal(0.3, 0.8)
     heat: Prior = lognormal(0.34, 0.4)
     heat_power: Prior = lognormal(0.7, 0.3)
-    heat_delay: Prior = lognormal(0.003, 0.7)
-    heat_memory: Prior = lognormal(0.03, 0.8)
-    heat_fade: Prior = normal(0.15, 0.15)
+    heat_fast_time: Prior = lognormal(0.003, 0.7)
+    heat_slow_time: Prior = lognormal(0.03, 0.8)
+    heat_decay: Prior = normal(0.15, 0.15)
     drift_scale: Prior = lognormal(0.08, 0.6)
     noise_scale: Prior = lognormal(0.003, 1.0)
     gap_noise: Prior = lognormal(0.02, 1.0)
@@ -129,18 +136,27 @@ class Priors:
 
     def to_json(self) -> str:
         """The priors as JSON text."""
-        return json.dumps(asdict(self))
+        return json.dumps(self.to_dict())
 
     @classmethod
     def from_json(cls, text: str) -> Priors:
         """Priors from the text that ``to_json`` wrote."""
-        return cls(**{name: Prior(**value) for name, value in json.loads(text).items()})
+        return cls.from_dict(json.loads(text))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The priors as a family and two numbers by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Priors:
+        """Priors from what ``to_dict`` gave, in this version or an older one."""
+        return cls(**{name: Prior(**one) for name, one in present_names(fields).items()})
 
     def widened(self, factor: float) -> Priors:
-        """The same with every spread ``factor`` times as wide."""
+        """The same with every standard deviation ``factor`` times as large."""
         require_number(factor, "factor", low=0.0, cure="2 doubles every spread.")
         priors = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Priors(**{name: replace(prior, spread=factor * prior.spread) for name, prior in priors.items()})
+        return Priors(**{name: replace(prior, sd=factor * prior.sd) for name, prior in priors.items()})
 
     def fixed(self) -> dict[str, float]:
         """Parameters that are not sampled, and their values."""
@@ -178,9 +194,9 @@ LAWS = {
             "rate_curvature": fixed(1.0),
             "convergence": normal(0.5, 1.0),
             "heat_power": fixed(1.0),
-            "heat_delay": fixed(1e-3),
-            "heat_memory": fixed(1e-3),
-            "heat_fade": fixed(0.0),
+            "heat_fast_time": fixed(1e-3),
+            "heat_slow_time": fixed(1e-3),
+            "heat_decay": fixed(0.0),
         },
         1.0,
     ),
@@ -216,13 +232,13 @@ def default_priors(
 
 def _between(wide: Prior, known: Mapping[str, float], at: Mapping[str, float], share: float) -> Prior:
     """A prior on the way from ``wide`` (share 0) to the population's at its covariates (share 1)."""
-    spread = (1.0 - share) * wide.spread + share * known["spread"]
+    sd = (1.0 - share) * wide.sd + share * known["sd"]
     shift = sum(known[f"per_log_{name}"] * value for name, value in at.items())
     if wide.family == "normal":
         centre = (1.0 - share) * wide.centre + share * (known["centre"] + shift)
     else:
         centre = wide.centre ** (1.0 - share) * (known["centre"] * np.exp(shift)) ** share
-    return Prior(wide.family, float(centre), spread)
+    return Prior(wide.family, float(centre), sd)
 
 
 @cache

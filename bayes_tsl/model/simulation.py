@@ -18,12 +18,13 @@ from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.validation import require, require_choice, require_number, require_seed, require_type
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.model.design import Design, make_clock, make_path, mean_shape
-from bayes_tsl.model.laws import ORDER
-from bayes_tsl.model.position_law import Summary, law_tangent, mean_falling
+from bayes_tsl.model.design import Design
+from bayes_tsl.model.lr_response import make_time_axis
+from bayes_tsl.model.position_law import CoefficientEstimates, law_tangent, mean_falling, mean_polynomial
 from bayes_tsl.model.priors import Priors, default_priors
 from bayes_tsl.model.single_run import model
 from bayes_tsl.model.single_run import parameters as parameters_of
+from bayes_tsl.model.time_axis import make_anchor
 
 Array = NDArray[np.float64]
 
@@ -144,16 +145,16 @@ def prior_predictive(
 
 def _unseen(step: Array, position: Array, schedule: Schedule, origin: float, centre: Array) -> Design:
     """A design that says when, not what: no estimate, and coefficients without error."""
-    clock = make_clock(schedule, origin)
-    blank = Summary(np.zeros((len(step), 3)), np.zeros((len(step), 3, 3)), np.zeros(1), np.zeros(1), 0.0)
+    anchor = make_anchor(schedule, origin)
+    blank = CoefficientEstimates(np.zeros((len(step), 3)), np.zeros((len(step), 3, 3)), np.zeros(1), np.zeros(1), 0.0)
     return Design(
         step=step,
         count=np.ones_like(step),
-        path=make_path(np.append(step, origin), schedule, clock),
-        summary=blank,
-        shape=mean_shape(position, 1.0) if len(position) else np.zeros(ORDER),
+        axis=make_time_axis(np.append(step, origin), schedule, anchor),
+        estimates=blank,
+        mean_polynomial=mean_polynomial(position, 1.0) if len(position) else np.array([]),
         centre=centre,
-        clock=clock,
+        anchor=anchor,
         position=position,
         losses=np.full((len(step), len(position)), np.nan),
         mean_loss=np.full_like(step, np.nan),

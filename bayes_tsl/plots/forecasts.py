@@ -131,7 +131,7 @@ def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs:
     return ax
 
 
-def plot_forecast_drift(drift: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def plot_forecast_revisions(drift: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """How the forecast of a run's end moved: its median and interval from each origin, and where checkpoints raised an alarm.
 
     Args:

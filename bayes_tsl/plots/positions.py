@@ -179,5 +179,5 @@ def _between(first: str, last: str, share: float) -> tuple[float, ...]:
 
 
 def _estimate(fit: Fit, name: str) -> xr.DataArray:
-    seen = fit.data["observed_data"].to_dataset()
+    seen = fit.observed
     return seen["floor_estimate"] if name == "floor" else xr.apply_ufunc(np.exp, seen[f"log_{name}_estimate"])

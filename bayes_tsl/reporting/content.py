@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._common.dims import DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import DRAWS, STEP
 from bayes_tsl._common.validation import percent, show
 from bayes_tsl.decisions.budgets import budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.decisions.costs import Cost
@@ -56,8 +56,8 @@ def summary(
         "min_ess": diagnostics.min_ess,
         "divergences": diagnostics.divergences,
         "notices": list(ahead.notices),
-        "seed": int(posterior.data.attrs["seed"]),
-        "versions": json.loads(posterior.data.attrs["versions"]),
+        "seed": posterior.seed,
+        "versions": posterior.versions,
     }
     seen = frame.merge(later.rename("observed"), left_on=STEP, right_index=True)
     if len(seen):
@@ -85,10 +85,10 @@ def contents(
     """All that a report says: the summary, what is drawn, what it costs and whether to go on, and sentences on all of it."""
     told = summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later)
     past, future = posterior.coefficients(), ahead.coefficients
-    curves = now_and_then(posterior, ahead) if len(past) > 1 else ()
+    curves = now_and_then(posterior, ahead) if posterior.by_position else ()
     rows = ahead.to_frame(prob=prob).drop(columns="run")
     told |= {
-        "created_at": posterior.data.attrs["created_at"],
+        "created_at": posterior.created_at,
         "forecast": _records(rows.join(later.rename("observed"), on=STEP)),
         "coefficients": {str(name): {"past": _bands(past[name], prob), "ahead": _bands(future[name], prob)} for name in past},
         "positions": {when: _bands(curve, prob) for when, curve in zip(("origin", "horizon"), curves)},
@@ -101,13 +101,12 @@ def contents(
 
 def _extent(posterior: Fit, ahead: Forecast) -> Tree:
     """What was seen, and how far the forecast goes beyond it."""
-    constants = posterior.data["constant_data"].to_dataset()
     first, last = float(ahead.history[STEP][0]), float(ahead.steps[-1])
     return {
-        "checkpoints": int(constants["count"].sum()),
+        "checkpoints": int(posterior.design.count.sum()),
         "first_step": first,
         "last_step": ahead.origin,
-        "positions": int(constants.sizes.get(POSITION, 0)),
+        "positions": len(posterior.positions.position),
         "horizon": last,
         "horizon_over_seen": (last - ahead.origin) / (ahead.origin - first),
     }

@@ -36,7 +36,7 @@ def stacked(losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecas
     names = LAWS if losses.by_position else ("general", "paper")
     fits = {law: fitted(losses, law, schedule=schedule, seed=seed) for law in names}
     warnings.simplefilter("ignore", bt.Notice)
-    weights = bt.compare(fits)["weight"]
+    weights = bt.compare_laws(fits)["weight"]
     return bt.average({law: bt.forecast(fit, steps=steps, seed=seed) for law, fit in fits.items()}, weights, seed=seed)
 
 

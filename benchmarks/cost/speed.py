@@ -29,14 +29,14 @@ import bayes_tsl as bt
 from bayes_tsl.model import laws
 from bayes_tsl.model.design import Design, make_design
 from bayes_tsl.model.priors import Priors, default_priors
-from bayes_tsl.model.single_run import model, parameters, spread_of, trend
+from bayes_tsl.model.single_run import model, parameters, trend, variances
 from benchmarks.common import SHORT, SMALL_LM, keep, options
 
 
 def textbook(design: Design, priors: Priors) -> None:
     """Every latent sampled as it stands in the equations."""
     sites = globals_of(design, priors)
-    law, spread = trend(design.path, sites), spread_of(design, sites)
+    law, spread = trend(design.axis, sites), variances(design, sites)
     rows = jnp.eye(len(design.step))
     with numpyro.plate("step", len(design.step)):
         log_gap = numpyro.sample("log_gap", dist.Normal(law.log_gap, jnp.sqrt(spread.gap)))

@@ -80,7 +80,7 @@ def fitted(losses: bt.LossTable, folder: Path, workers: int) -> pd.DataFrame:
 
 def traits_of(run: str, test_set: str, fit: bt.Fit, losses: bt.LossTable) -> dict[str, object]:
     """What a finished run says of settling, annealing and learning by position."""
-    settled, cooled = bt.settling(fit), bt.annealed(fit, since=DECAY).quantile([0.5, *TAILS])
+    settled, cooled = bt.convergence_step(fit), bt.annealing_gain(fit, since=DECAY).quantile([0.5, *TAILS])
     late = bt.learning_speed(fit, since=HALF)
     row: dict[str, object] = {"test_set": test_set, "run": run}
     for name in ("gap", "rate"):

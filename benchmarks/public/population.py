@@ -36,12 +36,12 @@ WIDE = {
     "floor_curvature": lognormal(0.4, 0.8),
     "heat": lognormal(0.25, 1.0),
     "heat_power": lognormal(0.8, 0.5),
-    "heat_delay": lognormal(0.003, 1.0),
-    "heat_memory": lognormal(0.03, 1.0),
+    "heat_fast_time": lognormal(0.003, 1.0),
+    "heat_slow_time": lognormal(0.03, 1.0),
     "drift_scale": lognormal(0.02, 1.2),
 }  # not the noise, which is a matter of how many tokens a checkpoint was evaluated on
 GIVEN = {
-    "heat_fade": normal(0.12, 0.1)
+    "heat_decay": normal(0.12, 0.1)
 }  # what one run says little of: read off steps down at several times (docs/modelling.md)
 HEATED = ("heat", "heat_power")
 UNIT = {"peak": 1e-3, "progress": 2e4}

@@ -28,7 +28,7 @@ from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.baselines import joint_curves
 from bayes_tsl.inference.nuts import sample
 from bayes_tsl.model import laws
-from bayes_tsl.model.design import SKIP_WARMUPS, Clock, make_path
+from bayes_tsl.model.design import SKIP_WARMUPS, Clock, make_time_axis
 from bayes_tsl.model.priors import Prior, Priors, default_priors, lognormal
 from bayes_tsl.model.single_run import HEAT_FAST
 from benchmarks.common import keep, options
@@ -62,7 +62,7 @@ def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
     for number, rows in enumerate(curves.values()):
         schedule, rows = plan(rows, from_peak=True), settled(rows)
         step = rows["step"].to_numpy(float)
-        path = make_path(step, schedule, Clock(step[-1], ANCHOR))
+        path = make_time_axis(step, schedule, Clock(step[-1], ANCHOR))
         u = path.u + np.log(float(schedule.progress(step[-1])) / ANCHOR)
         relative_lr = schedule.lr(step) / schedule.peak
         travelled = np.cumsum(np.abs(np.diff(u, prepend=u[0])) + np.abs(np.diff(relative_lr, prepend=1.0)))

@@ -10,9 +10,8 @@ import pytest
 from scipy import stats
 
 import bayes_tsl as bt
-from bayes_tsl.analysis.model_comparison import _WEIGHTS, _leave_one_out
-from bayes_tsl.inference.posterior import design_of
-from bayes_tsl.model.single_run import JITTER, spread_of, trend
+from bayes_tsl.model.densities import WEIGHTS, leave_one_out
+from bayes_tsl.model.single_run import JITTER, trend, variances
 from tests.conftest import ORIGIN, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
@@ -24,7 +23,7 @@ def paper_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
 
 
 def test_the_law_that_made_the_run_wins(fit: bt.Fit, paper_fit: bt.Fit) -> None:
-    table = bt.compare({"paper": paper_fit, "general": fit})
+    table = bt.compare_laws({"paper": paper_fit, "general": fit})
     assert table.index[0] == "general"
     assert table.loc["general", "diff"] == 0.0
     assert table["weight"].sum() == pytest.approx(1.0)
@@ -32,19 +31,19 @@ def test_the_law_that_made_the_run_wins(fit: bt.Fit, paper_fit: bt.Fit) -> None:
 
 def test_leave_one_out_is_the_conditional_density(mean_fit: bt.Fit) -> None:
     """Of one draw, by partitioned covariances: the others given as they are, the checkpoint's own weight averaged over."""
-    design, posterior = design_of(mean_fit), mean_fit.data["posterior"].to_dataset().isel(chain=0, draw=0)
+    design, posterior = mean_fit.design, mean_fit.data["posterior"].to_dataset().isel(chain=0, draw=0)
     drawn = {str(name): values.to_numpy() for name, values in posterior.items() if values.attrs.get("sampled")}
     fixed = mean_fit.priors.fixed()
     with jax.enable_x64(True):
-        found = np.asarray(_leave_one_out(design, fixed, drawn))
-        law, spread = trend(design.path, fixed | drawn), spread_of(design, fixed | drawn)
-    off = design.summary.coefficients[:, 2] - np.asarray(law.floor)
+        found = np.asarray(leave_one_out(design, fixed, drawn))
+        law, spread = trend(design.axis, fixed | drawn), variances(design, fixed | drawn)
+    off = design.estimates.coefficients[:, 2] - np.asarray(law.floor)
     noise, drift = np.asarray(spread.noise) + JITTER, np.asarray(spread.drift)
     for t in (0, 7, len(off) - 1):
         others = np.arange(len(off)) != t
         known = drift[np.ix_(others, others)] + np.diag(noise[others])
         pull = np.linalg.solve(known, drift[others, t])
-        variance = drift[t, t] - pull @ drift[others, t] + spread.noise[t] * drawn["weight"][t] / _WEIGHTS + JITTER
+        variance = drift[t, t] - pull @ drift[others, t] + spread.noise[t] * drawn["weight"][t] / WEIGHTS + JITTER
         density = stats.norm(pull @ off[others], np.sqrt(variance)).pdf(off[t])
         assert found[t] == pytest.approx(np.log(density.mean()), abs=1e-4)
 
@@ -54,9 +53,9 @@ def test_the_reduction_to_coefficients_keeps_the_density_of_all_losses(
 ) -> None:
     """A position law with a wrong exponent fits the positions worse, and says so."""
     free = bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, law="free-exponent", progress=False, throw=False)
-    exponent = float(free.data["constant_data"]["position_exponent"])
+    exponent = free.positions.exponent
     assert exponent == pytest.approx(1.0, abs=0.3)
-    elpd = bt.compare({"general": fit, "free": free})["elpd"]
+    elpd = bt.compare_laws({"general": fit, "free": free})["elpd"]
     assert abs(elpd["general"] - elpd["free"]) < 10.0
 
 
@@ -73,15 +72,15 @@ def test_laws_of_means_are_compared_too(mean_fit: bt.Fit, simulation: bt.Simulat
     paper = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, law="paper", progress=False, throw=False)
     assert paper.law == "paper"
     assert "heat_power" not in paper.data["posterior"]
-    assert np.isfinite(bt.compare({"general": mean_fit, "paper": paper})["elpd"]).all()
+    assert np.isfinite(bt.compare_laws({"general": mean_fit, "paper": paper})["elpd"]).all()
     assert np.isfinite(bt.forecast(paper, steps=[8000.0]).observed).all()
 
 
 def test_what_cannot_be_compared_is_refused(fit: bt.Fit, mean_fit: bt.Fit, ahead: bt.Forecast) -> None:
     with pytest.raises(bt.DataError, match="fits must be of the same losses as 'a'; got 'b'"):
-        bt.compare({"a": fit, "b": mean_fit})
+        bt.compare_laws({"a": fit, "b": mean_fit})
     with pytest.raises(bt.DataError, match="fits must name at least two fits; got 1"):
-        bt.compare({"a": fit})
+        bt.compare_laws({"a": fit})
     with pytest.raises(bt.DataError, match="weights must name every forecast; got 'b' without one"):
         bt.average({"a": ahead, "b": ahead}, {"a": 1.0})
     with pytest.raises(bt.DataError, match="law must be one of 'general', 'free-exponent', 'paper'; got 'linear'"):

@@ -12,10 +12,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import bayes_tsl as bt
-from bayes_tsl.analysis.positions import _settled
-from bayes_tsl.model import laws
-from bayes_tsl.model.design import make_path
-from bayes_tsl.model.single_run import HEAT_FAST
+from bayes_tsl.analysis.positions import first_settled
+from bayes_tsl.model.lr_response import FAST_WEIGHT, make_time_axis, relative_excess
 from tests.conftest import ORIGIN, STEPS, TRUTH, refusal
 
 POSITIONS = np.arange(64.0)
@@ -69,7 +67,7 @@ def test_mean_losses_have_no_law_over_positions(simulation: bt.Simulation, mean_
         bt.position_laws(means)
     with refusal("losses must be given by position; got 'means over positions'. See bayes_tsl.collect."):
         bt.paired_differences(means, pairs={"run": "run"})
-    for ask in (bt.settling, bt.position_effects, lambda fit: bt.learning_speed(fit, since=1000.0)):
+    for ask in (bt.convergence_step, bt.position_effects, lambda fit: bt.learning_speed(fit, since=1000.0)):
         with refusal("fit must be of losses by position; got 'mean losses only'. Give losses by position."):
             ask(mean_fit)
 
@@ -91,7 +89,7 @@ def test_several_runs_are_asked_one_by_one(ahead: bt.Forecast) -> None:
     several = bt.Fit(xr.DataTree())
     several.data.attrs["runs"] = '["a", "b"]'
     speed, picture = lambda fit: bt.learning_speed(fit, since=1000.0), lambda fit: bt.plot_positions(fit, ahead)
-    for ask in (bt.settling, bt.position_effects, speed, picture):
+    for ask in (bt.convergence_step, bt.position_effects, speed, picture):
         with refusal("fit must be of a single run; got 'a', 'b'. Choose one with fit.select(run=...)."):
             ask(several)
 
@@ -137,20 +135,20 @@ def test_a_coefficient_settles_where_a_doubling_changes_it_by_less(
     """At a constant rate progress is steps, and by a power law a doubling from u on changes exp(-k u) of what the first did."""
     steps, drawn = np.geomspace(100.0, 10_000.0, 512), {"gap_slope": slope, "gap_curvature": curvature, "convergence": stop}
     sites = {name: np.full((1, 1), value) for name, value in drawn.items()}
-    found = float(_settled(steps, np.log(steps / 1000.0), sites, name="gap", change=0.05)[0, 0])
+    found = float(first_settled(steps, np.log(steps / 1000.0), sites, name="gap", change=0.05)[0, 0])
     by_hand = settled_by_hand(slope, curvature, stop, change=0.05)
     for expected in (by_hand, by_hand if truth is None else truth):
         assert found == pytest.approx(expected, rel=0.012)
 
 
 def test_what_is_asked_for_loosely_settles_earlier(fit: bt.Fit) -> None:
-    loose, strict = bt.settling(fit, change=0.2), bt.settling(fit, change=0.02)
+    loose, strict = bt.convergence_step(fit, change=0.2), bt.convergence_step(fit, change=0.02)
     for name in ("gap", "rate"):
         assert loose[name].dims == ("chain", "draw")
         assert (loose[name] <= strict[name]).all()
         assert (loose[name] < strict[name]).any()
     with refusal("change must lie between 0 and 1; got 5. 0.05 is five percent."):
-        bt.settling(fit, change=5)
+        bt.convergence_step(fit, change=5)
 
 
 def test_speed_is_the_slope_of_the_loss_at_each_position(fit: bt.Fit) -> None:
@@ -170,21 +168,21 @@ def test_speed_is_the_slope_of_the_loss_at_each_position(fit: bt.Fit) -> None:
 
 
 def test_what_annealing_took_is_the_heat_lost(fit: bt.Fit, schedule: bt.Schedule) -> None:
-    taken = bt.annealed(fit, since=1000.0)
+    taken = bt.annealing_gain(fit, since=1000.0)
     one = fit.data["posterior"].to_dataset().isel(chain=2, draw=5)
-    path = make_path(np.array([1000.0, ORIGIN]), schedule, fit.clock)
-    names = ("power", "delay", "memory", "fade")
+    axis = make_time_axis(np.array([1000.0, ORIGIN]), schedule, fit.anchor)
+    names = ("power", "fast_time", "slow_time", "decay")
     values = {name: float(one.get(f"heat_{name}", fit.priors.fixed().get(f"heat_{name}"))) for name in names}
-    hot = float(one["heat"]) * np.asarray(laws.heat_shape(path, fast=HEAT_FAST, **values))
+    hot = float(one["heat"]) * np.asarray(relative_excess(axis, fast_weight=FAST_WEIGHT, **values))
     assert float(taken[2, 5]) == pytest.approx(float(hot[0] - hot[-1]), abs=1e-5)
     low, high = taken.quantile([0.025, 0.975])
     truth = {name: TRUTH[f"heat_{name}"] for name in names}
-    lost = TRUTH["heat"] * np.asarray(laws.heat_shape(path, fast=HEAT_FAST, **truth))
+    lost = TRUTH["heat"] * np.asarray(relative_excess(axis, fast_weight=FAST_WEIGHT, **truth))
     assert low < lost[0] - lost[-1] < high
     with refusal("since must lie between 0 and 4000; got 4000. It is a step before the origin."):
-        bt.annealed(fit, since=ORIGIN)
+        bt.annealing_gain(fit, since=ORIGIN)
     with refusal("schedule must be known; got 'unknown'. Fit with schedule=."):
-        bt.annealed(SimpleNamespace(schedule=bt.schedules.unknown()), since=1.0)  # pyright: ignore[reportArgumentType]
+        bt.annealing_gain(SimpleNamespace(schedule=bt.schedules.unknown()), since=1.0)  # pyright: ignore[reportArgumentType]
 
 
 def test_effects_belong_to_positions_and_average_to_nothing(fit: bt.Fit, simulation: bt.Simulation) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.inference.fitting import refit
-from bayes_tsl.inference.posterior import design_of
 from tests.conftest import ORIGIN, STEPS
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
@@ -20,8 +19,8 @@ def test_a_refit_under_the_same_priors_is_the_same_fit(fit: bt.Fit, mean_fit: bt
         again = refit(one, one.priors)
         np.testing.assert_allclose(again.data["posterior"]["heat"], one.data["posterior"]["heat"], rtol=1e-6)
         assert again.data.attrs.keys() == one.data.attrs.keys()
-    assert design_of(fit).by_position
-    assert not design_of(mean_fit).by_position
+    assert fit.by_position
+    assert not mean_fit.by_position
 
 
 def test_data_overrule_the_prior_early_and_it_says_where_they_do_not(mean_fit: bt.Fit) -> None:

@@ -82,42 +82,6 @@ def test_progress_is_the_integral_of_the_relative_learning_rate(name: str) -> No
     assert schedule.progress(0.0) == 0.0
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_lag_solves_its_differential_equation(name: str) -> None:
-    """Against a loop over small steps, in each of which the learning rate stands still."""
-    schedule, formula, _, _ = ROWS[name]
-    powers, times, width = np.array([0.4, 1.0, 1.7]), np.array([2.0, 20.0, 200.0]), 0.05
-    state, seen = np.full((3, 3), schedules.heating(formula(0.0) / PEAK, powers)), []
-    for count in range(round(400 / width)):
-        relative = formula((count + 0.5) * width) / PEAK
-        decay = np.exp(-relative * width / times)[:, None]
-        state = decay * state + (1.0 - decay) * schedules.heating(relative, powers)
-        seen.append(state)
-    steps = np.array([30.0, 45.0, 252.0, 330.0, 400.0])
-    expected = np.array(seen)[np.round(steps / width).astype(int) - 1]
-    np.testing.assert_allclose(schedule.lag(steps, powers=powers, times=times), expected, rtol=0, atol=2e-3)
-
-
-@pytest.mark.parametrize("power", [0.2, 0.6, 1.0, 1.4, 2.0])
-def test_heating_lies_between_a_power_and_a_hyperbola(power: float) -> None:
-    relative = np.linspace(0.0, 1.0, 201)
-    heat = schedules.heating(relative, power)
-    np.testing.assert_allclose(heat[[0, -1]], [0.0, 1.0], atol=1e-12)
-    assert (np.diff(heat) > 0).all()
-    np.testing.assert_allclose(schedules.heating(schedules.MEETING, power), schedules.MEETING**power)
-    near_peak = (1.0 - heat[-2]) / (1.0 - relative[-2])
-    assert near_peak < power + 0.01 if power <= 1.0 else near_peak > power - 0.02
-
-
-def test_lag_forgets_at_once_or_never() -> None:
-    schedule, steps = schedules.cosine(peak=PEAK, total=TOTAL, final=FINAL), np.array([100.0, 400.0])
-    lag = schedule.lag(steps, powers=[0.5, 1.0], times=[1e-3, 1e9])
-    assert lag.shape == (2, 2, 2)
-    at_once = schedules.heating(schedule.lr(steps)[:, None] / PEAK, [0.5, 1.0])
-    np.testing.assert_allclose(lag[:, 0], at_once, atol=1e-3)
-    np.testing.assert_allclose(lag[:, 1], 1.0, atol=1e-6)
-
-
 @pytest.mark.parametrize("name", MADE)
 def test_text_parses_to_the_same_schedule(name: str) -> None:
     schedule = ROWS[name][0]

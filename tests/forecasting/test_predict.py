@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 import bayes_tsl as bt
-from bayes_tsl.forecasting.predict import _draw_drift
+from bayes_tsl.model.drift import draw_path
 from tests.conftest import ORIGIN, STEPS, TRUTH
 
 DIMS = ("chain", "draw", "step")
@@ -84,7 +84,7 @@ def test_observed_is_wider_than_expected_and_grows(ahead: bt.Forecast) -> None:
 
 
 def test_expected_is_the_mean_of_the_law(ahead: bt.Forecast, fit: bt.Fit) -> None:
-    position = fit.data["constant_data"]["position"]
+    position = xr.DataArray(fit.positions.position, dims="position")
     law = ahead.coefficients["floor"] + (ahead.coefficients["gap"] / (1 + ahead.coefficients["rate"] * position)).mean(
         "position"
     )
@@ -101,7 +101,7 @@ def test_forecast_starts_at_the_true_curve(fit: bt.Fit) -> None:
 
 def test_drift_ahead_has_the_variance_of_the_process() -> None:
     u = np.array([0.2, 0.5, 1.5])
-    drawn = _draw_drift(np.random.default_rng(0), u, (20000,))
+    drawn = draw_path(np.random.default_rng(0), u, (20000,))
     np.testing.assert_allclose(drawn.var(axis=0), u**3 / 3, rtol=0.05)
     np.testing.assert_allclose(np.cov(drawn.T)[0, 2], u[0] ** 2 * (3 * u[2] - u[0]) / 6, rtol=0.05)
 

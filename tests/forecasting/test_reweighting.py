@@ -13,10 +13,10 @@ from scipy import integrate, stats
 
 import bayes_tsl as bt
 from bayes_tsl.analysis.monitoring import tail_probability
-from bayes_tsl.forecasting.checkpoint_filter import filtered
+from bayes_tsl.forecasting.checkpoint_filter import filter_checkpoints
 from bayes_tsl.forecasting.predict import forecast_paths
 from bayes_tsl.forecasting.reweighting import resampled
-from bayes_tsl.model.laws import drift_covariance
+from bayes_tsl.model.drift import covariance
 from tests.conftest import ORIGIN, STEPS, TRUTH
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
@@ -62,7 +62,7 @@ def test_one_checkpoint_has_the_density_of_student_noise_and_normal_drift() -> N
     drift = np.hypot(scale * u**1.5 / np.sqrt(3.0), error)
     for off in (0.0, 0.01, 0.15):
         scales = {"drift_scale": np.array([scale]), "noise_scale": np.array([noise])}
-        found, _ = filtered(np.random.default_rng(0), np.array([[off]]), u=np.array([u]), **scales, error=error)
+        found, _ = filter_checkpoints(np.random.default_rng(0), np.array([[off]]), u=np.array([u]), **scales, error=error)
 
         def product(d: float, off: float = off) -> float:
             return stats.norm.pdf(d, scale=drift) * stats.t.pdf(off - d, 4.0, scale=noise)
@@ -76,7 +76,7 @@ def test_several_checkpoints_have_their_joint_density_on_average() -> None:
     off, scale, noise, error, count = np.array([0.004, 0.02, 0.01]), 0.2, 0.004, 0.001, 40_000
     one = np.ones(count)
     scales = {"drift_scale": scale * one, "noise_scale": noise * one}
-    density, _ = filtered(np.random.default_rng(0), off * one[:, None], u=U, **scales, error=error)
+    density, _ = filter_checkpoints(np.random.default_rng(0), off * one[:, None], u=U, **scales, error=error)
     weights = np.random.default_rng(1).gamma(2.0, 0.5, (count, 3))
     covariance = scale**2 * drift(U) + np.eye(3) * (error**2 + noise**2 / weights)[:, None, :]
     pull = np.linalg.solve(covariance, np.tile(off[:, None], (count, 1, 1)))[..., 0]
@@ -90,7 +90,7 @@ def test_drift_goes_on_from_where_the_checkpoints_put_it() -> None:
     """Value and speed against partitioned covariances; errors so wide that the weights of the noise do not matter."""
     off, scale, error = np.array([0.03, 0.05, 0.12]), 0.5, 0.02
     scales = {"drift_scale": np.array([scale]), "noise_scale": np.array([1e-9])}
-    _, found = filtered(np.random.default_rng(0), off[None], u=U, **scales, error=error)
+    _, found = filter_checkpoints(np.random.default_rng(0), off[None], u=U, **scales, error=error)
     step = 1e-4
     late = np.append(U, [U[-1] + step, U[-1] + 2.0 * step])
     joint = scale**2 * drift(late)
@@ -106,7 +106,7 @@ def test_drift_goes_on_from_where_the_checkpoints_put_it() -> None:
 
 def drift(u: np.ndarray) -> np.ndarray:
     with jax.enable_x64(True):
-        return np.asarray(drift_covariance(u))
+        return np.asarray(covariance(u))
 
 
 def test_draws_are_taken_as_often_as_their_weights_say() -> None:
@@ -156,7 +156,7 @@ def test_one_checkpoint_far_off_is_an_outlier(fitted: Callable[[float], bt.Fit],
     after = bt.update(fitted(ORIGIN), strange).forecast(steps=AT).to_frame()
     assert (abs(after["mean"] - before["mean"]) < before["sd"]).all()
     ahead = bt.forecast(fitted(ORIGIN), steps=[4200.0])
-    assert bt.surprise(ahead, strange) < 0.01 < bt.surprise(ahead, losses)
+    assert bt.predictive_p_value(ahead, strange) < 0.01 < bt.predictive_p_value(ahead, losses)
 
 
 def test_positions_are_forecast_on_and_their_means_used(fit: bt.Fit, simulation: bt.Simulation) -> None:
@@ -243,7 +243,7 @@ def test_a_forecast_settles_and_a_run_that_leaves_its_curve_raises_an_alarm(
     losses: bt.LossTable, schedule: bt.Schedule
 ) -> None:
     looks = {"at": [3000.0, 4100.0, 5000.0], "end": 8000.0, "schedule": schedule, "forecaster": small_tsl}
-    calm = bt.forecast_drift(losses.until(6000.0), **looks)
+    calm = bt.forecast_revisions(losses.until(6000.0), **looks)
     assert calm["origin"].tolist() == [3000.0, 4000.0, 5000.0]
     assert calm["checkpoints"].tolist() == [5, 5, 5]
     assert not calm["alarm"].any(), calm
@@ -253,11 +253,11 @@ def test_a_forecast_settles_and_a_run_that_leaves_its_curve_raises_an_alarm(
     with pytest.warns(
         bt.Notice, match=r"^Losses after step 4000 are not as foreseen there \(p = 0\.0\d+\)\. Look for a change"
     ):
-        strange = bt.forecast_drift(shifted(losses, 0.3), **looks)
+        strange = bt.forecast_revisions(shifted(losses, 0.3), **looks)
     assert strange["alarm"].tolist()[:2] == [False, True]
     assert strange["observed"].iloc[0] == pytest.approx(losses.mean_losses().iloc[-1] + 0.3)
 
-    ax = bt.plot_forecast_drift(strange, ax=Figure().subplots())
+    ax = bt.plot_forecast_revisions(strange, ax=Figure().subplots())
     lines = {line.get_label(): line for line in ax.lines}
     np.testing.assert_allclose(lines["median"].get_ydata(), strange["median"])
     assert lines["not as foreseen after"].get_xdata()[0] == 4000.0
@@ -270,19 +270,19 @@ def test_looks_that_cannot_be_taken_are_refused(losses: bt.LossTable, fitted: Ca
         r"Look where there is something to fit and something to forecast\.$"
     )
     with pytest.raises(bt.DataError, match=message):
-        bt.forecast_drift(losses, at=[300.0, 4000.0, 9000.0], end=8000.0, forecaster=small_tsl)
+        bt.forecast_revisions(losses, at=[300.0, 4000.0, 9000.0], end=8000.0, forecaster=small_tsl)
     with pytest.raises(bt.DataError, match=r"^at must name at least one step; got none\. Give e\.g\. at=\[1000, 1500\]\.$"):
-        bt.forecast_drift(losses, at=[], end=8000.0)
+        bt.forecast_revisions(losses, at=[], end=8000.0)
     ahead = bt.forecast(fitted(ORIGIN), steps=[4300.0])
     message = (
         r"^losses must have a step among those forecast, 4300; got 400, .* Forecast the steps of the checkpoints to judge\.$"
     )
     with pytest.raises(bt.DataError, match=message):
-        bt.surprise(ahead, losses)
+        bt.predictive_p_value(ahead, losses)
 
 
 def test_blind_forecasters_are_watched_too(losses: bt.LossTable) -> None:
     """One that knows of no schedule ends too high, and says so as the learning rate falls."""
-    drift = bt.forecast_drift(losses, at=[4000.0, 6000.0], end=8000.0, forecaster=bt.baselines.power_law)
+    drift = bt.forecast_revisions(losses, at=[4000.0, 6000.0], end=8000.0, forecaster=bt.baselines.power_law)
     assert drift["checkpoints"].tolist() == [10, 10]
     assert drift["alarm"].tolist() == [True, False], drift

@@ -18,17 +18,16 @@ from stop_early import eliminate
 import bayes_tsl as bt
 from bayes_tsl.model.design import SILENT, make_designs
 from bayes_tsl.model.hierarchical import (
-    LINE,
-    Common,
-    as_alone,
-    draw_line,
+    FLOOR_LINE,
+    PopulationParameters,
+    draw_floor_line,
+    floor_line,
     level_centre,
-    make_family,
-    run_sites,
-    seen_through,
+    make_hierarchical_design,
+    run_parameters,
+    single_run_sites,
     traits_of,
 )
-from bayes_tsl.model.laws import drift_covariance, whitened
 from bayes_tsl.model.priors import normal
 from bayes_tsl.model.single_run import model
 from tests.conftest import STEPS, TRUTH
@@ -70,36 +69,29 @@ def ahead(fit: bt.Fit) -> bt.Forecast:
     return bt.forecast(fit, steps=[8000.0])
 
 
-def test_filter_is_the_normal_with_the_covariance_of_the_drift() -> None:
-    rng = np.random.default_rng(0)
-    u = -np.sort(rng.uniform(0.0, 2.0, 12))[::-1]
-    off, noise = rng.normal(size=(12, 2)), rng.uniform(0.1, 1.0, 12)
-    with jax.enable_x64(True):
-        covariance = np.asarray(0.7**2 * drift_covariance(u) + np.diag(noise))
-        white, volume = whitened(u, off, noise=noise, scale=0.7)
-        assert np.allclose(white.T @ white, off.T @ np.linalg.solve(covariance, off), rtol=1e-10)
-        assert np.isclose(volume, np.linalg.slogdet(covariance)[1], rtol=1e-10)
-
-
 @pytest.mark.parametrize("positions", [(), tuple(range(16))])
 def test_density_of_a_run_is_that_of_the_model_of_one_run(positions: tuple[float, ...]) -> None:
     """With any level and slope of the floor: the single-run model's, less the density of these two given all else."""
     table = bt.LossTable.from_frame(pd.concat([simulated(run, seed, positions=positions) for seed, run in enumerate("ab")]))
     designs, _ = make_designs(table, dict.fromkeys("ab", PLAN))
-    family = make_family(designs, [bt.Priors()] * 2, np.zeros((2, 0)))
-    size = len(family.unit)
-    common = Common(np.zeros(size), np.ones(size), np.zeros((0, size)))
+    family = make_hierarchical_design(designs, [bt.Priors()] * 2, np.zeros((2, 0)))
+    size = len(family.prior_sd)
+    common = PopulationParameters(np.zeros(size), np.ones(size), np.zeros((0, size)))
     rng = np.random.default_rng(1)
     with jax.enable_x64(True):
         for _ in range(3):
             weight = np.ones(family.design.step.shape)
             own = {"trait": 0.1 * rng.normal(size=(2, size - 1)), "weight": weight}
-            own |= {name: level_centre(family, name) + 0.01 * rng.normal(size=2) for name in family.levels if name not in LINE}
-            seen = seen_through(family, common, own)
+            own |= {
+                name: level_centre(family, name) + 0.01 * rng.normal(size=2) for name in family.levels if name not in FLOOR_LINE
+            }
+            seen = floor_line(family, common, own)
             standard = rng.normal(size=(2, 2))
-            line = np.asarray(draw_line(seen, standard))
-            sites = own | {"floor_level": level_centre(family, "floor_level") + bt.Priors().floor_level.spread * line[:, 0]}
-            sites = as_alone(family, sites | run_sites(family, traits_of(family, common, own["trait"], line[:, 1])))
+            line = np.asarray(draw_floor_line(seen, standard))
+            sites = own | {"floor_level": level_centre(family, "floor_level") + bt.Priors().floor_level.sd * line[:, 0]}
+            sites = single_run_sites(
+                family, sites | run_parameters(family, traits_of(family, common, own["trait"], line[:, 1]))
+            )
             for run, design in enumerate(designs):
                 values = {name: sites[name][run] for name in family.parameters} | {"weight": np.ones(len(design.step))}
                 apart = float(log_density(model, (design, bt.Priors()), {}, values)[0])
@@ -204,7 +196,7 @@ def test_a_population_is_kept_and_used(fit: bt.Fit, losses: bt.LossTable, tmp_pa
     priors = again.priors(PLAN, origin=2000.0)
     default = bt.priors.default_priors(PLAN, origin=2000.0)
     assert priors.heat.centre > default.heat.centre
-    assert priors.floor_slope.spread < default.floor_slope.spread
+    assert priors.floor_slope.sd < default.floor_slope.sd
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
         next_run = bt.fit(losses.select(run="c/young"), schedule=PLAN, priors=again, throw=False, **SHORT)
@@ -215,7 +207,7 @@ def test_slopes_of_a_population_are_carried_to_the_origin(fit: bt.Fit) -> None:
     """Those of a finished run lie where its own fit has them."""
     prior = fit.population().priors(PLAN, origin=8000.0).floor_slope
     slope = float(fit.select(run="a").data["posterior"]["floor_slope"].mean())
-    assert abs(prior.centre - slope) < 3.0 * prior.spread
+    assert abs(prior.centre - slope) < 3.0 * prior.sd
 
 
 def test_a_population_of_mean_losses_says_nothing_of_gap_and_rate(fit: bt.Fit) -> None:
@@ -360,5 +352,5 @@ def test_own_priors_are_the_base_of_a_population(losses: bt.LossTable) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
         few = SHORT | {"num_warmup": 50, "num_draws": 50}
-        fit = bt.fit(losses, schedules=PLANS, priors=bt.Priors(heat_fade=normal(0.3, 0.05)), throw=False, **few)
-    assert abs(fit.population().priors(PLAN, origin=8000.0).heat_fade.centre - 0.3) < 0.15
+        fit = bt.fit(losses, schedules=PLANS, priors=bt.Priors(heat_decay=normal(0.3, 0.05)), throw=False, **few)
+    assert abs(fit.population().priors(PLAN, origin=8000.0).heat_decay.centre - 0.3) < 0.15

@@ -9,15 +9,16 @@ from scipy.linalg import null_space
 from scipy.optimize import least_squares
 
 import bayes_tsl as bt
-from bayes_tsl.model.design import MAX_CHECKPOINTS, Design, make_clock, make_design
+from bayes_tsl.model.design import MAX_CHECKPOINTS, Design, make_design
 from bayes_tsl.model.position_law import (
-    Summary,
-    around_means,
+    CoefficientEstimates,
+    estimate_coefficients,
+    estimates_of_means,
     law_tangent,
     mean_falling,
-    summarise_means,
-    summarise_positions,
+    with_mean_loss,
 )
+from bayes_tsl.model.time_axis import make_anchor
 from tests.conftest import refusal
 
 SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
@@ -60,12 +61,12 @@ def small_lm() -> bt.LossTable:
 
 
 @pytest.fixture(scope="module")
-def estimated() -> tuple[Summary, np.ndarray, np.ndarray]:
+def estimated() -> tuple[CoefficientEstimates, np.ndarray, np.ndarray]:
     losses, coefficients, effect = measured(40)
-    return summarise_positions(losses, POSITIONS), coefficients, effect
+    return estimate_coefficients(losses, POSITIONS), coefficients, effect
 
 
-def test_coefficients_are_recovered_within_their_errors(estimated: tuple[Summary, np.ndarray, np.ndarray]) -> None:
+def test_coefficients_are_recovered_within_their_errors(estimated: tuple[CoefficientEstimates, np.ndarray, np.ndarray]) -> None:
     summary, coefficients, _ = estimated
     error = summary.coefficients - coefficients
     scores = np.einsum("tk,tkl,tl->t", error, np.linalg.inv(summary.covariance), error)  # chi-square of 3
@@ -73,14 +74,16 @@ def test_coefficients_are_recovered_within_their_errors(estimated: tuple[Summary
     assert scores.max() < 21.0, f"largest chi-square {scores.max():.1f}"
 
 
-def test_effects_and_noise_are_recovered_within_their_errors(estimated: tuple[Summary, np.ndarray, np.ndarray]) -> None:
+def test_effects_and_noise_are_recovered_within_their_errors(
+    estimated: tuple[CoefficientEstimates, np.ndarray, np.ndarray],
+) -> None:
     summary, _, effect = estimated
     scores = (summary.effect - effect) / summary.effect_scale
     assert 0.8 < np.sqrt(np.mean(scores**2)) < 1.25, f"root mean square score {np.sqrt(np.mean(scores**2)):.2f}, not 1"
     assert summary.noise == pytest.approx(NOISE, rel=0.05)
 
 
-def test_effects_are_orthogonal_to_the_law(estimated: tuple[Summary, np.ndarray, np.ndarray]) -> None:
+def test_effects_are_orthogonal_to_the_law(estimated: tuple[CoefficientEstimates, np.ndarray, np.ndarray]) -> None:
     summary, reference = estimated[0], estimated[0].coefficients[-1]
     shifts = 1e-6 * np.eye(3)
     slopes = (law(reference + shifts) - law(reference - shifts)) / 2e-6
@@ -95,7 +98,7 @@ def test_summaries_are_the_plain_least_squares_fit(missing: float) -> None:
     """All coefficients and effects at once, effects in the space that the law leaves them."""
     losses, coefficients, _ = measured(6, seed=1)
     losses[np.random.default_rng(2).random(losses.shape) < missing] = np.nan
-    summary = summarise_positions(losses, POSITIONS)
+    summary = estimate_coefficients(losses, POSITIONS)
     free = null_space(law_tangent(summary.coefficients[-1], POSITIONS).T)
 
     def residual(parameters: np.ndarray) -> np.ndarray:
@@ -110,7 +113,7 @@ def test_summaries_are_the_plain_least_squares_fit(missing: float) -> None:
 
 def test_covariance_is_that_of_repeated_measurement() -> None:
     known = true_coefficients(12)
-    repeats = [summarise_positions(measured(12, seed=seed)[0], POSITIONS) for seed in range(60)]
+    repeats = [estimate_coefficients(measured(12, seed=seed)[0], POSITIONS) for seed in range(60)]
     errors = np.array([repeat.coefficients - known for repeat in repeats])[:, :-1]
     scatter = errors.reshape(-1, 3).std(axis=0)
     stated = np.sqrt(np.mean([np.diagonal(repeat.covariance, axis1=1, axis2=2).mean(axis=0) for repeat in repeats], axis=0))
@@ -118,7 +121,7 @@ def test_covariance_is_that_of_repeated_measurement() -> None:
 
 
 def test_without_noise_the_law_is_read_off_exactly() -> None:
-    summary = summarise_positions(law(true_coefficients(5)), POSITIONS)
+    summary = estimate_coefficients(law(true_coefficients(5)), POSITIONS)
     np.testing.assert_allclose(summary.coefficients, true_coefficients(5), atol=1e-5)
     np.testing.assert_allclose(summary.effect, 0.0, atol=1e-6)
     assert summary.noise < 1e-5
@@ -127,7 +130,7 @@ def test_without_noise_the_law_is_read_off_exactly() -> None:
 def test_checkpoints_may_lack_positions() -> None:
     losses, coefficients, _ = measured(20)
     losses[0, 0] = losses[7, :3] = losses[11, 50:] = np.nan
-    summary = summarise_positions(losses, POSITIONS)
+    summary = estimate_coefficients(losses, POSITIONS)
     error = np.sqrt(np.diagonal(summary.covariance, axis1=1, axis2=2))
     assert np.abs((summary.coefficients - coefficients) / error).max() < 4.5
     assert (error[11, 1:] > 1.1 * error[10, 1:]).all()  # the last positions tell the rate and the floor
@@ -135,12 +138,12 @@ def test_checkpoints_may_lack_positions() -> None:
 
 
 def test_noise_of_few_positions_counts_what_the_law_took() -> None:
-    noise = [summarise_positions(measured(100, seed=seed)[0][:, :10], POSITIONS[:10]).noise for seed in range(5)]
+    noise = [estimate_coefficients(measured(100, seed=seed)[0][:, :10], POSITIONS[:10]).noise for seed in range(5)]
     assert np.mean(noise) == pytest.approx(NOISE, rel=0.04)
 
 
 def test_means_are_floors_without_error() -> None:
-    summary = summarise_means(np.array([4.0, 3.5]))
+    summary = estimates_of_means(np.array([4.0, 3.5]))
     np.testing.assert_array_equal(np.exp(summary.coefficients[:, 0]), 0.0)
     np.testing.assert_array_equal(summary.coefficients[:, 2], [4.0, 3.5])
     assert not summary.covariance.any()
@@ -148,14 +151,14 @@ def test_means_are_floors_without_error() -> None:
 
 def floors(design: Design) -> np.ndarray:
     """Estimates of a design with the floor in place of the mean loss (step, 3)."""
-    gap, rate = np.exp(design.summary.coefficients[:, :2]).T
+    gap, rate = np.exp(design.estimates.coefficients[:, :2]).T
     above = gap * mean_falling(rate, design.position, 1.0)
-    return np.column_stack([design.summary.coefficients[:, :2], design.summary.coefficients[:, 2] - above])
+    return np.column_stack([design.estimates.coefficients[:, :2], design.estimates.coefficients[:, 2] - above])
 
 
-def test_estimates_around_the_mean_say_the_same(estimated: tuple[Summary, np.ndarray, np.ndarray]) -> None:
+def test_estimates_around_the_mean_say_the_same(estimated: tuple[CoefficientEstimates, np.ndarray, np.ndarray]) -> None:
     """Turned, a mean is known as well as all positions together know it, and the determinant stays."""
-    turned = around_means(estimated[0], POSITIONS)
+    turned = with_mean_loss(estimated[0], POSITIONS)
     np.testing.assert_allclose(np.linalg.det(turned.covariance), np.linalg.det(estimated[0].covariance), rtol=1e-6)
     np.testing.assert_allclose(turned.covariance[:, 2, 2], NOISE**2 / len(POSITIONS), rtol=0.1)
     mean = law(estimated[0].coefficients).mean(axis=1)
@@ -172,8 +175,8 @@ def test_real_curves_keep_all_they_need() -> None:
     np.testing.assert_allclose(design.mean_loss, curve.mean(axis=1))
     coefficients = floors(design)
     np.testing.assert_allclose(design.centre, coefficients[-1], atol=1e-9)
-    np.testing.assert_allclose(design.summary.coefficients[:, 2], design.mean_loss, atol=2e-3)
-    fitted = law(coefficients, design.position) + design.summary.effect
+    np.testing.assert_allclose(design.estimates.coefficients[:, 2], design.mean_loss, atol=2e-3)
+    fitted = law(coefficients, design.position) + design.estimates.effect
     residual = (curve.to_numpy() - fitted).std()
     assert residual < 0.06, f"law and effects leave {residual:.3f} nats"
     assert design.by_position
@@ -182,14 +185,14 @@ def test_real_curves_keep_all_they_need() -> None:
 def test_time_is_measured_from_the_origin() -> None:
     design, _ = make_design(small_lm().until(1250), SCHEDULE)
     progress = SCHEDULE.progress(np.append(design.step, 1250.0))
-    assert design.clock == make_clock(SCHEDULE, 1250.0) == (1250.0, SCHEDULE.progress(2500.0))
-    np.testing.assert_allclose(design.path.u, np.log(progress / SCHEDULE.progress(1250.0)), atol=1e-12)
-    assert design.path.u[-1] == design.path.u[-2] == 0.0
+    assert design.anchor == make_anchor(SCHEDULE, 1250.0) == (1250.0, SCHEDULE.progress(2500.0))
+    np.testing.assert_allclose(design.axis.u, np.log(progress / SCHEDULE.progress(1250.0)), atol=1e-12)
+    assert design.axis.u[-1] == design.axis.u[-2] == 0.0
 
 
 def test_memory_of_an_endless_schedule_is_measured_by_the_past() -> None:
-    assert make_clock(bt.schedules.constant(peak=1e-3, warmup=100), 1000.0) == (1000.0, 950.0)
-    assert make_clock(bt.schedules.constant(peak=1e-3, warmup=100, total=5000), 1000.0) == (1000.0, 4950.0)
+    assert make_anchor(bt.schedules.constant(peak=1e-3, warmup=100), 1000.0) == (1000.0, 950.0)
+    assert make_anchor(bt.schedules.constant(peak=1e-3, warmup=100, total=5000), 1000.0) == (1000.0, 4950.0)
 
 
 @pytest.mark.parametrize("steps", [84, 300, 2000])
@@ -204,8 +207,8 @@ def test_many_checkpoints_are_averaged(steps: int) -> None:
     assert design.count @ design.step == pytest.approx(kept.sum())
     assert design.count @ design.mean_loss == pytest.approx(losses.after(19).mean_losses().sum())
     assert (np.diff(design.step) > 0).all()
-    assert design.clock.origin == steps
-    assert design.path.u[-1] == 0.0
+    assert design.anchor.origin == steps
+    assert design.axis.u[-1] == 0.0
     assert said == (
         f"19 of {steps} checkpoints are left out: before step 20, twice the warm-up.",
         f"{len(kept)} checkpoints are averaged to {len(design.step)}, evenly in log progress.",
@@ -225,7 +228,7 @@ def test_positions_are_averaged_with_their_checkpoints() -> None:
     steps = np.geomspace(1000.0, 50_000.0, 200).round()
     design, _ = make_design(bt.LossTable.from_frame(long_form(losses, steps)), bt.schedules.constant(peak=1e-3))
     at_step = np.stack([np.interp(np.log(design.step), np.log(steps), column) for column in coefficients.T], axis=1)
-    assert design.summary.coefficients.shape == (MAX_CHECKPOINTS, 3)
+    assert design.estimates.coefficients.shape == (MAX_CHECKPOINTS, 3)
     np.testing.assert_allclose(floors(design)[:, 2], at_step[:, 2], atol=0.02)
 
 
@@ -240,7 +243,7 @@ def test_positions_measured_in_warmup_alone_are_left_out() -> None:
     frame = long_form(losses, np.arange(100.0, 1300.0, 100.0))
     design, _ = make_design(bt.LossTable.from_frame(frame[(frame["step"] < 200) | (frame["position"] < 40)]), SCHEDULE)
     np.testing.assert_array_equal(design.position, np.arange(40))
-    assert np.isfinite(design.summary.coefficients).all()
+    assert np.isfinite(design.estimates.coefficients).all()
     np.testing.assert_allclose(design.mean_loss, losses[1:, :40].mean(axis=1))
 
 
@@ -280,7 +283,7 @@ def check_means_alone(design: Design, means: np.ndarray) -> None:
     assert not design.by_position
     assert len(design.position) == 0
     np.testing.assert_allclose(design.mean_loss, means)
-    np.testing.assert_array_equal(design.summary.coefficients[:, 2], design.mean_loss)
+    np.testing.assert_array_equal(design.estimates.coefficients[:, 2], design.mean_loss)
     np.testing.assert_array_equal(design.centre, [0.0, 0.0, design.mean_loss[-1]])
 
 

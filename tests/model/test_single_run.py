@@ -11,11 +11,11 @@ from numpyro.infer.util import log_density
 from scipy import stats
 
 import bayes_tsl as bt
-from bayes_tsl.model import laws
 from bayes_tsl.model.coefficients import draw_coefficients
 from bayes_tsl.model.design import PADDING, Design, make_design, padded
+from bayes_tsl.model.position_law import mean_shape
 from bayes_tsl.model.priors import LENGTHS, Prior, Priors, default_priors, lognormal, normal, population
-from bayes_tsl.model.single_run import JITTER, mean_over_positions, model, parameters, spread_of, trend
+from bayes_tsl.model.single_run import JITTER, mean_over_positions, model, parameters, trend, variances
 from tests.conftest import ORIGIN, TRUTH
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
@@ -34,12 +34,12 @@ def sites(design: Design) -> dict[str, np.ndarray]:
 
 def full_covariance(design: Design, sites: dict[str, np.ndarray]) -> np.ndarray:
     """Covariance of all estimates in the order (step, coefficient), written out term by term."""
-    spread = spread_of(design, sites)
+    spread = variances(design, sites)
     steps = len(design.step)
     covariance = np.zeros((steps, 3, steps, 3))
     for t in range(steps):
         own = np.diag([spread.gap[t] + JITTER, spread.rate[t] + JITTER, spread.noise[t] + JITTER])
-        covariance[t, :, t, :] = design.summary.covariance[t] + own
+        covariance[t, :, t, :] = design.estimates.covariance[t] + own
     covariance[:, 2, :, 2] += np.asarray(spread.drift)
     return covariance.reshape(3 * steps, 3 * steps)
 
@@ -65,9 +65,9 @@ def test_likelihood_is_the_joint_normal(design: Design, sites: dict[str, np.ndar
     with jax.enable_x64(True):
         trace = handlers.trace(handlers.substitute(model, data=sites)).get_trace(design, Priors())
         chained = sum(float(site["fn"].log_prob(site["value"]).sum()) for site in trace.values() if site.get("is_observed"))
-        law = trend(design.path, sites)
-        mean = np.stack([law.log_gap, law.log_rate, mean_over_positions(design, law)], axis=1).ravel()
-        joint = stats.multivariate_normal(mean, full_covariance(design, sites)).logpdf(design.summary.coefficients.ravel())
+        law = trend(design.axis, sites)
+        mean = np.stack([law.log_gap, law.log_rate, mean_over_positions(law, design.mean_polynomial)], axis=1).ravel()
+        joint = stats.multivariate_normal(mean, full_covariance(design, sites)).logpdf(design.estimates.coefficients.ravel())
     assert chained == pytest.approx(joint, abs=1e-6)
 
 
@@ -107,9 +107,9 @@ def test_coefficients_put_back_have_the_conditional_mean_and_spread(design: Desi
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), draws)
         drawn = jax.vmap(lambda key: draw_coefficients(design, {}, sites, key))(keys)
-        law, spread = trend(design.path, sites), spread_of(design, sites)
-        mean = np.stack([law.log_gap, law.log_rate, mean_over_positions(design, law)], axis=1).ravel()
-        floor, shape = drawn.floor, laws.mean_shape(drawn.rate, design.shape)
+        law, spread = trend(design.axis, sites), variances(design, sites)
+        mean = np.stack([law.log_gap, law.log_rate, mean_over_positions(law, design.mean_polynomial)], axis=1).ravel()
+        floor, shape = drawn.floor, mean_shape(drawn.rate, design.mean_polynomial)
     drawn_mean = np.asarray(floor + drawn.gap * shape)
     prior = full_covariance(design, sites)
     steps = len(design.step)
@@ -119,7 +119,7 @@ def test_coefficients_put_back_have_the_conditional_mean_and_spread(design: Desi
     latent[:, 2, :, 2] += np.asarray(spread.drift)
     latent = latent.reshape(3 * steps, 3 * steps)
     gain = latent @ np.linalg.inv(prior)
-    expected = (mean + gain @ (design.summary.coefficients.ravel() - mean)).reshape(steps, 3)
+    expected = (mean + gain @ (design.estimates.coefficients.ravel() - mean)).reshape(steps, 3)
     sd = np.sqrt(np.diag(latent - gain @ latent)).reshape(steps, 3)
     got = np.stack([np.log(drawn.gap), np.log(drawn.rate), drawn_mean], axis=-1)
     assert np.abs((got.mean(axis=0) - expected) / sd).max() < 5 / np.sqrt(draws)
@@ -140,11 +140,11 @@ def test_default_priors_are_wide_for_short_runs_and_the_population_for_long_ones
     assert default(LENGTHS[0]) == Priors()
     for name, prior in known.items():
         found = getattr(default(20_000), name)
-        assert (found.centre, found.spread) == pytest.approx((prior["centre"], prior["spread"]), rel=1e-4), name
+        assert (found.centre, found.sd) == pytest.approx((prior["centre"], prior["sd"]), rel=1e-4), name
     between = default(np.sqrt(LENGTHS[0] * LENGTHS[1]))
     middle = np.sqrt(Priors.floor_curvature.centre * known["floor_curvature"]["centre"])
     assert between.floor_curvature.centre == pytest.approx(middle)
-    assert between.heat_fade.centre == pytest.approx(0.5 * (Priors.heat_fade.centre + known["heat_fade"]["centre"]))
+    assert between.heat_decay.centre == pytest.approx(0.5 * (Priors.heat_decay.centre + known["heat_decay"]["centre"]))
     rise = default(20_000, peak=2e-3).heat.centre / default(20_000).heat.centre
     assert rise == pytest.approx(2.0 ** known["heat"]["per_log_peak"])
     assert default(20_000, peak=2e-2) == default(20_000, peak=1e-2), "no farther than what was seen"
@@ -155,7 +155,7 @@ def test_default_priors_are_wide_for_short_runs_and_the_population_for_long_ones
 
 def test_population_says_where_it_comes_from() -> None:
     assert set(population()["parameters"]) <= set(Priors.__dataclass_fields__)
-    assert population()["command"] == "python benchmarks/population.py"
+    assert population()["command"] == "python -m benchmarks.public.population"
     assert {"source", "made", "versions"} <= set(population())
 
 
@@ -164,7 +164,7 @@ def test_population_says_where_it_comes_from() -> None:
     [
         (lambda: Prior("cauchy", 0.0, 1.0), "family must be one of 'normal', 'lognormal', 'fixed'; got 'cauchy'."),  # type: ignore[arg-type]
         (lambda: lognormal(-1.0, 1.0), "centre must be a number above 0; got -1."),
-        (lambda: normal(0.0, 0.0), "spread must be a number above 0; got 0."),
+        (lambda: normal(0.0, 0.0), "sd must be a number above 0; got 0."),
     ],
 )
 def test_a_wrong_prior_is_refused(make, message: str) -> None:

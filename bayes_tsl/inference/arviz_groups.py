@@ -1,0 +1,63 @@
+"""Groups that ArviZ needs beside a posterior: densities of the draws, and measurements replicated from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bayes_tsl.inference.nuts import over_draws
+from bayes_tsl.model.densities import leave_one_out, log_likelihood, log_prior, normal_log_density
+from bayes_tsl.model.design import SILENT, Design
+from bayes_tsl.model.priors import Priors
+from bayes_tsl.model.single_run import TAIL, Sites, mean_over_positions, trend
+
+Groups = dict[str, dict[str, np.ndarray]]
+
+
+def arviz_groups(design: Design, seen: Design, priors: Priors, draws: Mapping[str, Any], drift: Any, *, seed: int) -> Groups:
+    """Variables of log_likelihood, log_prior and posterior_predictive, by group.  Call inside ``jax.enable_x64(True)``.
+
+    Args:
+        design: what was conditioned on.
+        seen: the same, padded as the sampler had it.
+        priors: of the parameters.
+        draws: every sampled site, noise weights at the padded steps (chain, draw, ...).
+        drift: drawn given these, at the padded steps (chain, draw, step).
+        seed: of the replicated noise.
+    """
+    steps, fixed = len(design.step), priors.fixed()
+    silent = (len(seen.step) - steps) * (3 if design.by_position else 1) * float(normal_log_density(0.0, SILENT))
+    key = jax.random.fold_in(jax.random.key(seed), 2)
+    keys = jax.random.split(key, np.shape(drift)[:2])
+    replicated = over_draws(_replicate, (seen, fixed), dict(draws), drift, keys)[..., :steps]
+    joint = over_draws(log_likelihood, (seen, fixed), dict(draws)) - silent
+    return {
+        "log_likelihood": {"mean_loss": _pointwise(design, seen, fixed, draws), "joint": joint},
+        "log_prior": {name: np.asarray(values) for name, values in log_prior(design, priors, dict(draws)).items()},
+        "posterior_predictive": {"mean_loss": replicated},
+    }
+
+
+def pointwise_log_likelihood(design: Design, priors: Priors, draws: Mapping[str, Any]) -> np.ndarray:
+    """Log density of each checkpoint given the others (chain, draw, step), from every sampled site (chain, draw, ...)."""
+    with jax.enable_x64(True):
+        return _pointwise(design, design, priors.fixed(), draws)
+
+
+def _pointwise(design: Design, seen: Design, fixed: Mapping[str, float], draws: Mapping[str, Any]) -> np.ndarray:
+    density = over_draws(leave_one_out, (seen, dict(fixed)), dict(draws))[..., : len(design.step)]
+    return density + (design.estimates.log_density if design.by_position else 0.0)
+
+
+def _replicate(design: Design, fixed: Sites, drawn: Sites, drift: Any, key: Any) -> Any:
+    """Mean losses measured again at the same checkpoints, with the drift that they had, in nats (step)."""
+    sites = {**fixed, **drawn}
+    noise, error = jax.random.split(key)
+    scale = sites["noise_scale"] / jnp.sqrt(design.count)
+    measured = jnp.sqrt(jnp.asarray(design.estimates.covariance)[:, 2, 2]) * jax.random.normal(error, design.step.shape)
+    expected = mean_over_positions(trend(design.axis, sites), design.mean_polynomial) + drift
+    return expected + scale * jax.random.t(noise, TAIL, design.step.shape) + measured

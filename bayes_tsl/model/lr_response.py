@@ -1,0 +1,129 @@
+r"""Response of the loss to the learning rate ("heat"): excess loss at a high rate, which relaxes away as the rate is annealed.
+
+At step ``t``, with relative learning rate ``r = lr / peak`` and progress ``S`` (steps weighted by their learning rate), the
+floor carries, in nats,
+
+    heat * [w lag(h; fast) + (1 - w) lag(h; slow)] (S / S_end)^-decay,      h(r) ~ r^power,
+
+where ``lag(h; time)`` is the first-order relaxation ``dx/dS = (h - x) / time``. Both times are shares of the whole schedule's
+progress. The two-time relaxation and the decay with progress were measured on public runs (docs/modelling.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike as JaxArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.signal import lfilter
+
+from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.model.polynomials import interpolant, monomials, nodes
+from bayes_tsl.model.time_axis import Anchor, TimeAxis
+
+POWERS = (0.2, 2.0)  # bounds of the exponent of the learning rate
+TIMES = (1e-3, 1.0)  # bounds of a relaxation time, as a share of the schedule's progress
+FAST_WEIGHT = 0.7  # share of the excess loss with the fast relaxation time; published step drops want .6 to .8
+MEETING = 0.3  # relative learning rate at which the power and the hyperbola agree
+_CELLS = 4096  # of the grid in progress on which a lag is solved
+
+
+def response(relative_lr: ArrayLike, power: ArrayLike) -> NDArray[np.float64]:
+    """Excess loss of a learning rate held for ever, as a share of that at the peak (shapes broadcast).
+
+    The mean of ``r^p`` and of the saturating ``(1 + k) r / (1 + k r)`` that meets it at ``r = MEETING``. Real runs lie between
+    the
+    two: the power falls too fast near the peak and near zero, the hyperbola too slowly. Both are ``r`` at ``p = 1``.
+
+    >>> response([0.0, 0.5, 1.0], 1.0)
+    array([0. , 0.5, 1. ])
+    """
+    r, p = np.asarray(relative_lr, float), np.asarray(power, float)
+    met = MEETING**p
+    k = (met - MEETING) / (MEETING * (1.0 - met))
+    return 0.5 * (r**p + (1.0 + k) * r / (1.0 + k * r))
+
+
+def lag(schedule: Schedule, step: ArrayLike, *, powers: ArrayLike, times: ArrayLike) -> NDArray[np.float64]:
+    """First-order relaxation of ``response(lr / peak, power)`` in progress, with the given times (step, time, power).
+
+    ``dx/dS = (response - x) / time``, settled at S = 0. Solved on a grid of S.
+
+    >>> from bayes_tsl.data import schedules
+    >>> lag(schedules.constant(peak=1e-3), [100.0], powers=[0.7], times=[50.0]).round(3).tolist()
+    [[[1.0]]]
+    """
+    step = np.atleast_1d(np.asarray(step, float))
+    last = float(step.max())
+    grid = np.linspace(0.0, max(float(schedule.progress(last)), 1e-12), _CELLS + 1)
+    relative = schedule.lr(_step_at(schedule, grid, until=last)) / schedule.peak
+    driven = response(relative[:, None], np.asarray(powers, float))
+    solved = [_relax(driven, cell=grid[1], time=time) for time in np.asarray(times, float)]
+    return np.stack([_interpolate(schedule.progress(step), grid, values) for values in solved], axis=1)
+
+
+def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor) -> TimeAxis:
+    """Where steps lie on the time axis of a fit, under any schedule (step).
+
+    >>> from bayes_tsl.data import schedules
+    >>> from bayes_tsl.model.time_axis import make_anchor
+    >>> plan = schedules.constant(peak=1e-3, total=2000)
+    >>> make_time_axis([500, 1000], plan, make_anchor(plan, 1000.0)).u.round(3).tolist()
+    [-0.693, 0.0]
+    """
+    step = np.atleast_1d(np.asarray(step, float))
+    made = float(schedule.progress(anchor.origin))
+    u, end = np.log(schedule.progress(step) / made), float(np.log(anchor.time_unit / made))
+    lagged = lag(schedule, step, powers=nodes(POWERS), times=nodes(TIMES) * anchor.time_unit)
+    return TimeAxis(u, interpolant() @ lagged @ interpolant().T, end)
+
+
+def relative_excess(
+    axis: TimeAxis,
+    *,
+    power: JaxArrayLike,
+    fast_time: JaxArrayLike,
+    slow_time: JaxArrayLike,
+    fast_weight: JaxArrayLike,
+    decay: JaxArrayLike,
+) -> Array:
+    """Excess loss of each step as a share of ``heat`` (step): 0 annealed, 1 at the peak rate at the end of the schedule.
+
+    Both lags are read off the axis's polynomial in ``log power`` and ``log time``, within 0.0004 and 0.0001 on average; beyond
+    ``POWERS`` and ``TIMES`` the value at the edge is used. The unit of time matters where the learning rate goes to zero: there
+    hardly any progress is left to relax in.
+    """
+    weight = jnp.asarray(fast_weight)
+    over_time = jnp.asarray(axis.lag) @ monomials(power, POWERS)
+    fast, slow = (over_time @ monomials(time, TIMES) for time in (fast_time, slow_time))
+    return (weight * fast + (1.0 - weight) * slow) * jnp.exp(-jnp.asarray(decay) * (jnp.asarray(axis.u) - axis.end))
+
+
+def excess_loss(axis: TimeAxis, sites: Mapping[str, Any]) -> Any:
+    """What the learning rate adds to the floor at every row of a time axis (row), in nats."""
+    shape = {name: sites[f"heat_{name}"] for name in ("power", "fast_time", "slow_time", "decay")}
+    return sites["heat"] * relative_excess(axis, fast_weight=FAST_WEIGHT, **shape)
+
+
+def _step_at(schedule: Schedule, progress: NDArray[np.float64], *, until: float) -> NDArray[np.float64]:
+    knots = schedule.steps[schedule.steps < until]
+    dense = np.unique(np.concatenate([knots, np.linspace(0.0, until, 4 * _CELLS)]))
+    return np.interp(progress, schedule.progress(dense), dense)
+
+
+def _relax(driven: NDArray[np.float64], *, cell: float, time: float) -> NDArray[np.float64]:
+    """First-order relaxation of (grid, power), exact where ``driven`` is straight within a cell."""
+    keep = np.exp(-cell / time)
+    mean = (1.0 - keep) * time / cell
+    moved = np.zeros_like(driven)
+    moved[1:] = (1.0 - mean) * driven[1:] + (mean - keep) * driven[:-1]
+    moved[0] = driven[0]
+    return np.asarray(lfilter([1.0], [1.0, -keep], moved, axis=0))
+
+
+def _interpolate(at: NDArray[np.float64], grid: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([np.interp(at, grid, column) for column in values.T], axis=1)

@@ -1,0 +1,47 @@
+"""The time axis of a fit: log progress since the origin, and the unit in which relaxation times are measured."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayes_tsl.data.schedules import Schedule
+
+
+class Anchor(NamedTuple):
+    """Where the time axis of a fit is anchored.
+
+    Attributes:
+        origin: last step used to fit.
+        time_unit: progress in which relaxation times of the learning-rate response are measured: that of the whole schedule,
+            or of the past where the schedule has no end.
+    """
+
+    origin: float
+    time_unit: float
+
+
+class TimeAxis(NamedTuple):
+    """What a schedule says at a set of steps: everything that the laws need to know of time.
+
+    Attributes:
+        u: log progress since the origin (step).
+        lag: the lagged relative learning rate, as a polynomial in log time and log power (step, time, power).
+        end: log progress of the end of the schedule since the origin, where the excess loss has its stated strength.
+    """
+
+    u: NDArray[np.float64]
+    lag: NDArray[np.float64]
+    end: float
+
+
+def make_anchor(schedule: Schedule, origin: float) -> Anchor:
+    """The anchor at ``origin``; a schedule without end lends its times the progress made so far.
+
+    >>> from bayes_tsl.data import schedules
+    >>> make_anchor(schedules.constant(peak=1e-3, warmup=100), 1000.0)
+    Anchor(origin=1000.0, time_unit=950.0)
+    """
+    return Anchor(origin, float(schedule.progress(schedule.end if np.isfinite(schedule.end) else origin)))
