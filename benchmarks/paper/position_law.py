@@ -125,7 +125,7 @@ def ahead(name: str, losses: bt.LossTable, plan: bt.Schedule) -> dict[str, float
     draws = made.positions.stack(all=("chain", "draw")).to_numpy()
     mean = scoring.score(made, later.mean_losses())
     return {
-        "exponent": float(fit.data["constant_data"].to_dataset()["position_exponent"]),
+        "exponent": fit.positions.exponent,
         "log_score": float(scoring.log_score(curve[at].to_numpy(), draws).mean()),
         "crps": float(scoring.crps(curve[at].to_numpy(), draws).mean()),
         "log_score_mean": float(mean["log_score"].mean()),

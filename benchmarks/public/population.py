@@ -79,7 +79,7 @@ def written(prior: Prior, weights: Array, spread: float) -> dict[str, float]:
     centre, per_peak, per_progress = np.pad(weights, (0, 3 - len(weights)))
     numbers = {
         "centre": centre if prior.family == "normal" else np.exp(centre),
-        "spread": spread,
+        "sd": spread,
         "per_log_peak": per_peak,
         "per_log_progress": per_progress,
     }
@@ -106,7 +106,7 @@ def main() -> None:
         "progress": [float(plans[run].progress(plans[run].end)) for run in chosen],
     }
     covariates = np.column_stack([np.ones(len(chosen)), *(np.log(np.array(seen[name]) / UNIT[name]) for name in UNIT)])
-    parameters = {name: written(prior, np.array([prior.centre]), prior.spread) for name, prior in GIVEN.items()}
+    parameters = {name: written(prior, np.array([prior.centre]), prior.sd) for name, prior in GIVEN.items()}
     for name, prior in WIDE.items():
         known = covariates if name in HEATED else covariates[:, :1]
         weights, spread = population(table[name].to_numpy(), table[f"{name}_sd"].to_numpy(), known)

@@ -28,9 +28,10 @@ from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.baselines import joint_curves
 from bayes_tsl.inference.nuts import sample
 from bayes_tsl.model import laws
-from bayes_tsl.model.design import SKIP_WARMUPS, Clock, make_time_axis
+from bayes_tsl.model.design import SKIP_WARMUPS
+from bayes_tsl.model.lr_response import excess_loss, make_time_axis
 from bayes_tsl.model.priors import Prior, Priors, default_priors, lognormal
-from bayes_tsl.model.single_run import HEAT_FAST
+from bayes_tsl.model.time_axis import Anchor, TimeAxis
 from benchmarks.common import keep, options
 from benchmarks.public.curves import PEAK_STEP, multipowerlaw, plan
 
@@ -44,13 +45,13 @@ class Runs(NamedTuple):
     """Rows of several runs, one under the other.
 
     Attributes:
-        path: time, seen through the schedule of each row's run (row).
+        axis: time, seen through the schedule of each row's run (row).
         relative_lr: learning rate over its peak (row).
         run: number of the run (row).
         loss: mean loss, in nats (row).
     """
 
-    path: laws.Path
+    axis: TimeAxis
     relative_lr: Array
     run: Array
     loss: Array
@@ -58,21 +59,21 @@ class Runs(NamedTuple):
 
 def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
     """Runs on one axis of progress, rows thinned to a spacing in log progress or in heat."""
-    paths, rates, numbers, losses = [], [], [], []
+    axes, rates, numbers, losses = [], [], [], []
     for number, rows in enumerate(curves.values()):
         schedule, rows = plan(rows, from_peak=True), settled(rows)
         step = rows["step"].to_numpy(float)
-        path = make_time_axis(step, schedule, Clock(step[-1], ANCHOR))
-        u = path.u + np.log(float(schedule.progress(step[-1])) / ANCHOR)
+        axis = make_time_axis(step, schedule, Anchor(step[-1], ANCHOR))
+        u = axis.u + np.log(float(schedule.progress(step[-1])) / ANCHOR)
         relative_lr = schedule.lr(step) / schedule.peak
         travelled = np.cumsum(np.abs(np.diff(u, prepend=u[0])) + np.abs(np.diff(relative_lr, prepend=1.0)))
         at = np.unique(np.floor(travelled / spacing), return_index=True)[1] if spacing else np.arange(len(step))
-        paths.append((u[at], path.lag[at]))
+        axes.append((u[at], axis.lag[at]))
         rates.append(relative_lr[at])
         numbers.append(np.full(len(at), number))
         losses.append(rows["loss"].to_numpy(float)[at])
-    u, lag = (np.concatenate(parts) for parts in zip(*paths))
-    return Runs(laws.Path(u, lag, 0.0), *(np.concatenate(parts) for parts in (rates, numbers, losses)))
+    u, lag = (np.concatenate(parts) for parts in zip(*axes))
+    return Runs(TimeAxis(u, lag, 0.0), *(np.concatenate(parts) for parts in (rates, numbers, losses)))
 
 
 def settled(rows: pd.DataFrame) -> pd.DataFrame:
@@ -80,12 +81,9 @@ def settled(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows[rows["step"] >= SKIP_WARMUPS * PEAK_STEP])
 
 
-def mean(path: laws.Path, sites: dict) -> jax.Array:
-    law = laws.temporal_law(path.u, level=sites["level"], slope=sites["slope"], curvature=sites["curvature"])
-    hot = laws.heat_shape(
-        path, fast=HEAT_FAST, **{name: sites[f"heat_{name}"] for name in ("power", "delay", "memory", "fade")}
-    )
-    return law + sites["heat"] * hot
+def mean(axis: TimeAxis, sites: dict) -> jax.Array:
+    law = laws.temporal_law(axis.u, level=sites["level"], slope=sites["slope"], curvature=sites["curvature"])
+    return law + excess_loss(axis, sites)
 
 
 def covariance(one: Runs, other: Runs, sites: dict) -> jax.Array:
@@ -93,7 +91,7 @@ def covariance(one: Runs, other: Runs, sites: dict) -> jax.Array:
 
     Drift in progress and a smooth surface over progress and learning rate are common to all runs; a smaller one is a run's.
     """
-    u, v = one.path.u, other.path.u
+    u, v = one.axis.u, other.axis.u
     near, far = jnp.minimum(jnp.abs(u)[:, None], jnp.abs(v)), jnp.maximum(jnp.abs(u)[:, None], jnp.abs(v))
     drift = jnp.where(u[:, None] * v > 0, near**2 * (3.0 * far - near) / 6.0, 0.0)
     apart = (u[:, None] - v) ** 2 / 0.5**2 + (one.relative_lr[:, None] - other.relative_lr) ** 2 / 0.5**2
@@ -116,7 +114,7 @@ def priors_of(seen: pd.DataFrame) -> dict[str, Prior]:
 def model(seen: Runs, priors: dict[str, Prior]) -> None:
     sites = {name: numpyro.sample(name, prior.distribution()) for name, prior in priors.items()}
     sites["level"] = numpyro.sample("level", dist.Normal(jnp.min(seen.loss), 0.5))
-    numpyro.sample("loss", dist.MultivariateNormal(mean(seen.path, sites), noisy(seen, sites)), obs=seen.loss)
+    numpyro.sample("loss", dist.MultivariateNormal(mean(seen.axis, sites), noisy(seen, sites)), obs=seen.loss)
 
 
 def noisy(runs: Runs, sites: dict) -> jax.Array:
@@ -133,7 +131,7 @@ def predict(seen: Runs, ahead: Runs, draws: dict[str, Array], seed: int) -> Arra
         cross = covariance(ahead, seen, sites)
         solved = jnp.linalg.solve(known, cross.T).T
         left = noisy(ahead, sites) - solved @ cross.T
-        expected = mean(ahead.path, sites) + solved @ (seen.loss - mean(seen.path, sites))
+        expected = mean(ahead.axis, sites) + solved @ (seen.loss - mean(seen.axis, sites))
         return expected, jnp.linalg.cholesky(left)
 
     rng = np.random.default_rng(seed)
