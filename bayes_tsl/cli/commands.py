@@ -12,6 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
+from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.cli.options import cost_of, numbers_in, of_one_run, outlook, schedules_of
 from bayes_tsl.cli.outputs import (
@@ -245,7 +246,7 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
       bayes-tsl compare losses.csv --test-set prose --until 1250 --at 2500 --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
-    require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+    require_prob(options["prob"], "--prob")
     require_seed(options["seed"])
     require_writable(out)
     with _notices_aloud():

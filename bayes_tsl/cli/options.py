@@ -12,6 +12,7 @@ import click
 import numpy as np
 import pandas as pd
 
+from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.analysis.sensitivity import prior_sensitivity
 from bayes_tsl.data import schedules
@@ -66,7 +67,7 @@ class Outlook(NamedTuple):
 
 def outlook(losses: Path, options: dict[str, Any]) -> Outlook:
     """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
-    require_number(options["prob"], "--prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+    require_prob(options["prob"], "--prob")
     if options["target"] is not None:
         require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
     require_seed(options["seed"])

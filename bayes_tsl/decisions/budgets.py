@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.intervals import draws_first, interval_along, require_prob
 from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.distribution import Forecast, step_text
@@ -77,10 +76,10 @@ def budget_curve(ahead: Forecast, cost: Cost, *, target: float | None = None, pr
     """
     last = _last_step(ahead, cost)
     steps = np.unique(np.append(ahead.steps[ahead.steps <= last], last))
-    table = {"step": steps, **cost.units(steps - ahead.origin), **spread(_losses(ahead, steps), prob)}
+    table = {"step": steps, **cost.units(steps - ahead.origin), **mean_and_interval(_losses(ahead, steps), prob)}
     if target is not None:
         arrival = ahead.time_to(target, prob=prob)
-        table["prob_reached"] = (arrival.draws.to_numpy().reshape(-1, 1) <= steps).mean(axis=0)
+        table["prob_reached"] = (draws_first(arrival.draws)[:, None] <= steps).mean(axis=0)
     return pd.DataFrame(table)
 
 
@@ -134,21 +133,20 @@ def marginal_gain(ahead: Forecast, cost: Cost, *, share: float = 0.1, prob: floa
     first, last = ahead.steps[[0, -1]]
     cuts = np.minimum(first + share * (last - first) * np.arange(np.ceil(round(1.0 / share, 6)) + 1), last)
     drops, costs = -np.diff(_losses(ahead, cuts), axis=1), np.diff(cuts) * cost.step_price
-    gains = spread(drops / costs, prob)
+    gains = mean_and_interval(drops / costs, prob)
     table = {"start": cuts[:-1], "step": cuts[1:], "cost": costs, "drop": drops.mean(axis=0), "gain": gains.pop("mean")}
     return pd.DataFrame(table | gains | {"prob_gain": (drops > 0).mean(axis=0)})
 
 
-def spread(draws: Array, prob: float) -> dict[str, Array]:
-    """Mean over draws (draw, step) and the central interval of mass ``prob`` (step)."""
-    require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
-    lower, upper = np.quantile(draws, [0.5 * (1.0 - prob), 0.5 * (1.0 + prob)], axis=0)
+def mean_and_interval(draws: Array, prob: float) -> dict[str, Array]:
+    """Mean over draws (draw, step), and the ends ``lower`` and ``upper`` of their central interval of mass ``prob`` (step).
+
+    Raises:
+        DataError: ``prob`` does not lie between 0 and 1.
+    """
+    require_prob(prob)
+    lower, upper = interval_along(draws, prob, axis=0)
     return {"mean": draws.mean(axis=0), "lower": lower, "upper": upper}
-
-
-def flat(draws: xr.DataArray) -> Array:
-    """Draws of all chains (draw, step)."""
-    return draws.to_numpy().reshape(-1, draws.sizes[STEP])
 
 
 def _last_step(ahead: Forecast, cost: Cost) -> float:
@@ -173,7 +171,7 @@ def _budget(ahead: Forecast, cost: Cost, step: float, tail: float) -> Budget:
 
 def _losses(ahead: Forecast, steps: Array) -> Array:
     """Expected loss (draw, step) at any steps that the forecast spans; straight lines join its own."""
-    return np.stack([np.interp(steps, ahead.steps, draw) for draw in flat(ahead.expected)])
+    return np.stack([np.interp(steps, ahead.steps, draw) for draw in draws_first(ahead.expected)])
 
 
 def _cvar(losses: Array, tail: float) -> float:

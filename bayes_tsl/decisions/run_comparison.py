@@ -14,7 +14,8 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN, STEP
-from bayes_tsl._common.validation import require, require_choice, require_number
+from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
+from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.forecasting.distribution import Forecast, side_by_side
 
 
@@ -48,7 +49,7 @@ class Comparison:
 
     def prob_below(self) -> pd.DataFrame:
         """Probability that the run of the row ends below the run of the column (run, run); blank on the diagonal."""
-        draws = self._flat()
+        draws = draws_last(self.losses)
         below = (draws[:, None] < draws[None]).mean(axis=-1) + 0.5 * (draws[:, None] == draws[None]).mean(axis=-1)
         np.fill_diagonal(below, np.nan)
         return pd.DataFrame(below, pd.Index(self.runs, name=RUN), pd.Index(self.runs, name="below"))
@@ -77,12 +78,11 @@ class Comparison:
         Raises:
             DataError: ``prob`` does not lie between 0 and 1.
         """
-        require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
-        tails = [0.5 * (1.0 - prob), 0.5 * (1.0 + prob)]
-        draws, chance, regret = self._flat(), self.prob_lowest().to_numpy(), self.regret().to_numpy()
+        require_prob(prob)
+        draws, chance, regret = draws_last(self.losses), self.prob_lowest().to_numpy(), self.regret().to_numpy()
         order = np.lexsort((regret, -chance))
         behind = draws - draws[order[0]]
-        (lower, upper), (gap_lower, gap_upper) = (np.quantile(each, tails, axis=1) for each in (draws, behind))
+        (lower, upper), (gap_lower, gap_upper) = (interval_along(each, prob, axis=1) for each in (draws, behind))
         table = {
             "run": self.runs,
             "step": self.step,
@@ -96,10 +96,6 @@ class Comparison:
             "gap_upper": gap_upper,
         }
         return pd.DataFrame(table).iloc[order].reset_index(drop=True)
-
-    def _flat(self) -> np.ndarray:
-        """Losses (run, draw)."""
-        return self.losses.transpose(RUN, *DRAWS).to_numpy().reshape(len(self.runs), -1)
 
 
 def compare_runs(ahead: Forecast | Sequence[Forecast], *, at: float | None = None) -> Comparison:

@@ -18,9 +18,10 @@ from numpy.polynomial.legendre import legvander
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
 from bayes_tsl.data.schedules import Schedule, decayed, require_schedule
-from bayes_tsl.decisions.budgets import flat, spread
+from bayes_tsl.decisions.budgets import mean_and_interval
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
 from bayes_tsl.forecasting.predict import forecast_paths, schedule_ahead
@@ -66,7 +67,7 @@ class Stopping:
     @property
     def recommended(self) -> float:
         """Step of the highest expected utility; the origin is to stop now."""
-        return float(self.steps[flat(self.utility).mean(axis=0).argmax()])
+        return float(self.steps[draws_first(self.utility).mean(axis=0).argmax()])
 
     @property
     def perfect_information(self) -> float:
@@ -89,8 +90,8 @@ class Stopping:
             DataError: no checkpoint was named.
         """
         require(self.reading is not None, "checkpoint", "be named", None, cure="Give stop_or_continue(checkpoint=...).")
-        now = flat(self.utility).mean(axis=0).max()
-        later = flat(self.utility.sel({STEP: list(self.still_open)}))
+        now = draws_first(self.utility).mean(axis=0).max()
+        later = draws_first(self.utility.sel({STEP: list(self.still_open)}))
         return _earned_by_rule(later, np.asarray(self.reading, float).ravel()) - float(now)
 
     @property
@@ -114,12 +115,12 @@ class Stopping:
         Raises:
             DataError: ``prob`` does not lie between 0 and 1.
         """
-        draws = flat(self.utility)
-        worth = dict(zip(("utility", "utility_lower", "utility_upper"), spread(draws, prob).values()))
+        draws = draws_first(self.utility)
+        worth = dict(zip(("utility", "utility_lower", "utility_upper"), mean_and_interval(draws, prob).values()))
         table = {
             "step": self.steps,
             **self.cost.units(self.steps - self.steps[0]),
-            **spread(flat(self.losses), prob),
+            **mean_and_interval(draws_first(self.losses), prob),
             **worth,
             "prob_best": np.bincount(draws.argmax(axis=1), minlength=len(self.steps)) / len(draws),
             "regret": (draws.max(axis=1, keepdims=True) - draws).mean(axis=0),
@@ -185,7 +186,7 @@ def stop_or_continue(
     made = forecast_paths(fit, stops | reads, {str(fit.origin): plan, **plans, **dict.fromkeys(reads, plan)}, seed=seed)
     losses = xr.concat([made[name].expected for name in stops], STEP)
     utility = _worth(losses, value) - cost.money(losses[STEP] - fit.origin)
-    best = float(later[flat(utility).mean(axis=0)[1:].argmax()])
+    best = float(later[draws_first(utility).mean(axis=0)[1:].argmax()])
     whole = {"as planned": schedule, "decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
     on_the_way = np.linspace(fit.origin, best, _PLAN_STEPS + 1)[1:]
     compared, one = what_if(fit, whole, steps=on_the_way, seed=seed), made[str(fit.origin)]
@@ -217,7 +218,7 @@ def _earned_by_rule(utility: Array, reading: Array) -> float:
 def _worth(losses: xr.DataArray, value: float | Callable[[Array], ArrayLike]) -> xr.DataArray:
     """Money that losses (chain, draw, step) are worth above the first of them, draw by draw."""
     if callable(value):
-        draws = flat(losses)
+        draws = draws_first(losses)
         given = np.asarray(value(draws), float)
         good = given.shape == draws.shape and np.isfinite(given).all()
         cure = "It maps an array of losses to money."

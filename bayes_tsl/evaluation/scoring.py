@@ -12,7 +12,8 @@ import scoringrules as sr
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
-from bayes_tsl._common.dims import DRAWS, STEP
+from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.intervals import draws_last, interval_along
 from bayes_tsl._common.validation import require
 from bayes_tsl.forecasting.distribution import Forecast, first_below
 
@@ -136,9 +137,9 @@ def score(ahead: Forecast, observed: pd.Series, *, target: float | None = None) 
     where = f"with {len(observed)} later measurements"
     cure = "Forecast the steps of losses.after(origin)."
     require(len(shared) > 0, "forecast", "have a step that was measured", ahead.steps, where=where, cure=cure)
-    draws = ahead.observed.sel({STEP: shared}).stack(all_draws=DRAWS).transpose(STEP, "all_draws").to_numpy()
+    draws = draws_last(ahead.observed.sel({STEP: shared}))
     truth = observed.loc[shared].to_numpy(float)
-    ends = {prob: np.quantile(draws, [0.5 - prob / 2, 0.5 + prob / 2], axis=1) for prob in PROBS}
+    ends = {prob: interval_along(draws, prob, axis=1) for prob in PROBS}
     levels = np.quantile(draws, _LEVELS, axis=1)
     columns = {
         "step": shared,
@@ -157,7 +158,7 @@ def score(ahead: Forecast, observed: pd.Series, *, target: float | None = None) 
         columns |= {f"covered_{prob * 100:.0f}": covered(truth, low, high), f"width_{prob * 100:.0f}": high - low}
     if target is not None:
         chance = ahead.prob_below(target).sel({STEP: shared}).to_numpy()
-        reached, times = first_below(truth, shared, target), ahead.time_to(target).to_numpy().ravel()
+        reached, times = first_below(truth, shared, target), draws_last(ahead.time_to(target))
         columns |= {
             "prob_below": chance,
             "brier": brier(truth < target, chance),

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bayes_tsl._common.validation import require, require_number, require_seed, show
+from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
+from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.forecasting.distribution import Forecast
@@ -53,12 +54,11 @@ class WhatIf:
         Raises:
             DataError: ``prob`` does not lie between 0 and 1.
         """
-        require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
-        tails = [0.5 * (1.0 - prob), 0.5 * (1.0 + prob)]
-        ends = np.stack([ahead.expected.to_numpy()[..., -1].ravel() for ahead in self.forecasts.values()])
+        require_prob(prob)
+        ends = np.stack([draws_last(ahead.expected[..., -1]) for ahead in self.forecasts.values()])
         gain = ends[0] - ends
-        lower, upper = np.quantile(ends, tails, axis=1)
-        gain_lower, gain_upper = np.quantile(gain, tails, axis=1)
+        lower, upper = interval_along(ends, prob, axis=1)
+        gain_lower, gain_upper = interval_along(gain, prob, axis=1)
         table = {
             "step": [ahead.steps[-1] for ahead in self.forecasts.values()],
             "mean": ends.mean(axis=1),

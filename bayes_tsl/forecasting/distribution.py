@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import DRAWS, RUN, STEP
+from bayes_tsl._common.intervals import interval_over_draws, require_prob
 from bayes_tsl._common.validation import percent, require, require_choice, require_number, show
 
 Kind = Literal["observed", "expected"]
@@ -175,11 +176,9 @@ class Forecast:
         Raises:
             DataError: ``prob`` does not lie between 0 and 1.
         """
-        require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
-        tail = 0.5 * (1.0 - prob)
-        draws = self.draws(kind)
-        bounds = {name: draws.quantile(q, dim=DRAWS, keep_attrs=False) for name, q in (("lower", tail), ("upper", 1 - tail))}
-        return xr.Dataset({name: bound.drop_vars("quantile") for name, bound in bounds.items()}, attrs={"prob": prob})
+        require_prob(prob)
+        lower, upper = interval_over_draws(self.draws(kind), prob)
+        return xr.Dataset({"lower": lower, "upper": upper}, attrs={"prob": prob})
 
     def prob_below(self, target: float, *, kind: Kind = "observed", at: float | None = None) -> xr.DataArray:
         """Probability that the loss lies below ``target`` (step); ``at`` one of the steps alone, a number.
@@ -214,7 +213,7 @@ class Forecast:
         if prob is None:
             return draws
         self.require_one_run()
-        require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+        require_prob(prob)
         return Arrival(target, draws, horizon=float(self.steps[-1]), prob=float(prob))
 
     def to_frame(self, *, prob: float = 0.9, kind: Kind = "observed") -> pd.DataFrame:

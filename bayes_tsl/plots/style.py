@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from bayes_tsl._common.dims import DRAWS
+from bayes_tsl._common.intervals import interval_over_draws
 from bayes_tsl._common.validation import require
 
 if TYPE_CHECKING:
@@ -58,13 +59,13 @@ def bands(
     before, value = ([], []) if start is None else ([start[0]], [start[1]])
     x = np.concatenate([before, draws[draws.dims[-1]].to_numpy()])
 
-    def line(q: float) -> np.ndarray:
-        return np.concatenate([value, draws.quantile(q, dim=DRAWS).to_numpy()])
+    def line(losses: xr.DataArray) -> np.ndarray:
+        return np.concatenate([value, losses.to_numpy()])
 
     for prob, alpha in PROBS.items():
-        tail = 0.5 * (1.0 - prob)
-        ax.fill_between(x, line(tail), line(1.0 - tail), color=color, alpha=alpha, lw=0, label=None if label else f"{prob:.0%}")
-    ax.plot(x, line(0.5), color=color, lw=1.8, label=label or "median")
+        lower, upper = interval_over_draws(draws, prob)
+        ax.fill_between(x, line(lower), line(upper), color=color, alpha=alpha, lw=0, label=None if label else f"{prob:.0%}")
+    ax.plot(x, line(draws.quantile(0.5, dim=DRAWS)), color=color, lw=1.8, label=label or "median")
 
 
 def mark_origin(ax: Axes, origin: float) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import DRAWS, STEP
+from bayes_tsl._common.intervals import interval_over_draws
 from bayes_tsl._common.validation import percent, show
 from bayes_tsl.decisions.budgets import budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.decisions.costs import Cost
@@ -126,9 +127,9 @@ def _target(ahead: Forecast, target: float, prob: float) -> Tree:
 def _bands(draws: xr.DataArray, prob: float) -> list[Tree]:
     """Median and central interval along the last axis of draws (chain, draw, ...)."""
     (axis,) = (name for name in draws.dims if name not in DRAWS)
-    tail = 0.5 * (1.0 - prob)
-    median, lower, upper = draws.quantile([0.5, tail, 1.0 - tail], dim=DRAWS).to_numpy()
-    return _records(pd.DataFrame({axis: draws[axis].to_numpy(), "median": median, "lower": lower, "upper": upper}))
+    lower, upper = interval_over_draws(draws, prob)
+    table = {axis: draws[axis], "median": draws.quantile(0.5, dim=DRAWS), "lower": lower, "upper": upper}
+    return _records(pd.DataFrame({name: values.to_numpy() for name, values in table.items()}))
 
 
 def _budget(ahead: Forecast, cost: Cost, *, prob: float, target: float | None) -> Tree:

@@ -19,7 +19,8 @@ import pandas as pd
 
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.files import whole_file
-from bayes_tsl._common.validation import require, require_number, show
+from bayes_tsl._common.intervals import require_prob
+from bayes_tsl._common.validation import require, show
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.stopping import Stopping
@@ -102,7 +103,7 @@ def report(
         DataError: several runs, a forecast of another run, a number out of its range, or a deadline before the first step of
             the forecast.
     """
-    require_number(prob, "prob", low=0.0, high=1.0, cure="0.9 is a 90 % interval.")
+    require_prob(prob)
     ahead.require_one_run()
     same = (ahead.run, ahead.test_set) == (fit.run, fit.test_set)
     cure = "Make it with forecast(fit, ...)."
