@@ -17,7 +17,7 @@ from bayes_tsl._common.dims import CHAIN, DRAW, STEP
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference.arviz_groups import pointwise_log_likelihood
-from bayes_tsl.inference.diagnostics import arviz
+from bayes_tsl.inference.arviz_versions import inference_data, stacked_comparison
 from bayes_tsl.inference.posterior import Fit
 
 MAX_PARETO_K = 0.7
@@ -43,18 +43,12 @@ def compare_laws(fits: Mapping[str, Fit]) -> pd.DataFrame:
     for name, fit in fits.items():
         same = fit.observed["mean_loss"].equals(first.observed["mean_loss"]) and fit.by_position == first.by_position
         require(same, "fits", f"be of the same losses as {show(next(iter(fits)))}", name, cure="Fit each to one table.")
-    az = arviz()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of large k, which the table shows
-        loo = {name: az.loo(_inference_data(az, fit), pointwise=True) for name, fit in fits.items()}
-        table = az.compare(loo, method="stacking")
-    table["pareto_k"] = [float(loo[name].pareto_k.max()) for name in table.index]
-    strained = [str(name) for name, k in table["pareto_k"].items() if k > MAX_PARETO_K]
+    table = stacked_comparison({name: _inference_data(fit) for name, fit in fits.items()}).rename_axis("fit")
+    strained = [str(name) for name in table.index[table["pareto_k"] > MAX_PARETO_K]]
     if strained:
         said = f"Pareto k exceeds {MAX_PARETO_K} for {show(strained)}: compare them by the score of later checkpoints too."
         warnings.warn(said, Notice, stacklevel=2)
-    columns = {"elpd_loo": "elpd", "p_loo": "p", "elpd_diff": "diff", "se": "se", "dse": "dse", "weight": "weight"}
-    return table.rename(columns=columns).rename_axis("fit")[[*columns.values(), "pareto_k"]].astype(float)
+    return table
 
 
 def log_likelihood(fit: Fit) -> xr.DataArray:
@@ -67,6 +61,6 @@ def log_likelihood(fit: Fit) -> xr.DataArray:
     return xr.DataArray(density, {STEP: fit.design.step}, (CHAIN, DRAW, STEP), name="mean_loss")
 
 
-def _inference_data(az: Any, fit: Fit) -> Any:
+def _inference_data(fit: Fit) -> Any:
     scalars = {name: values.to_numpy() for name, values in fit.sampled().items() if values.ndim == 2}
-    return az.from_dict(posterior=scalars, log_likelihood={"loss": log_likelihood(fit).to_numpy()})
+    return inference_data({"posterior": scalars, "log_likelihood": {"loss": log_likelihood(fit).to_numpy()}})

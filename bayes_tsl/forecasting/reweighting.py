@@ -31,7 +31,7 @@ from bayes_tsl.errors import Notice
 from bayes_tsl.forecasting.checkpoint_filter import filter_checkpoints
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import ForecastState, at_origin, forecast_paths, mean_by_law, schedule_ahead
-from bayes_tsl.inference.diagnostics import arviz
+from bayes_tsl.inference.arviz_versions import pareto_smoothed
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 from bayes_tsl.model.drift import DriftState
@@ -165,14 +165,14 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
     )
     shape = sites["drift_scale"].shape
     relative_ess = min(float(np.mean(fit.diagnostics.table["ess_bulk"])) / density.size, 1.0)
-    log_weights, k = arviz().psislw(density, relative_ess)
+    log_weights, k = pareto_smoothed(density, relative_ess=relative_ess)
     weights = np.exp(log_weights).reshape(shape)
     made = Updated(
         fit=fit,
         losses=xr.DataArray(means.to_numpy(float), {STEP: steps}, (STEP,), name="mean_loss"),
         schedule=whole,
         weights=xr.DataArray(weights, {CHAIN: np.arange(shape[0]), DRAW: np.arange(shape[1])}, DRAWS, name="weight"),
-        pareto_k=float(k),
+        pareto_k=k,
         ess=float(relative_ess / np.sum(weights**2)),
         drift=drift,
     )

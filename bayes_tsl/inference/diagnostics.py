@@ -6,16 +6,15 @@ effective sample size of 100 per chain; BFMI after Betancourt (arXiv 1604.00695)
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, DRAW
+from bayes_tsl.inference.arviz_versions import arviz
 
 MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
@@ -122,33 +121,5 @@ def diagnose(sampled: Mapping[str, xr.Dataset], stats: xr.Dataset) -> Diagnostic
 
 
 def _table(sampled: xr.Dataset) -> pd.DataFrame:
-    """R-hat and effective sample sizes of every parameter (index)."""
-    az = arviz()
-    columns = {
-        "r_hat": az.rhat(sampled),
-        "ess_bulk": az.ess(sampled, method="bulk"),
-        "ess_tail": az.ess(sampled, method="tail"),
-    }
-    return pd.DataFrame({name: _flatten(values) for name, values in columns.items()})
-
-
-def arviz() -> ModuleType:
-    """ArviZ, imported when first needed: its import loads a plotting backend and warns, once a day, of its next version."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        import arviz
-    return arviz
-
-
-def _flatten(values: xr.Dataset) -> pd.Series:
-    """One number per scalar parameter, named ``weight[200]`` where a parameter has an axis."""
-    flat = {}
-    for name, array in values.data_vars.items():
-        for place in np.ndindex(array.shape):
-            labels = [_label(array[dim].to_numpy()[i]) for dim, i in zip(array.dims, place)]
-            flat[f"{name}[{', '.join(labels)}]" if labels else str(name)] = float(array.to_numpy()[place])
-    return pd.Series(flat)
-
-
-def _label(value: object) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    """R-hat and ESS of every parameter, named ``weight[200.0]`` where it has an axis (index)."""
+    return arviz().summary(sampled, kind="diagnostics", round_to="none")[["r_hat", "ess_bulk", "ess_tail"]]

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.signal import lfilter
 
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.model.polynomials import interpolant, monomials, nodes
+from bayes_tsl.model.polynomials import basis, interpolant, nodes
 from bayes_tsl.model.time_axis import Anchor, TimeAxis
 
 POWERS = (0.2, 2.0)  # bounds of the exponent of the learning rate
@@ -98,8 +98,8 @@ def relative_excess(
     hardly any progress is left to relax in.
     """
     weight = jnp.asarray(fast_weight)
-    over_time = jnp.asarray(axis.lag) @ monomials(power, POWERS)
-    fast, slow = (over_time @ monomials(time, TIMES) for time in (fast_time, slow_time))
+    over_time = jnp.asarray(axis.lag) @ basis(power, POWERS)
+    fast, slow = (over_time @ basis(time, TIMES) for time in (fast_time, slow_time))
     return (weight * fast + (1.0 - weight) * slow) * jnp.exp(-jnp.asarray(decay) * (jnp.asarray(axis.u) - axis.end))
 
 

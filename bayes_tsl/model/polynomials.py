@@ -1,8 +1,8 @@
-"""Functions of positive parameters, tabulated once and read inside the gradient as polynomials in their logarithm.
+"""Functions of positive parameters, tabulated once and read inside the gradient as Chebyshev series in their logarithm.
 
-A function that is costly to compute, such as a mean over thousands of positions, is evaluated at Chebyshev's points; the
-interpolating polynomial through them is within a small factor of the best of its order (Trefethen, Approximation Theory and
-Approximation Practice, 2013, theorem 8.2).
+A function that is costly to compute, such as a mean over thousands of positions, is evaluated at Chebyshev's points; the series
+through them is within a small factor of the best polynomial of its order, and its coefficients come from a sum that is as
+accurate as the values themselves (Trefethen, Approximation Theory and Approximation Practice, 2013, chapters 2 and 4).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from numpy.polynomial.chebyshev import chebpts1
+from numpy.polynomial.chebyshev import chebpts1, chebvander
 from numpy.typing import NDArray
 
 ORDER = 16
@@ -24,12 +24,24 @@ def nodes(bounds: tuple[float, float]) -> NDArray[np.float64]:
 
 
 def interpolant() -> NDArray[np.float64]:
-    """Matrix from values at ``nodes`` to the coefficients that ``monomials`` multiply (order, order)."""
-    return np.asarray(np.linalg.inv(np.vander(chebpts1(ORDER), increasing=True)), float)
+    """Matrix from values at ``nodes`` to the coefficients that ``basis`` multiplies (order, order).
+
+    The discrete orthogonality of Chebyshev polynomials: ``c_k = (2 - [k = 0]) / n sum_j f(x_j) T_k(x_j)``, as in NumPy's
+    ``chebinterpolate``.
+    """
+    matrix = np.asarray(chebvander(chebpts1(ORDER), ORDER - 1).T * (2.0 / ORDER), np.float64)
+    matrix[0] *= 0.5
+    return matrix
 
 
-def monomials(value: ArrayLike, bounds: tuple[float, float]) -> Array:
-    """Powers ``1, x, x^2, ...`` of ``log value``, scaled so that ``bounds`` is the interval from -1 to 1 (..., order)."""
+def basis(value: ArrayLike, bounds: tuple[float, float]) -> Array:
+    """Chebyshev polynomials ``T_0, T_1, ...`` of ``log value``, scaled so that ``bounds`` are -1 and 1 (..., order).
+
+    Beyond the bounds they are those at the edge.
+    """
     low, high = np.log(bounds[0]), np.log(bounds[1])
     x = jnp.clip(2.0 * (jnp.log(value) - low) / (high - low) - 1.0, -1.0, 1.0)
-    return x[..., None] ** np.arange(ORDER)
+    terms = [jnp.ones_like(x), x]
+    for _ in range(ORDER - 2):
+        terms.append(2.0 * x * terms[-1] - terms[-2])
+    return jnp.stack(terms, axis=-1)

@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from bayes_tsl.model.polynomials import interpolant, monomials, nodes
+from bayes_tsl.model.polynomials import basis, interpolant, nodes
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,7 @@ def mean_polynomial(position: Array, exponent: float, weight: Array | None = Non
 
 def mean_shape(rate: ArrayLike, polynomial: ArrayLike) -> jax.Array:
     """Mean over positions of the falling part, from the ``mean_polynomial`` of these positions (shape of ``rate``)."""
-    return jnp.exp(monomials(rate, RATES) @ jnp.asarray(polynomial))
+    return jnp.exp(basis(rate, RATES) @ jnp.asarray(polynomial))
 
 
 class CoefficientEstimates(NamedTuple):
