@@ -6,12 +6,13 @@ Import ``fit``, ``fit_each``, ``Fit`` and ``load_fit`` from here. Nothing here l
 from bayes_tsl.inference.batch import fit_each
 from bayes_tsl.inference.diagnostics import ConvergenceError, Diagnostics
 from bayes_tsl.inference.fitting import fit
-from bayes_tsl.inference.posterior import Fit, load_fit
+from bayes_tsl.inference.posterior import Fit, example_fit, load_fit
 
 __all__ = [
     "ConvergenceError",
     "Diagnostics",
     "Fit",
+    "example_fit",
     "fit",
     "fit_each",
     "load_fit",

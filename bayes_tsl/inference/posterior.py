@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,12 @@ def load_fit(path: str | Path) -> Fit:
 
     Raises:
         DataError: there is no such file, or it is no fit of this package.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     example_fit().save(f"{folder}/fit.nc")
+    ...     load_fit(f"{folder}/fit.nc") == example_fit()
+    True
     """
     path = Path(path)
     require(path.is_file(), "fit", "be a file", str(path), cure="Check the path.")
@@ -215,6 +222,25 @@ def load_fit(path: str | Path) -> Fit:
         return Fit(schema.up_to_date(data))
     require(found == schema.SCHEMA, path.name, f"hold a {schema.SCHEMA!r}", found, cure="Save it again with Fit.save.")
     return Fit(data)
+
+
+@cache
+def example_fit() -> Fit:
+    """A small fit that comes with the package, for examples alone: 100 draws, too few for its chains to have converged.
+
+    It is of the first half of a bundled run, by position, and was made and saved by::
+
+        losses = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose").before(1250)
+        schedule = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
+        fit = bt.fit(losses, schedule=schedule, chains=2, num_draws=50, num_warmup=200, seed=0, throw=False)
+        fit.save("bayes_tsl/inference/example_fit.nc")
+
+    >>> fit = example_fit()
+    >>> fit.origin, fit.chains_and_draws, fit.converged
+    (1200.0, (2, 50), False)
+    """
+    with as_file(files("bayes_tsl.inference") / "example_fit.nc") as path:
+        return load_fit(path)
 
 
 def require_positions(fit: Fit) -> None:
