@@ -1,4 +1,4 @@
-"""Tasks that have nothing to do with each other: one after the other, in processes, or on a Dask cluster; each done once."""
+"""Independent tasks, each done once: one after the other, in processes, or on a Dask cluster, with results kept in a folder."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import hashlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require
 
 if TYPE_CHECKING:
@@ -20,30 +23,64 @@ if TYPE_CHECKING:
 _RETRIES = 3  # of a task whose worker died
 
 
-def do_each(
+@dataclass(frozen=True)
+class ResultStore:
+    """A folder with one file per result, each under a name that depends on all that the result depends on.
+
+    Attributes:
+        folder: where the files lie, which is made with the first of them; None keeps nothing.
+        read: makes a result of its file.
+        write: writes a result to a file.
+    """
+
+    folder: str | Path | None
+    read: Callable[[Path], Any]
+    write: Callable[[Any, Path], None]
+
+    def path(self, name: str) -> Path | None:
+        """The file ``name``, whether it is there or not."""
+        return None if self.folder is None else Path(self.folder) / name
+
+    def load(self, name: str) -> Any | None:
+        """The result in the file ``name``, or None where there is no such file."""
+        path = self.path(name)
+        return self.read(path) if path is not None and path.is_file() else None
+
+    def save(self, name: str, result: Any) -> Any:
+        """Write the file ``name``, whole or not at all; what comes out is the result as it is."""
+        path = self.path(name)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as beside:
+                self.write(result, beside)
+        return result
+
+
+def run_tasks(
     task: Callable[[Any], Any],
-    given: Sequence[Any],
+    items: Sequence[Any],
     *,
-    found: Callable[[Any], Any | None],
-    keep: Callable[[Any, Any], Any],
-    lost: Callable[[Any, BaseException], Any],
+    load: Callable[[Any], Any | None],
+    save: Callable[[Any, Any], Any],
+    on_failure: Callable[[Any, BaseException], Any],
     workers: int,
     client: Client | None,
     title: str,
     unit: str,
     progress: bool,
 ) -> list[Any]:
-    """What came of a task for each of the values given, in their order.
+    """The result of a task for each item, in the order of the items.
 
     Args:
-        task: a function of a module; it does not raise.
-        given: what it is called with.
-        found: what came of it at another time, or None.
-        keep: called here with each value and result as soon as it is there; returns what is to be handed back of it.
-        lost: stands in for a result whose worker died.
+        task: function of a module that makes a result of an item; it does not raise.
+        items: what it is called with.
+        load: an earlier result of an item, or None.
+        save: called in this process with each item and its new result, as soon as that is there; returns what stands for it
+            in the list.
+        on_failure: called with an item and an error where the worker died; returns likewise.
         workers: processes on this machine.
         client: a Dask cluster to use instead.
-        title: of the bar on stderr.
+        title: of the progress bar on stderr.
         unit: what the bar counts.
         progress: whether to show it.
 
@@ -51,23 +88,23 @@ def do_each(
         DataError: less than one worker.
     """
     require(workers >= 1, "workers", "be 1 or more", workers, cure="1 is this process alone.")
-    results = {i: result for i, one in enumerate(given) if (result := found(one)) is not None}
-    todo = [i for i in range(len(given)) if i not in results]
-    with tqdm(total=len(given), initial=len(results), desc=title, unit=unit, disable=not progress) as bar:
-        for at, result, error in _arriving(task, [given[i] for i in todo], workers, client):
-            one = given[todo[at]]
-            results[todo[at]] = keep(one, result) if error is None else lost(one, error)
+    results = {i: result for i, item in enumerate(items) if (result := load(item)) is not None}
+    todo = [i for i in range(len(items)) if i not in results]
+    with tqdm(total=len(items), initial=len(results), desc=title, unit=unit, disable=not progress) as bar:
+        for number, result, error in _completed(task, [items[i] for i in todo], workers, client):
+            item = items[todo[number]]
+            results[todo[number]] = save(item, result) if error is None else on_failure(item, error)
             bar.update()
-    return [results[i] for i in range(len(given))]
+    return [results[i] for i in range(len(items))]
 
 
-def reason(error: BaseException) -> str:
-    """Why a task failed, in one line."""
+def one_line(error: BaseException) -> str:
+    """Message of an error in one line; its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def named_after(*parts: object) -> str:
-    """A name of 32 letters and digits for a file that depends on all of these."""
+def content_hash(*parts: object) -> str:
+    """32 hexadecimal digits (of SHA-256) that depend on all of these: tables, arrays, or values with a ``repr``."""
     digest = hashlib.sha256()
     for part in parts:
         if isinstance(part, pd.DataFrame):
@@ -77,26 +114,26 @@ def named_after(*parts: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def _arriving(
-    task: Callable[[Any], Any], given: Sequence[Any], workers: int, client: Client | None
+def _completed(
+    task: Callable[[Any], Any], items: Sequence[Any], workers: int, client: Client | None
 ) -> Iterator[tuple[int, Any, BaseException | None]]:
-    """Number of a value, and what came of it or how its worker died, as they arrive."""
+    """Number of an item, and its result or how its worker died, as they arrive."""
     if client is not None:
         from distributed import as_completed as as_arrived
 
-        futures = {client.submit(task, one, pure=False, retries=_RETRIES): i for i, one in enumerate(given)}
+        futures = {client.submit(task, item, pure=False, retries=_RETRIES): i for i, item in enumerate(items)}
         for future in as_arrived(futures):
             error = future.exception()
             yield futures[future], None if error else future.result(), error
-    elif workers > 1 and len(given) > 1:
-        pool = ProcessPoolExecutor(min(workers, len(given)), mp_context=multiprocessing.get_context("spawn"))
+    elif workers > 1 and len(items) > 1:
+        pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=multiprocessing.get_context("spawn"))
         try:
-            futures = {pool.submit(task, one): i for i, one in enumerate(given)}
+            futures = {pool.submit(task, item): i for i, item in enumerate(items)}
             for future in as_completed(futures):
                 error = future.exception()
                 yield futures[future], None if error else future.result(), error
         finally:
             pool.shutdown(cancel_futures=True)
     else:
-        for i, one in enumerate(given):
-            yield i, task(one), None
+        for i, item in enumerate(items):
+            yield i, task(item), None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.files import whole_file
-from bayes_tsl._common.parallel import do_each, named_after, reason
+from bayes_tsl._common.parallel import ResultStore, content_hash, one_line, run_tasks
 from bayes_tsl._common.validation import require, require_choice, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
@@ -55,6 +54,16 @@ class _Cell:
     @property
     def label(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in CELL}
+
+    @cached_property
+    def file_name(self) -> str:
+        plan, later = self.schedule, self.later
+        name = content_hash(
+            (version("bayes_tsl"), self.label, self.seed, self.target, plan.text, plan.peak, plan.end),
+            *(plan.steps, plan.lrs, later.index.to_numpy(float), later.to_numpy(float)),
+            self.past.frame,
+        )
+        return f"{name}.parquet"
 
 
 def backtest(
@@ -99,12 +108,13 @@ def backtest(
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
     cells = list(_cells(losses, schedules_of(losses, schedule), prefixes, _named(forecasters), target, seed))
-    frames = do_each(
-        _run,
+    kept = ResultStore(store, read=pd.read_parquet, write=pd.DataFrame.to_parquet)
+    frames = run_tasks(
+        _score_cell,
         cells,
-        found=partial(_stored, store),
-        keep=partial(_keep, store),
-        lost=_failed,
+        load=lambda cell: kept.load(cell.file_name),
+        save=lambda cell, scores: kept.save(cell.file_name, scores),
+        on_failure=_failed,
         workers=workers,
         client=client,
         title="backtest",
@@ -166,7 +176,7 @@ def _cells(
                     yield _Cell(run, test_set, model, prefix, origin, forecaster, past, later, plans[run], target, seed)
 
 
-def _run(cell: _Cell) -> pd.DataFrame:
+def _score_cell(cell: _Cell) -> pd.DataFrame:
     """Scores of one cell, or the one row that says why there are none."""
     try:
         with warnings.catch_warnings():
@@ -180,29 +190,4 @@ def _run(cell: _Cell) -> pd.DataFrame:
 
 
 def _failed(cell: _Cell, error: BaseException) -> pd.DataFrame:
-    return pd.DataFrame([{**cell.label, "notes": "", "reason": reason(error)}])
-
-
-def _path(store: str | Path, cell: _Cell) -> Path:
-    """File of a cell."""
-    plan, later = cell.schedule, cell.later
-    name = named_after(
-        (version("bayes_tsl"), cell.label, cell.seed, cell.target, plan.text, plan.peak, plan.end),
-        *(plan.steps, plan.lrs, later.index.to_numpy(float), later.to_numpy(float)),
-        cell.past.frame,
-    )
-    return Path(store) / f"{name}.parquet"
-
-
-def _stored(store: str | Path | None, cell: _Cell) -> pd.DataFrame | None:
-    path = None if store is None else _path(store, cell)
-    return pd.read_parquet(path) if path is not None and path.is_file() else None
-
-
-def _keep(store: str | Path | None, cell: _Cell, frame: pd.DataFrame) -> pd.DataFrame:
-    if store is not None:
-        path = _path(store, cell)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as beside:
-            frame.to_parquet(beside)
-    return frame
+    return pd.DataFrame([{**cell.label, "notes": "", "reason": one_line(error)}])

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.parallel import do_each, named_after, reason
+from bayes_tsl._common.parallel import ResultStore, content_hash, one_line, run_tasks
 from bayes_tsl._common.validation import require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
@@ -46,6 +46,17 @@ class _Task:
     @property
     def label(self) -> dict[str, str]:
         return {"run": self.run, "test_set": self.test_set}
+
+    @cached_property
+    def file_name(self) -> str:
+        plan, settings = self.schedule, dict(self.settings)
+        priors, table = settings.pop("priors"), settings.pop("runs")
+        known = None if priors is None else asdict(priors)
+        name = content_hash(
+            (version("bayes_tsl"), self.label, settings, known, plan.text, plan.peak, plan.end),
+            *(plan.steps, plan.lrs, self.losses.frame, table),
+        )
+        return f"{name}.nc"
 
 
 def fit_each(
@@ -92,19 +103,13 @@ def fit_each(
     require_losses(losses)
     require_seed(seed)
     settings = {"runs": runs, "priors": priors, "law": law, "chains": chains, "num_warmup": num_warmup, "num_draws": num_draws}
-    tasks = []
-    for run, plan in schedules_of(losses, schedule).items():
-        of_run = losses.select(run=run)
-        for test_set in of_run.test_sets:
-            own = np.random.SeedSequence([seed, zlib.crc32(f"{run}\n{test_set}".encode())]).generate_state(1)
-            curve = of_run.select(test_set=test_set)
-            tasks.append(_Task(run, test_set, curve, plan, settings | {"seed": int(own[0] >> 1)}))
-    rows = do_each(
-        _fit,
-        tasks,
-        found=partial(_found, folder),
-        keep=partial(_keep, folder),
-        lost=_failed,
+    store = ResultStore(folder, read=load_fit, write=Fit.save)
+    rows = run_tasks(
+        _fit_or_error,
+        list(_tasks(losses, schedules_of(losses, schedule), settings, seed)),
+        load=partial(_load, store),
+        save=partial(_save, store),
+        on_failure=_failed,
         workers=workers,
         client=client,
         title="fits",
@@ -114,7 +119,17 @@ def fit_each(
     return pd.DataFrame(rows)
 
 
-def _fit(task: _Task) -> Fit | Exception:
+def _tasks(losses: LossTable, schedules: Mapping[str, Schedule], settings: Mapping[str, Any], seed: int) -> Iterator[_Task]:
+    """One task per run and test set, each with a seed made of its names."""
+    for run, schedule in schedules.items():
+        of_run = losses.select(run=run)
+        for test_set in of_run.test_sets:
+            own = np.random.SeedSequence([seed, zlib.crc32(f"{run}\n{test_set}".encode())]).generate_state(1)
+            curve = of_run.select(test_set=test_set)
+            yield _Task(run, test_set, curve, schedule, {**settings, "seed": int(own[0] >> 1)})
+
+
+def _fit_or_error(task: _Task) -> Fit | Exception:
     """The fit of one run, or why there is none."""
     try:
         with warnings.catch_warnings():
@@ -124,35 +139,21 @@ def _fit(task: _Task) -> Fit | Exception:
         return error
 
 
-def _path(folder: str | Path, task: _Task) -> Path:
-    """File of a fit, named after all that it depends on."""
-    plan, settings = task.schedule, dict(task.settings)
-    priors, table = settings.pop("priors"), settings.pop("runs")
-    known = None if priors is None else asdict(priors)
-    name = named_after(
-        (version("bayes_tsl"), task.label, settings, known, plan.text, plan.peak, plan.end),
-        *(plan.steps, plan.lrs, task.losses.frame, table),
-    )
-    return Path(folder) / f"{name}.nc"
+def _load(store: ResultStore, task: _Task) -> dict[str, Any] | None:
+    """The row of a fit that is kept, or None."""
+    found = store.load(task.file_name)
+    return None if found is None else _row(store, task, found)
 
 
-def _found(folder: str | Path, task: _Task) -> dict[str, Any] | None:
-    path = _path(folder, task)
-    return _row(task, load_fit(path), path) if path.is_file() else None
+def _save(store: ResultStore, task: _Task, made: Fit | Exception) -> dict[str, Any]:
+    """The row of a fit, which is kept; errors are not."""
+    return _failed(task, made) if isinstance(made, Exception) else _row(store, task, store.save(task.file_name, made))
 
 
-def _keep(folder: str | Path, task: _Task, made: Fit | Exception) -> dict[str, Any]:
-    if isinstance(made, Exception):
-        return _failed(task, made)
-    path = _path(folder, task)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made.save(path)
-    return _row(task, made, path)
-
-
-def _row(task: _Task, made: Fit, path: Path) -> dict[str, Any]:
-    return {**task.label, "file": str(path), "converged": made.converged, "verdict": made.diagnostics.verdict, "reason": ""}
+def _row(store: ResultStore, task: _Task, made: Fit) -> dict[str, Any]:
+    verdict = {"converged": made.converged, "verdict": made.diagnostics.verdict}
+    return {**task.label, "file": str(store.path(task.file_name)), **verdict, "reason": ""}
 
 
 def _failed(task: _Task, error: BaseException) -> dict[str, Any]:
-    return {**task.label, "file": "", "converged": False, "verdict": "", "reason": reason(error)}
+    return {**task.label, "file": "", "converged": False, "verdict": "", "reason": one_line(error)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
+from bayes_tsl.inference import batch
 from tests.conftest import STEPS, TRUTH
 
 PLAN = bt.schedules.cosine(peak=2e-3, warmup=150, total=8000, final=2e-4)
@@ -58,13 +58,13 @@ def test_what_is_kept_is_the_fit_of_that_run(table: pd.DataFrame) -> None:
 def test_nothing_is_fitted_twice(
     losses: bt.LossTable, folder: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module, asked = importlib.import_module("bayes_tsl.inference.batch"), []
+    asked = []
 
-    def refused(task: object) -> Exception:
-        asked.append(task)
-        return ValueError("not again")
+    def refused(losses: bt.LossTable, **settings: object) -> None:
+        asked.append(losses)
+        raise ValueError("not again")
 
-    monkeypatch.setattr(module, "_fit", refused)
+    monkeypatch.setattr(batch, "fit", refused)
     again = bt.fit_each(losses, PLAN, folder=folder, **SHORT)
     assert len(asked) == 1
     pd.testing.assert_frame_equal(again[:2], table[:2])
