@@ -46,6 +46,13 @@ def predictive_p_value(ahead: Forecast, losses: LossTable) -> float:
 
     Raises:
         DataError: no checkpoint at a step of the forecast, another run or test set, or a forecast of several runs.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    >>> predictive_p_value(ahead, losses) > 0.01
+    True
     """
     ahead.require_one_run()
     require_losses(losses)
@@ -98,6 +105,12 @@ def forecast_revisions(
 
     Raises:
         DataError: several runs, no origin, one without losses or not before ``end``, or what the forecaster refuses.
+
+    >>> import bayes_tsl as bt
+    >>> losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    >>> moved = forecast_revisions(losses, at=[1000, 1500], end=2500, forecaster=bt.baselines.last_value)
+    >>> moved[["origin", "checkpoints", "alarm"]].to_numpy().tolist()
+    [[1000.0, 10, False], [1500.0, 20, False]]
     """
     require_losses(losses)
     require_seed(seed)

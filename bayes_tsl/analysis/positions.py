@@ -126,6 +126,10 @@ def convergence_step(fit: Fit, *, change: float = 0.05) -> xr.Dataset:
 
     Raises:
         DataError: the fit is of several runs or has seen mean losses only, or ``change`` does not lie between 0 and 1.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> float((convergence_step(example_fit())["gap"] <= 2500).mean())
+    0.0
     """
     require_number(change, "change", low=0.0, high=1.0, cure="0.05 is five percent.")
     require_positions(fit)
@@ -156,6 +160,10 @@ def learning_speed(fit: Fit, *, since: float) -> xr.Dataset:
 
     Raises:
         DataError: the fit is of several runs, has seen mean losses only, or few checkpoints since then.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> round(float(learning_speed(example_fit(), since=800)["mean"].mean()), 4)
+    0.0006
     """
     require_number(since, "since", low=-np.inf, cure="It is a step before the origin.")
     require_positions(fit)
@@ -190,6 +198,10 @@ def annealing_gain(fit: Fit, *, since: float) -> xr.DataArray:
 
     Raises:
         DataError: the fit is of several runs, its schedule is unknown, or ``since`` does not lie before the origin.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> round(float(annealing_gain(example_fit(), since=600).mean()), 2)
+    0.13
     """
     cure = "Fit with schedule=."
     require(fit.schedule.known, "schedule", "be known", "unknown", cure=cure)
@@ -207,6 +219,10 @@ def position_effects(fit: Fit) -> xr.Dataset:
 
     Raises:
         DataError: the fit is of several runs or has seen mean losses only.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> position_effects(example_fit())["effect"][:3].round(2).to_numpy().tolist()
+    [0.0, 0.11, -0.08]
     """
     require_positions(fit)
     known, dims = fit.positions, (POSITION,)

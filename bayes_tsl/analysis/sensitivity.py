@@ -42,6 +42,12 @@ def prior_sensitivity(
 
     Raises:
         DataError: as ``forecast``; or ``widen`` is not positive.
+
+    Example::
+
+        from bayes_tsl.inference import load_fit
+
+        prior_sensitivity(load_fit("fit.nc"), steps=[2000, 2500])[["shift", "prior_decides"]]
     """
     require_seed(seed)
     before = forecast(fit, steps=steps, schedule=schedule, seed=seed)

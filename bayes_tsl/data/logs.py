@@ -108,10 +108,16 @@ def read_log(
 
 
 def recognise(path: str | Path) -> str:
-    """Format of a log, a key of ``FORMATS``, from its content (of csv and parquet from their columns).
+    r"""Format of a log, a key of ``FORMATS``, from its content (of csv and parquet from their columns).
 
     Raises:
         DataError: there is no such file, or it is none of them.
+
+    >>> import tempfile
+    >>> log = Path(tempfile.mkdtemp(), "train.log")
+    >>> _ = log.write_text("step 0: train loss 4.2874, val loss 4.2823\n")
+    >>> recognise(log)
+    'nanogpt'
     """
     path = Path(path)
     _require_there(path, folder=True)

@@ -152,16 +152,29 @@ def require_losses(value: object) -> None:
 
 
 def read_losses(path: str | Path) -> LossTable:
-    """Read a loss table from a csv, csv.gz or parquet file (columns as in ``LossTable.from_frame``).
+    r"""Read a loss table from a csv, csv.gz or parquet file (columns as in ``LossTable.from_frame``).
 
     Raises:
         DataError: the file is missing, empty, no table, or holds a loss that cannot be used.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "losses.csv")
+    >>> _ = path.write_text("step,loss\n100,5.1\n200,4.7\n")
+    >>> read_losses(path).mean_losses().tolist()
+    [5.1, 4.7]
     """
     return LossTable.from_frame(read_table(path), source=Path(path).name)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read any csv, csv.gz or parquet file; rows of a csv are numbered as its lines are, and names stay as written."""
+    r"""Read any csv, csv.gz or parquet file; rows of a csv are numbered as its lines are, and names stay as written.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "losses.csv")
+    >>> _ = path.write_text("step,loss\n100,5.1\n200,4.7\n")
+    >>> read_table(path).index.tolist()
+    [2, 3]
+    """
     path = Path(path)
     suffix = next((known for known in ENDINGS if path.name.lower().endswith(known)), path.suffix)
     require_choice(suffix, "file ending", ENDINGS, cure=f"Convert {path.name} to one of these.")

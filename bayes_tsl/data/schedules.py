@@ -86,7 +86,11 @@ def constant(*, peak: float, warmup: float = 0.0, total: float = np.inf) -> Sche
 
 
 def linear(*, peak: float, total: float, warmup: float = 0.0, final: float = 0.0) -> Schedule:
-    """Straight line from the peak, at the end of warm-up, to ``final`` at ``total``."""
+    """Straight line from the peak, at the end of warm-up, to ``final`` at ``total``.
+
+    >>> linear(peak=1e-3, warmup=100, total=1100).lr([100, 600, 1100]).tolist()
+    [0.001, 0.0005, 0.0]
+    """
     _check_shape(peak, warmup, total, final)
     return _planned("linear", {"peak": peak, "warmup": warmup, "total": total, "final": final}, [total], [final])
 
@@ -116,6 +120,9 @@ def wsd(
         final: learning rate at ``total``.
         decay: share of ``total`` that the decay takes, between 0 and 1.
         shape: ``linear``, or ``exponential`` (straight in log lr, so ``final`` must be positive).
+
+    >>> wsd(peak=1e-3, total=1000, decay=0.2).lr([500, 900, 1000]).round(6).tolist()
+    [0.001, 0.0005, 0.0]
     """
     _check_shape(peak, warmup, total, final)
     require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of all steps spent decaying.")
@@ -132,7 +139,11 @@ def wsd(
 
 
 def unknown() -> Schedule:
-    """Stands in where nobody said what the learning rate is: constant, and marked as not known."""
+    """Stands in where nobody said what the learning rate is: constant, and marked as not known.
+
+    >>> unknown().known
+    False
+    """
     return Schedule("unknown, treated as constant", np.array([0.0, 1.0]), np.ones(2), 1.0, np.inf, known=False)
 
 
@@ -150,6 +161,9 @@ def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
 
     Raises:
         DataError: columns are missing, a cell is no finite number, steps repeat, or no learning rate is positive.
+
+    >>> from_frame(pd.DataFrame({"step": [0, 100, 1000], "lr": [0.0, 1e-3, 0.0]})).lr([50, 550]).round(6).tolist()
+    [0.0005, 0.0005]
     """
     require_frame(frame, source, ("step", "lr"))
     missing = [name for name in ("step", "lr") if name not in frame.columns]
@@ -179,6 +193,9 @@ def splice(past: Schedule, future: Schedule, *, at: float) -> Schedule:
 
     Raises:
         DataError: one of them is unknown, or ``past`` ends before ``at``.
+
+    >>> splice(constant(peak=1e-3), constant(peak=5e-4), at=1000).lr([1000, 1001]).tolist()
+    [0.001, 0.0005]
     """
     for name, schedule in (("past schedule", past), ("future schedule", future)):
         require(schedule.known, name, "be known", "unknown", cure="Pass schedule= to fit, and again to forecast.")

@@ -73,6 +73,12 @@ def budget_curve(ahead: Forecast, cost: Cost, *, target: float | None = None, pr
 
     Raises:
         DataError: several runs, or a deadline before the first step of the forecast.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> budget_curve(ahead, Cost(per_step=0.01))[["step", "cost", "mean"]].round(2).to_numpy().tolist()
+    [[1500.0, 3.0, 3.7], [2000.0, 8.0, 3.55], [2500.0, 13.0, 3.48]]
     """
     last = _last_step(ahead, cost)
     steps = np.unique(np.append(ahead.steps[ahead.steps <= last], last))
@@ -91,6 +97,13 @@ def smallest_budget(ahead: Forecast, cost: Cost, *, target: float, prob: float =
 
     Raises:
         DataError: several runs, a deadline before the first step of the forecast, or a number out of its range.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> budget = smallest_budget(ahead, Cost(per_step=0.01), target=3.6)
+    >>> round(budget.cost, 1), budget.last
+    (8.6, 2500.0)
     """
     return _budget(ahead, cost, ahead.time_to(target, prob=prob).by(prob), tail)
 
@@ -104,6 +117,13 @@ def at_budget(ahead: Forecast, cost: Cost, budget: float, *, tail: float = 0.1) 
     Raises:
         DataError: several runs, a budget that buys less than the first step of the forecast or more than the last, or a
             ``tail`` that is no share.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> budget = at_budget(ahead, Cost(per_step=0.01), 8.0)
+    >>> round(budget.step), round(budget.mean, 2), round(budget.cvar, 2)
+    (2000, 3.55, 3.63)
     """
     first, last = float(ahead.steps[0]), _last_step(ahead, cost)
     low, high = (float(cost.money(step - ahead.origin)) for step in (first, last))
@@ -125,6 +145,12 @@ def marginal_gain(ahead: Forecast, cost: Cost, *, share: float = 0.1, prob: floa
 
     Raises:
         DataError: several runs, a single step, or a ``share`` that is none.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> marginal_gain(ahead, Cost(per_step=0.01), share=0.5)[["start", "step", "gain"]].round(2).to_numpy().tolist()
+    [[1500.0, 2000.0, 0.03], [2000.0, 2500.0, 0.01]]
     """
     ahead.require_one_run()
     require_number(share, "share", low=0.0, high=1.0, cure="0.1 is a tenth.")

@@ -108,6 +108,14 @@ def compare_runs(ahead: Forecast | Sequence[Forecast], *, at: float | None = Non
 
     Raises:
         DataError: the forecast is of a single run, or has no such step; or forecasts do not belong together.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> from dataclasses import replace
+    >>> runs = [replace(bt.forecast(example_fit(), steps=[2000], seed=seed), run=f"run {seed}") for seed in (0, 1)]
+    >>> comparison = compare_runs(runs)
+    >>> comparison.runs, comparison.step, round(float(comparison.prob_lowest().sum()), 6)
+    (['run 0', 'run 1'], 2000.0, 1.0)
     """
     if not isinstance(ahead, Forecast):
         ahead = _joined(ahead)

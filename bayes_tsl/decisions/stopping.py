@@ -164,6 +164,12 @@ def stop_or_continue(
         DataError: several runs, an unknown schedule or one that ends before the last step, a step that is not later than the
             origin or past the deadline, a checkpoint by which every decay has begun, or a value that is no number above 0 nor
             gives finite numbers.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> stopping = stop_or_continue(example_fit(), bt.Cost(per_step=0.01), value=1000.0, steps=[2500])
+    >>> stopping.steps.tolist(), stopping.recommended
+    ([1200.0, 2500.0], 2500.0)
     """
     require_schedule(schedule)
     require_seed(seed)

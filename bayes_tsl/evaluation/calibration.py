@@ -54,6 +54,13 @@ def simulated_ranks(
     Returns:
         One row per run and quantity: seed, quantity (a parameter, or ``loss at STEP``), rank (share of draws below the truth),
         converged. Of a run whose position curve is too flat for gap and rate to be told, these have no row.
+
+    Example::
+
+        import bayes_tsl as bt
+
+        plan = bt.schedules.cosine(peak=2e-3, warmup=100, total=2000)
+        ranks = simulated_ranks(range(50), schedule=plan, steps=range(200, 2001, 100), origin=1000, priors=bt.Priors())
     """
     step, rows = np.unique(np.asarray(steps, float)), []
     require(
@@ -99,6 +106,10 @@ def uniformity(ranks: pd.DataFrame, *, bins: int = 10) -> pd.DataFrame:
 
     Raises:
         DataError: too few runs for the bins.
+
+    >>> ranks = pd.DataFrame({"quantity": "heat", "rank": (np.arange(50) + 0.5) / 50})
+    >>> float(uniformity(ranks).loc["heat", "holds_90"])
+    0.92
     """
     rows = {}
     for name, part in ranks.groupby("quantity", sort=False):

@@ -70,12 +70,20 @@ def pinball(observed: ArrayLike, quantile: ArrayLike, *, q: float) -> Array:
 
 
 def pit(observed: ArrayLike, draws: ArrayLike) -> Array:
-    """Probability integral transform (...): share of draws below the truth; uniform between 0 and 1 if calibrated."""
+    """Probability integral transform (...): share of draws below the truth; uniform between 0 and 1 if calibrated.
+
+    >>> float(pit(2.5, [1.0, 2.0, 3.0, 4.0]))
+    0.5
+    """
     return (np.asarray(draws, float) < np.asarray(observed, float)[..., None]).mean(axis=-1)
 
 
 def covered(observed: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> NDArray[np.bool_]:
-    """Whether the truth lies in the interval (...); its mean is the coverage."""
+    """Whether the truth lies in the interval (...); its mean is the coverage.
+
+    >>> covered([1.5, 3.0], 1.0, 2.0).tolist()
+    [True, False]
+    """
     observed = np.asarray(observed, float)
     return (observed >= np.asarray(lower, float)) & (observed <= np.asarray(upper, float))
 
@@ -107,12 +115,20 @@ def time_to_score(reached: ArrayLike, times: ArrayLike, *, horizon: float) -> Ar
 
 
 def mse(observed: ArrayLike, mean: ArrayLike) -> float:
-    """Mean squared error of the mean [nats^2]."""
+    """Mean squared error of the mean [nats^2].
+
+    >>> mse([1.0, 2.0], [1.0, 4.0])
+    2.0
+    """
     return float(np.mean((np.asarray(mean, float) - np.asarray(observed, float)) ** 2))
 
 
 def r2(observed: ArrayLike, mean: ArrayLike) -> float:
-    """Share of the truth's variance that the mean explains: 1 is perfect, larger is better; NaN where the truth is constant."""
+    """Share of the truth's variance that the mean explains: 1 is perfect, larger is better; NaN where the truth is constant.
+
+    >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+    1.0
+    """
     spread = float(np.var(np.asarray(observed, float)))
     return 1.0 - mse(observed, mean) / spread if spread > 0 else float("nan")
 
@@ -132,6 +148,13 @@ def score(ahead: Forecast, observed: pd.Series, *, target: float | None = None) 
 
     Raises:
         DataError: no step of the forecast was measured.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    >>> score(ahead, losses.mean_losses())[["step", "mean", "covered_90"]].round(2).to_numpy().tolist()
+    [[1500.0, 3.7, True], [2000.0, 3.55, True], [2500.0, 3.48, True]]
     """
     shared = np.intersect1d(ahead.steps, observed.index.to_numpy(float))
     where = f"with {len(observed)} later measurements"
@@ -172,6 +195,13 @@ def summarise(scores: pd.DataFrame) -> pd.Series:
 
     ``coverage_*`` and ``width_*`` are of the intervals, ``endpoint_error`` is forecast less observed, ``r2`` larger is better.
     With a target ``endpoint_brier`` is the Brier score at the last step, and ``time_score`` that of the time to target.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    >>> float(summarise(score(ahead, losses.mean_losses()))["coverage_90"])
+    1.0
     """
     last = scores.iloc[-1]
     means = scores[["crps", "log_score", "interval_score", "pinball"]].mean()

@@ -85,6 +85,11 @@ def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike,
 
     Raises:
         DataError: no plan, a plan that ends before the first step, or a step that is not later than the origin.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> plans = {"as planned": None, "decay now": schedules.decayed(example_fit().schedule, start=1200, total=2500)}
+    >>> what_if(example_fit(), plans, steps=[1500, 2000, 2500]).ends()["gain"].round(2).to_dict()
+    {'as planned': 0.0, 'decay now': 0.02}
     """
     require(
         isinstance(plans, Mapping) and len(plans) > 0, "plans", "name at least one plan", plans, cure="Give {name: schedule}."

@@ -22,6 +22,12 @@ def average(forecasts: Mapping[str, Forecast], weights: Mapping[str, float], *, 
 
     Raises:
         DataError: a forecast without a weight, a negative weight, or forecasts of different steps.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> one, other = (bt.forecast(example_fit(), steps=[1500, 2000, 2500], seed=seed) for seed in (0, 1))
+    >>> average({"one": one, "other": other}, {"one": 1.0, "other": 3.0}).notices[0]
+    'Averaged over one 0.25, other 0.75.'
     """
     require_seed(seed)
     names = list(forecasts)

@@ -60,7 +60,13 @@ class _Law:
 
 
 def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
-    """The loss stays where it is, as a Gaussian random walk in log step whose scale is that of the past changes."""
+    """The loss stays where it is, as a Gaussian random walk in log step whose scale is that of the past changes.
+
+    >>> step = np.arange(100.0, 1001.0, 100.0)
+    >>> losses = LossTable.from_frame(pd.DataFrame({"step": step, "loss": 3.0 + 20.0 / np.sqrt(step) + np.sin(step) / 99}))
+    >>> last_value(losses, steps=[2000]).quantile(0.5).round(2).to_numpy().tolist()
+    [3.62]
+    """
     past, ahead, _, notices = _prepare(losses, steps, schedule, least=2, seed=seed)
     log_step = np.log(past.index.to_numpy(float))
     scale = np.sqrt(np.mean(np.diff(past.to_numpy()) ** 2 / np.diff(log_step)))
@@ -77,17 +83,34 @@ def power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None 
     Raises:
         DataError: too few checkpoints, or a step that is not later.
         ConvergenceError: no start of the least squares converged.
+
+    >>> step = np.arange(100.0, 1001.0, 100.0)
+    >>> losses = LossTable.from_frame(pd.DataFrame({"step": step, "loss": 3.0 + 20.0 / np.sqrt(step) + np.sin(step) / 99}))
+    >>> power_law(losses, steps=[2000]).quantile(0.5).round(1).to_numpy().tolist()
+    [3.5]
     """
     return _bootstrap(_POWER, losses, steps, schedule, seed)
 
 
 def reciprocal(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
-    """``c + a / (1 + b t)``; errors as ``power_law``."""
+    """``c + a / (1 + b t)``; errors as ``power_law``.
+
+    >>> step = np.arange(100.0, 1001.0, 100.0)
+    >>> losses = LossTable.from_frame(pd.DataFrame({"step": step, "loss": 3.0 + 2.0 / (1.0 + 0.01 * step) + np.sin(step) / 99}))
+    >>> reciprocal(losses, steps=[2000]).quantile(0.5).round(1).to_numpy().tolist()
+    [3.1]
+    """
     return _bootstrap(_RECIPROCAL, losses, steps, schedule, seed)
 
 
 def logarithmic(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
-    """``c - a log t``; errors as ``power_law``."""
+    """``c - a log t``; errors as ``power_law``.
+
+    >>> step = np.arange(100.0, 1001.0, 100.0)
+    >>> losses = LossTable.from_frame(pd.DataFrame({"step": step, "loss": 8.0 - 0.5 * np.log(step) + np.sin(step) / 99}))
+    >>> logarithmic(losses, steps=[2000]).quantile(0.5).round(1).to_numpy().tolist()
+    [4.2]
+    """
     return _bootstrap(_LOGARITHMIC, losses, steps, schedule, seed)
 
 
@@ -95,6 +118,12 @@ def annealing_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | N
     """``L0 + A S1^-alpha - C S2`` (Tissue et al., arXiv 2408.11029, eq. 1), errors as ``power_law``; needs the schedule.
 
     ``S1`` sums the learning rate, ``S2`` the momentum of its falls after warm-up, which decays by .999 a step.
+
+    >>> from bayes_tsl.data import datasets
+    >>> losses = datasets.load().select(run="mix50_cosine", test_set="prose").until(1200)
+    >>> ahead = annealing_law(losses, steps=[2500], schedule=datasets.schedules()["mix50_cosine"])
+    >>> ahead.quantile(0.5).round(1).to_numpy().tolist()
+    [3.1]
     """
     return _bootstrap(_ANNEALING, losses, steps, schedule, seed)
 
@@ -104,6 +133,13 @@ def multi_power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule |
 
     Luo et al., arXiv 2503.12811, eq. 1: every fall of the learning rate lowers the loss by a power law in the learning rate
     summed since. Errors as ``power_law``.
+
+    Example::
+
+        from bayes_tsl.data import datasets
+
+        losses = datasets.load().select(run="mix50_cosine", test_set="prose").until(1200)
+        multi_power_law(losses, steps=[2500], schedule=datasets.schedules()["mix50_cosine"]).to_frame()
     """
     return _bootstrap(_MULTI_POWER, losses, steps, schedule, seed)
 

@@ -102,6 +102,11 @@ def forecast(
     Raises:
         DataError: a step that is not later, a schedule that ends too early, a position that was not fitted, or a weight that
             is none.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> ahead.expected.shape, ahead.quantile(0.5).round(2).to_numpy().tolist()
+    ((2, 50, 3), [3.7, 3.55, 3.48])
     """
     schedules.require_schedule(schedule)
     require_seed(seed)

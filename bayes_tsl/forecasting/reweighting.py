@@ -147,6 +147,14 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
 
     Raises:
         DataError: no later loss, another run or test set, other positions, or a schedule that ends before them.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    >>> with warnings.catch_warnings(action="ignore"):  # of too few draws
+    ...     updated = update(example_fit(), losses.until(1300))
+    >>> updated.origin, updated.needs_refit
+    (1300.0, True)
     """
     cure = "Choose one with fit.select(run=...)."
     require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure=cure)

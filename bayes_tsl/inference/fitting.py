@@ -83,6 +83,14 @@ def fit(
     Raises:
         DataError: losses, schedule or covariates cannot be used.
         ConvergenceError: carrying ``.diagnostics``, unless ``throw`` is False.
+
+    Example::
+
+        import bayes_tsl as bt
+
+        losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+        fit = bt.fit(losses.before(1250), schedule=bt.datasets.schedules()["mix50_cosine"])
+        fit.save("fit.nc")
     """
     require_losses(losses)
     by_run = _schedules(losses, schedule, schedules)

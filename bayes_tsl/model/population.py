@@ -94,6 +94,13 @@ def load_population(path: str | Path) -> Population:
 
     Raises:
         DataError: there is no such file, or it holds no population.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> known = Population({"heat": Trait(0.1, 0.2)}, {}, progress=1000.0, base=base_of(None), source={})
+    >>> with TemporaryDirectory() as folder:
+    ...     known.save(f"{folder}/family.json")
+    ...     load_population(f"{folder}/family.json").traits["heat"].spread
+    0.2
     """
     path = Path(path)
     require(path.is_file(), "population", "be a file", str(path), cure="Check the path.")

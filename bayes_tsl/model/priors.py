@@ -73,17 +73,29 @@ jax.tree_util.register_pytree_node(Prior, lambda prior: ((prior.centre, prior.sd
 
 
 def normal(mean: float, sd: float) -> Prior:
-    """Normal prior."""
+    """Normal prior.
+
+    >>> normal(0.0, 0.3)
+    Prior(family='normal', centre=0.0, sd=0.3)
+    """
     return Prior("normal", mean, sd)
 
 
 def lognormal(median: float, sd: float) -> Prior:
-    """Log-normal prior with this median, and standard deviation ``sd`` of the logarithm."""
+    """Log-normal prior with this median, and standard deviation ``sd`` of the logarithm.
+
+    >>> lognormal(0.3, 0.2)
+    Prior(family='lognormal', centre=0.3, sd=0.2)
+    """
     return Prior("lognormal", median, sd)
 
 
 def fixed(value: float) -> Prior:
-    """No prior: the parameter is this value."""
+    """No prior: the parameter is this value.
+
+    >>> fixed(0.5)
+    Prior(family='fixed', centre=0.5, sd=0.0)
+    """
     return Prior("fixed", value, 0.0)
 
 
@@ -219,6 +231,10 @@ def default_priors(
     learning rate. The length is that of the schedule in optimizer steps, or ``origin`` where that has no end. Where the
     schedule is unknown, or its peak no learning rate of AdamW, they are ``Priors()``. ``wide`` and ``known`` stand in for
     ``Priors()`` and ``population()``, as another version of the package had them.
+
+    >>> from bayes_tsl.data import schedules
+    >>> default_priors(schedules.cosine(peak=1e-3, total=2000), origin=1000) == Priors()
+    True
     """
     wide, known = wide or Priors(), known or population()
     if not (schedule.known and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1]):
@@ -243,5 +259,9 @@ def _between(wide: Prior, known: Mapping[str, float], at: Mapping[str, float], s
 
 @cache
 def population() -> dict[str, Any]:
-    """What the population of public runs was found to share, and where that comes from (``benchmarks/population.py``)."""
+    """What the population of public runs was found to share, and where that comes from (``benchmarks/population.py``).
+
+    >>> sorted(population()["seen"])
+    ['peak', 'progress']
+    """
     return json.loads(files("bayes_tsl.model").joinpath("default_population.json").read_text())

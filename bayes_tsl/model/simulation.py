@@ -73,6 +73,14 @@ def simulate(
 
     Raises:
         DataError: there is no parameter of that name.
+
+    Example::
+
+        from bayes_tsl.data import schedules
+
+        plan = schedules.cosine(peak=2e-3, warmup=100, total=2500)
+        run = simulate(steps=range(200, 2501, 100), schedule=plan, origin=1200, positions=range(64), seed=1)
+        run.losses, run.parameters["heat"]
     """
     require_seed(seed)
     step, position = np.unique(np.asarray(steps, float)), np.asarray(positions, float)
@@ -127,6 +135,14 @@ def prior_predictive(
 
     Raises:
         DataError: the schedule or a number cannot be used.
+
+    Example::
+
+        from bayes_tsl.data import schedules
+
+        plan = schedules.cosine(peak=2e-3, warmup=100, total=2500)
+        predictive = prior_predictive(schedule=plan, steps=range(200, 2501, 100), origin=1200, loss=3.8)
+        predictive["observed"].quantile([0.05, 0.95], dim="draw")
     """
     require_type(schedule, "schedule", Schedule, cure="Make one with schedules.cosine(...).")
     require_seed(seed)
