@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -71,6 +73,45 @@ def test_imports_point_downwards(name: str) -> None:
     others = imported(MODULES[name].read_text()) - {name.partition(".")[0]}
     upwards = {other for other in others if LEVEL.get(other, len(LAYERS)) >= level}
     assert not upwards, f"{name} imports {sorted(upwards)}, not below it"
+
+
+def inner_imports(name: str) -> set[str]:
+    """Modules of its own package that a module imports."""
+    package = name.partition(".")[0]
+    found: set[str] = set()
+    for node in nodes(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"bayes_tsl.{package}."):
+            module = str(node.module).partition(".")[2]
+            found |= {f"{module}.{alias.name}" for alias in node.names} | {module}
+    return (found & set(MODULES)) - {package, name}
+
+
+@pytest.mark.parametrize("package", [name for name in LEVEL if (PACKAGE / name).is_dir()])
+def test_a_package_has_no_cycle(package: str) -> None:
+    left = {name: inner_imports(name) for name in MODULES if name.startswith(f"{package}.")}
+    while free := [name for name, needs in left.items() if not needs & set(left)]:
+        for name in free:
+            del left[name]
+    assert not left, f"modules import each other in a circle: {sorted(left)}"
+
+
+def test_no_module_is_hidden_by_a_name_of_its_package() -> None:
+    hidden = []
+    for name in MODULES:
+        package, _, module = name.rpartition(".")
+        owner = importlib.import_module(f"bayes_tsl.{package}" if package else "bayes_tsl")
+        if module != "__main__" and not inspect.ismodule(getattr(owner, module, owner)):
+            hidden.append(name)
+    assert not hidden
+
+
+def test_benchmarks_use_nothing_private() -> None:
+    private = []
+    for path in (PACKAGE.parent / "benchmarks").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and f"{node.module}".startswith("bayes_tsl"):
+                private += [f"{path.name}: {alias.name}" for alias in node.names if alias.name.startswith("_")]
+    assert not private
 
 
 def test_the_reader_of_imports_sees_every_kind() -> None:
