@@ -99,6 +99,12 @@ def backtest(
 
     Raises:
         DataError: a prefix outside (0, 1) or without a checkpoint, a model that does not exist, a run without a schedule.
+
+    >>> import bayes_tsl as bt
+    >>> losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    >>> scores = backtest(losses, prefixes=[0.5], forecasters=["last-value"], progress=False)
+    >>> scores[["model", "prefix", "origin", "step"]].tail(1).to_numpy().tolist()
+    [['last-value', 0.5, 1250.0, 2500.0]]
     """
     require_losses(losses)
     require_seed(seed)
@@ -128,6 +134,12 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean over cells by model and prefix: scores, coverage, widths, ``cells`` and ``failed``.
 
     Errors at the end are ``endpoint_mae`` and ``endpoint_median`` (mean and median of their size), and ``endpoint_bias``.
+
+    >>> import bayes_tsl as bt
+    >>> losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    >>> scores = backtest(losses, prefixes=[0.5], forecasters=["last-value"], progress=False)
+    >>> summarise(scores)[["model", "prefix", "cells", "endpoint_mae"]].round(3).to_numpy().tolist()
+    [['last-value', 0.5, 1, 0.365]]
     """
     rows = []
     for _, part in scores.groupby(["model", "prefix"], sort=True):

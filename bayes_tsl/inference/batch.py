@@ -99,6 +99,13 @@ def fit_each(
 
     Raises:
         DataError: a run without a schedule, or less than one worker.
+
+    Example::
+
+        import bayes_tsl as bt
+
+        done = bt.fit_each(bt.datasets.load().until(1250), bt.datasets.schedules(), folder="fits", workers=2)
+        fits = [bt.load_fit(path) for path in done.loc[done["converged"], "file"]]
     """
     require_losses(losses)
     require_seed(seed)
