@@ -37,6 +37,12 @@ def compare_laws(fits: Mapping[str, Fit]) -> pd.DataFrame:
 
     Raises:
         DataError: fewer than two fits, or fits of different losses.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> with warnings.catch_warnings(action="ignore"):  # of a large Pareto k: draws are few
+    ...     table = compare_laws({"one": example_fit(), "another": example_fit()})
+    >>> table["weight"].round(2).tolist(), table["diff"].tolist()
+    ([0.5, 0.5], [0.0, 0.0])
     """
     require(len(fits) >= 2, "fits", "name at least two fits", len(fits), cure="Give {name: fit}.")
     first = next(iter(fits.values()))
@@ -44,7 +50,7 @@ def compare_laws(fits: Mapping[str, Fit]) -> pd.DataFrame:
         same = fit.observed["mean_loss"].equals(first.observed["mean_loss"]) and fit.by_position == first.by_position
         require(same, "fits", f"be of the same losses as {show(next(iter(fits)))}", name, cure="Fit each to one table.")
     table = stacked_comparison({name: _inference_data(fit) for name, fit in fits.items()}).rename_axis("fit")
-    strained = [str(name) for name in table.index[table["pareto_k"] > MAX_PARETO_K]]
+    strained = [str(name) for name, k in zip(table.index, table["pareto_k"].to_numpy(float)) if k > MAX_PARETO_K]
     if strained:
         said = f"Pareto k exceeds {MAX_PARETO_K} for {show(strained)}: compare them by the score of later checkpoints too."
         warnings.warn(said, Notice, stacklevel=2)
@@ -52,7 +58,12 @@ def compare_laws(fits: Mapping[str, Fit]) -> pd.DataFrame:
 
 
 def log_likelihood(fit: Fit) -> xr.DataArray:
-    """Log density of each checkpoint given the others (chain, draw, step); ``compare_laws`` sums what it smooths of this."""
+    """Log density of each checkpoint given the others (chain, draw, step); ``compare_laws`` sums what it smooths of this.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> log_likelihood(example_fit()).shape
+    (2, 50, 21)
+    """
     kept = fit.log_likelihood
     if kept is not None:
         return kept

@@ -24,17 +24,18 @@ from bayes_tsl.model.hierarchical import (
     SPREAD_SD,
     HierarchicalDesign,
     PopulationParameters,
+    all_traits,
     draw_floor_line,
     floor_line,
     hierarchical_model,
     insert_floor_slope,
     level_centre,
+    partially_centered_model,
     run_parameters,
     sampled_traits,
     single_run_sites,
     spread_medians,
     trait_means,
-    traits_of,
 )
 
 Array = NDArray[np.float64]
@@ -42,6 +43,7 @@ Array = NDArray[np.float64]
 HIERARCHICAL_ACCEPT = 0.95
 """Target acceptance for mean losses: no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md)."""
 _TRIAL = 150  # transitions thrown away, and as many kept, before the centring is settled
+_DECENTERED = "trait_decentered"  # the site that LocScaleReparam samples in place of a trait
 _SHARED = tuple(f"trait_{name}" for name in PopulationParameters._fields)
 _ROUNDS = 4  # of expectation-maximisation
 _SPREADS = expit(np.linspace(-7.0, 5.0, 500))  # grid on which the spread of a trait is maximised
@@ -79,17 +81,29 @@ def _with_centering(runs: HierarchicalDesign, centered: Array) -> HierarchicalDe
 
 def _draw(runs: HierarchicalDesign, population: PopulationParameters, start: Values, **settings: Any) -> Draws:
     """Draws that start from an estimate of the population and of the traits, which ``start`` has fully centred."""
-    mean, spread, centered = sampled_traits(runs, population)
+    mean, spread = sampled_traits(runs, population)
+    centered = runs.centered[:, runs.sampled]
     shared = {f"trait_{name}": value for name, value in population._asdict().items() if value.size}
-    begun = start | shared | {"trait": centered * mean + (start["trait"] - mean) / spread ** (1.0 - centered)}
-    whitening = block_arrow(hierarchical_model, runs, start=begun, shared=list(shared))
-    return sample(hierarchical_model, runs, start=begun, dense=list(shared), whitening=whitening, **settings)
+    own = {name: value for name, value in start.items() if name != "trait"}
+    own[_DECENTERED] = centered * mean + (start["trait"] - mean) / spread ** (1.0 - centered)
+    begun = own | shared
+    whitening = block_arrow(partially_centered_model, runs, start=begun, shared=list(shared))
+    draws = sample(partially_centered_model, runs, start=begun, dense=list(shared), whitening=whitening, **settings)
+    return draws._replace(sites=_with_traits(runs, draws.sites))
+
+
+def _with_traits(runs: HierarchicalDesign, sites: Values) -> Values:
+    """Draws with the traits themselves in place of what was sampled of them (chain, draw, ...)."""
+    mean, spread = (np.asarray(one) for one in sampled_traits(runs, _population(runs, sites)))
+    centered, sampled = runs.centered[:, runs.sampled], sites[_DECENTERED]
+    trait = mean + spread ** (1.0 - centered) * (sampled - centered * mean)
+    return {name: values for name, values in sites.items() if name != _DECENTERED} | {"trait": trait}
 
 
 def _departures(runs: HierarchicalDesign, sites: Values) -> Array:
     """Departures of traits from the population mean, in spreads (chain, draw, run, sampled)."""
-    mean, spread, centered = sampled_traits(runs, _population(runs, sites))
-    return (sites["trait"] - centered * mean) / spread**centered
+    mean, spread = sampled_traits(runs, _population(runs, sites))
+    return (sites["trait"] - mean) / spread
 
 
 def _population(runs: HierarchicalDesign, sites: Values) -> PopulationParameters:
@@ -103,7 +117,7 @@ def _parameters(runs: HierarchicalDesign, population: PopulationParameters, own:
     """Every parameter of each run (run), level and slope of the floor among them."""
     level, slope = draw_floor_line(floor_line(runs, population, own), standard).T
     sites = own | {"floor_level": level_centre(runs, "floor_level") + runs.priors.floor_level.sd * level}
-    sites = single_run_sites(runs, sites | run_parameters(runs, traits_of(runs, population, own["trait"], slope)))
+    sites = single_run_sites(runs, sites | run_parameters(runs, all_traits(runs, population, own["trait"], slope)))
     return {name: sites[name] for name in runs.parameters}
 
 
@@ -128,7 +142,7 @@ def _pilot(runs: HierarchicalDesign) -> tuple[PopulationParameters, Values, Arra
             {name: np.concatenate([one[name] for one in each]) for name in each[0]} for each in zip(*found)
         )
         line = floor_line(runs, population, most_likely)
-        mean = np.asarray(traits_of(runs, population, most_likely["trait"], line.mean[:, 1]))
+        mean = np.asarray(all_traits(runs, population, most_likely["trait"], line.mean[:, 1]))
         of_slope = population.spread**2 * np.linalg.inv(line.precision)[:, 1:, 1]
         of_traits = np.where(runs.is_floor_slope, of_slope, insert_floor_slope(runs, variance["trait"], 0.0))
         population = _maximised(runs, population, mean, of_traits)

@@ -25,7 +25,9 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
+from numpyro import handlers
 from numpyro.distributions.transforms import SigmoidTransform
+from numpyro.infer.reparam import LocScaleReparam
 
 from bayes_tsl.model import drift, laws
 from bayes_tsl.model.design import Design, padded
@@ -154,11 +156,19 @@ def hierarchical_model(runs: HierarchicalDesign, population: PopulationParameter
             if name not in FLOOR_LINE:
                 prior = getattr(runs.priors, name)
                 sites[name] = numpyro.sample(name, dist.Normal(level_centre(runs, name), prior.sd))
-        mean, spread, centered = sampled_traits(runs, common)
-        sites["trait"] = numpyro.sample("trait", dist.StudentT(OUTLYING, centered * mean, spread**centered).to_event(1))
+        sites["trait"] = numpyro.sample("trait", dist.StudentT(OUTLYING, *sampled_traits(runs, common)).to_event(1))
         noise = dist.Gamma(TAIL / 2.0, TAIL / 2.0).expand([runs.design.step.shape[1]]).to_event(1)
         sites["weight"] = numpyro.sample("weight", noise)
     numpyro.factor("estimates", floor_line(runs, common, sites).log_density.sum())
+
+
+def partially_centered_model(runs: HierarchicalDesign, population: PopulationParameters | None = None) -> None:
+    """``hierarchical_model`` in the coordinates that NUTS moves in: each trait centred as far as ``runs.centered`` says.
+
+    The site ``trait_decentered`` stands for ``trait`` (Gorinova, Moore & Hoffman, arXiv 1906.03028).
+    """
+    with handlers.reparam(config={"trait": LocScaleReparam(runs.centered[:, runs.sampled], shape_params=("df",))}):
+        hierarchical_model(runs, population)
 
 
 def _sample_population(runs: HierarchicalDesign) -> PopulationParameters:
@@ -192,20 +202,17 @@ def trait_means(runs: HierarchicalDesign, population: PopulationParameters) -> A
     return population.mean[..., None, :] + runs.covariates @ population.effect
 
 
-def sampled_traits(runs: HierarchicalDesign, population: PopulationParameters) -> tuple[Any, Any, Any]:
-    """Mean, spread and centring of the traits that NUTS moves in (run, sampled).
-
-    What is sampled of a trait is Student-t with 4 degrees of freedom around ``centered * mean`` with scale
-    ``spread**centered``.
-    """
+def sampled_traits(runs: HierarchicalDesign, population: PopulationParameters) -> tuple[Any, Any]:
+    """Mean and spread of the traits that NUTS moves in (run, sampled)."""
     k = runs.sampled
-    return trait_means(runs, population)[..., k], population.spread[..., None, k], runs.centered[:, k]
+    mean = trait_means(runs, population)[..., k]
+    return mean, jnp.broadcast_to(population.spread[..., None, k], jnp.shape(mean))
 
 
-def traits_of(runs: HierarchicalDesign, population: PopulationParameters, drawn: Any, slope: Any = 0.0) -> Any:
+def all_traits(runs: HierarchicalDesign, population: PopulationParameters, sampled: Any, slope: Any = 0.0) -> Any:
     """Traits of the runs (run, trait): those sampled (run, sampled), and the floor's slope in spreads off its mean (run)."""
-    mean, centered = trait_means(runs, population), runs.centered
-    return mean + population.spread ** (1.0 - centered) * (insert_floor_slope(runs, drawn, slope) - centered * mean)
+    of_slope = (trait_means(runs, population) + population.spread * jnp.asarray(slope)[..., None])[:, runs.is_floor_slope]
+    return insert_floor_slope(runs, sampled, of_slope[:, 0]) if of_slope.shape[1] else sampled
 
 
 def insert_floor_slope(runs: HierarchicalDesign, sampled: Any, slope: Any) -> Any:
@@ -250,7 +257,7 @@ class FloorLine(NamedTuple):
 def floor_line(runs: HierarchicalDesign, population: PopulationParameters, sampled: Sites) -> FloorLine:
     """The marginal density of each run's estimates, given all that is sampled of it (run, ...)."""
     sites = sampled | {"floor_level": level_centre(runs, "floor_level")}
-    sites |= run_parameters(runs, traits_of(runs, population, sampled["trait"]))
+    sites |= run_parameters(runs, all_traits(runs, population, sampled["trait"]))
     level, slope = runs.priors.floor_level.sd, 0.0 * runs.progress_offset
     if "floor_slope" in runs.traits:
         k = runs.traits.index("floor_slope")

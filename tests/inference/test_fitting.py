@@ -8,6 +8,7 @@ from pathlib import Path
 
 import arviz as az
 import jax
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
@@ -230,3 +231,16 @@ def test_unreduced_positions_agree(schedule: bt.Schedule) -> None:
         ratio = other.std(("chain", "draw")) / scale
         assert float(apart.max()) < 0.35, f"means differ by {float(apart.max()):.2f} standard deviations"
         assert 0.75 < float(ratio.min()) <= float(ratio.max()) < 1.33, ratio.to_numpy()
+
+
+def test_arviz_answers_questions_to_a_saved_fit(fit: bt.Fit, tmp_path: Path) -> None:
+    """Leave-one-out, power-scaling and a posterior predictive plot, from the file alone."""
+    fit.save(tmp_path / "fit.nc")
+    data = az.from_netcdf(tmp_path / "fit.nc")
+    assert np.isfinite(az.loo(data, var_name="mean_loss").elpd_loo)
+    assert set(az.compare({"a": data, "b": data}, var_name="mean_loss").index) == {"a", "b"}
+    for component, variable in (("prior", None), ("likelihood", "joint")):
+        sensitivity = az.psens(data, component=component, component_var_names=variable, var_names=["heat", "floor_level"])
+        assert (sensitivity.to_array() >= 0).all()
+    mpl.use("agg")
+    assert az.plot_ppc(data, num_pp_samples=20) is not None

@@ -20,13 +20,13 @@ from bayes_tsl.model.design import SILENT, make_designs
 from bayes_tsl.model.hierarchical import (
     FLOOR_LINE,
     PopulationParameters,
+    all_traits,
     draw_floor_line,
     floor_line,
     level_centre,
     make_hierarchical_design,
     run_parameters,
     single_run_sites,
-    traits_of,
 )
 from bayes_tsl.model.priors import normal
 from bayes_tsl.model.single_run import model
@@ -90,7 +90,7 @@ def test_density_of_a_run_is_that_of_the_model_of_one_run(positions: tuple[float
             line = np.asarray(draw_floor_line(seen, standard))
             sites = own | {"floor_level": level_centre(family, "floor_level") + bt.Priors().floor_level.sd * line[:, 0]}
             sites = single_run_sites(
-                family, sites | run_parameters(family, traits_of(family, common, own["trait"], line[:, 1]))
+                family, sites | run_parameters(family, all_traits(family, common, own["trait"], line[:, 1]))
             )
             for run, design in enumerate(designs):
                 values = {name: sites[name][run] for name in family.parameters} | {"weight": np.ones(len(design.step))}
