@@ -50,16 +50,16 @@ class Budget:
         if not np.isfinite(self.step):
             return f"no budget is enough: {step_text(self.step, last=self.last)}"
         units = {"tokens": self.tokens, "hours": self.hours}
-        said = [f"{value:.4g} {unit}" for unit, value in units.items() if np.isfinite(value)]
-        bought = ", ".join([f"step {step_text(self.step, last=self.last)}", *said])
+        amounts = [f"{value:.4g} {unit}" for unit, value in units.items() if np.isfinite(value)]
+        bought = ", ".join([f"step {step_text(self.step, last=self.last)}", *amounts])
         risk = f"expected loss {self.mean:.4f}, {self.cvar:.4f} on average in the worst {self.tail:.0%}"
         return f"a budget of {show(round(self.cost, 2))} buys {bought}: {risk}"
 
 
 def budget_curve(ahead: Forecast, cost: Cost, *, target: float | None = None, prob: float = 0.9) -> pd.DataFrame:
-    """What budgets buy: one row per step of the forecast before the deadline, and one at the deadline.
+    """One row per budget: what it buys, at each step of the forecast before the deadline, and at the deadline.
 
-    Training is stopped there on the plan that was forecast; ``stop_or_continue`` plans the decay anew for each step.
+    Training stops there, on the schedule that was forecast; ``stop_or_continue`` gives each step a decay of its own.
 
     Args:
         ahead: forecast of one run.
@@ -109,7 +109,7 @@ def smallest_budget(ahead: Forecast, cost: Cost, *, target: float, prob: float =
 
 
 def at_budget(ahead: Forecast, cost: Cost, budget: float, *, tail: float = 0.1) -> Budget:
-    """What a budget buys: expected loss, and its conditional value at risk.
+    """The expected loss that a budget buys, and its conditional value at risk.
 
     The latter is the mean of the worst ``tail`` share of the draws, never below the mean (Rockafellar & Uryasev 2000,
     Optimization of conditional value-at-risk, Journal of Risk 2(3), theorem 1).
@@ -175,6 +175,18 @@ def mean_and_interval(draws: Array, prob: float) -> dict[str, Array]:
     return {"mean": draws.mean(axis=0), "lower": lower, "upper": upper}
 
 
+def cvar(losses: Array, *, tail: float) -> float:
+    """Conditional value at risk: mean of the worst ``tail`` share of losses (draw); a draw on the border counts in part.
+
+    ``at_budget`` names the reference.
+
+    >>> cvar(np.array([3.0, 1.0, 2.0, 4.0]), tail=0.5)
+    3.5
+    """
+    weights = np.clip(tail * losses.size - np.arange(losses.size), 0.0, 1.0)
+    return float(weights @ np.sort(losses)[::-1] / weights.sum())
+
+
 def _last_step(ahead: Forecast, cost: Cost) -> float:
     """Last step of the forecast, or at the deadline if that comes earlier."""
     ahead.require_one_run()
@@ -192,15 +204,9 @@ def _budget(ahead: Forecast, cost: Cost, step: float, tail: float) -> Budget:
         return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last)
     bought = {name: float(value) for name, value in cost.units(step - ahead.origin).items()}
     losses = _losses(ahead, np.array([step]))[:, 0]
-    return Budget(step=step, **bought, mean=float(losses.mean()), cvar=_cvar(losses, tail), tail=tail, last=last)
+    return Budget(step=step, **bought, mean=float(losses.mean()), cvar=cvar(losses, tail=tail), tail=tail, last=last)
 
 
 def _losses(ahead: Forecast, steps: Array) -> Array:
     """Expected loss (draw, step) at any steps that the forecast spans; straight lines join its own."""
     return np.stack([np.interp(steps, ahead.steps, draw) for draw in draws_first(ahead.expected)])
-
-
-def _cvar(losses: Array, tail: float) -> float:
-    """Mean of the worst ``tail`` share of losses (draw); a draw on the border counts in part."""
-    weights = np.clip(tail * losses.size - np.arange(losses.size), 0.0, 1.0)
-    return float(weights @ np.sort(losses)[::-1] / weights.sum())

@@ -2,13 +2,13 @@
 
     recommended step = argmax over steps of E[value(loss) - cost]
 
-Each step has a schedule planned anew that decays and ends there. Means are over the stored draws, which all steps share;
+Each step has a schedule of its own that decays and ends there. Means are over the stored draws, which all steps share;
 nothing is refitted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.polynomial.legendre import legvander
 from numpy.typing import ArrayLike, NDArray
 
+from bayes_tsl._common.deprecation import renamed_property
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
@@ -24,15 +25,16 @@ from bayes_tsl.data.schedules import Schedule, decayed, require_schedule
 from bayes_tsl.decisions.budgets import mean_and_interval
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
+from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import forecast_paths, schedule_ahead
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 
 Array = NDArray[np.float64]
 
-_PLAN_STEPS = 20
+_STEPS_ON_THE_WAY = 20  # at which schedules to the best step are compared
 _READING = "next checkpoint"
-_DEGREE = 3  # of what is regressed on a reading
+_DEGREE = 3  # of the polynomial in the rank of a reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Stopping:
         losses: draws of the expected loss where training stops; the first step is the origin (chain, draw, step).
         utility: draws of the value of that loss less its cost, above stopping at the origin (chain, draw, step).  [money]
         cost: what steps cost.
-        plans: three schedules to the best of the later steps: as planned, decay now, decay at 80 % of the way.
+        plans: forecasts under three schedules to the best of the later steps: as planned, decay now, decay at 80 % of the way.
         reading: draws of what the next checkpoint will read, if one was named (chain, draw).
         still_open: steps whose decay will not have begun by then.
         notices: what the user should know, in words.
@@ -70,8 +72,8 @@ class Stopping:
         return float(self.steps[draws_first(self.utility).mean(axis=0).argmax()])
 
     @property
-    def perfect_information(self) -> float:
-        """Expected value of perfect information, in money: the expected regret of the recommended step.
+    def evpi(self) -> float:
+        """Expected value of perfect information [money]: the expected regret of the recommended step.
 
         No knowledge of the curves ahead is worth more to a choice between these steps, so neither is another checkpoint
         (Raiffa & Schlaifer 1961, Applied Statistical Decision Theory).
@@ -79,8 +81,8 @@ class Stopping:
         return float(np.min(self.to_frame()["regret"]))
 
     @property
-    def waiting(self) -> float:
-        """What it is worth to go on to the next checkpoint and choose by what it reads, above the best choice now; in money.
+    def value_of_waiting(self) -> float:
+        """Worth of going on to the next checkpoint and choosing by what it reads, above the best choice now [money].
 
         Negative where it is better to stop before. By then only steps ``still_open`` can be chosen. The choice is a rule of
         the reading, regressed on half of the draws and paid for by the other half, so it promises no more than can be had
@@ -101,10 +103,10 @@ class Stopping:
         best, later = int(np.argmax(table["utility"])), 1 + int(np.argmax(table["utility"][1:]))
         worth, low, high = (show(round(table[name][later], 2)) for name in ("utility", "utility_lower", "utility_upper"))
         to, edge = f"step {show(self.steps[later])}", ", the last one considered" if best == len(self.steps) - 1 else ""
-        does = f"stop now: going on to {to} is" if best == 0 else f"go on to {to}{edge}, which is"
+        choice = f"stop now: going on to {to} is" if best == 0 else f"go on to {to}{edge}, which is"
         odds = f"{percent(table['prob_best'][best])} likely to be the best of {len(self.steps)} steps"
         regret = f"expected regret {show(round(table['regret'][best], 2))}"
-        return f"{does} worth {worth} ({low} to {high}, 90% interval) against stopping now; {odds}, {regret}"
+        return f"{choice} worth {worth} ({low} to {high}, 90% interval) against stopping now; {odds}, {regret}"
 
     def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
         """One row per step.
@@ -127,6 +129,9 @@ class Stopping:
         }
         return pd.DataFrame(table)
 
+    perfect_information = renamed_property("evpi", old="perfect_information")
+    waiting = renamed_property("value_of_waiting", old="waiting")
+
     def __str__(self) -> str:
         return self.reason
 
@@ -143,7 +148,7 @@ def stop_or_continue(
     checkpoint: float | None = None,
     seed: int = 0,
 ) -> Stopping:
-    """When to stop: each step with a schedule planned anew to end there, by the value of its loss less its cost.
+    """When to stop: each step with a schedule of its own that ends there, by the value of its loss less its cost.
 
     Stopping at the origin as it is, at no cost, is always among the candidates. All are paired, draw by draw; nothing is
     refitted.
@@ -154,10 +159,10 @@ def stop_or_continue(
         value: money that a loss lower by one nat per token is worth; or the money that losses are worth, a function of an
             array of them (draw, step).
         steps: where training could stop, after the origin (step).
-        schedule: another plan for the steps after the origin; by default the one that was fitted. Decays leave it.
+        schedule: another one for the steps after the origin; by default the one that was fitted. Decays leave it.
         decay: share of the steps from the origin that the decay to ``final`` takes; 1 is to decay now.
         final: learning rate at the last step.
-        checkpoint: step at which the loss will be measured next, to be told what it is worth to wait for that.
+        checkpoint: step at which the loss will be measured next; ``value_of_waiting`` says what that is worth.
         seed: of the drift ahead.
 
     Raises:
@@ -175,29 +180,46 @@ def stop_or_continue(
     require_seed(seed)
     if decay != 1:
         require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of the way that the decay takes; 1 is now.")
-    later, plan = later_steps(steps, fit.origin), schedule_ahead(fit, schedule)
-    plan.require_reaches(float(later[-1]))
+    later, until_stop = later_steps(steps, fit.origin), schedule_ahead(fit, schedule)
+    until_stop.require_reaches(float(later[-1]))
     late = later[later > fit.origin + cost.most_steps]
     rule = f"come before the deadline, {show(cost.deadline)} hours after step {show(fit.origin)}"
     require(late.size == 0, "steps", rule, late, cure="Leave them out.")
-
     still_open = _still_open(later, fit.origin, decay, checkpoint)
 
     def ending(stop: float, share: float) -> Schedule:
-        return schedule_ahead(fit, decayed(plan, start=stop - share * (stop - fit.origin), total=stop, final=final))
+        return schedule_ahead(fit, decayed(until_stop, start=stop - share * (stop - fit.origin), total=stop, final=final))
 
-    plans = {str(stop): ending(stop, decay) for stop in later}
-    stops = {str(stop): np.array([stop]) for stop in (fit.origin, *later)}
-    reads = {} if checkpoint is None else {_READING: np.array([checkpoint], float)}
-    made = forecast_paths(fit, stops | reads, {str(fit.origin): plan, **plans, **dict.fromkeys(reads, plan)}, seed=seed)
-    losses = xr.concat([made[name].expected for name in stops], STEP)
+    by_step = {fit.origin: until_stop} | {stop: ending(stop, decay) for stop in later.tolist()}
+    stops, reading = _stopped(fit, by_step, until_stop, checkpoint=checkpoint, seed=seed)
+    losses = xr.concat([stop.expected for stop in stops], STEP)
     utility = _worth(losses, value) - cost.money(losses[STEP] - fit.origin)
     best = float(later[draws_first(utility).mean(axis=0)[1:].argmax()])
-    whole = {"as planned": schedule, "decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
-    on_the_way = np.linspace(fit.origin, best, _PLAN_STEPS + 1)[1:]
-    compared, one = what_if(fit, whole, steps=on_the_way, seed=seed), made[str(fit.origin)]
-    reading = made[_READING].observed[..., 0] if reads else None
-    return Stopping(losses, utility, cost, compared, reading, still_open, one.notices, one.converged)
+    to_best = {"as planned": schedule, "decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
+    on_the_way = np.linspace(fit.origin, best, _STEPS_ON_THE_WAY + 1)[1:]
+    plans = what_if(fit, to_best, steps=on_the_way, seed=seed)
+    return Stopping(losses, utility, cost, plans, reading, still_open, stops[0].notices, stops[0].converged)
+
+
+def _stopped(
+    fit: Fit, by_step: Mapping[float, Schedule], otherwise: Schedule, *, checkpoint: float | None, seed: int
+) -> tuple[list[Forecast], xr.DataArray | None]:
+    """A forecast of each step at which training may stop, and draws of what the next checkpoint reads (chain, draw), if any.
+
+    Args:
+        fit: of one run.
+        by_step: schedule that ends at each of the steps.
+        otherwise: the schedule that the checkpoint lies on.
+        checkpoint: its step.
+        seed: of the drift ahead, which all share.
+    """
+    schedules = {str(stop): schedule for stop, schedule in by_step.items()}
+    steps = {str(stop): np.array([stop]) for stop in by_step}
+    if checkpoint is not None:
+        schedules[_READING], steps[_READING] = otherwise, np.array([checkpoint], float)
+    made = forecast_paths(fit, steps, schedules, seed=seed)
+    reading = None if checkpoint is None else made[_READING].observed[..., 0]
+    return [made[str(stop)] for stop in by_step], reading
 
 
 def _still_open(later: Array, origin: float, decay: float, checkpoint: float | None) -> tuple[float, ...]:
