@@ -64,7 +64,11 @@ def predictive_p_value(ahead: Forecast, losses: LossTable) -> float:
 
 
 def tail_probability(draws: Array, seen: Array) -> float:
-    """Two-sided tail probability of a path (step) among draws of it (draw, step), by mean standardised departure."""
+    """Two-sided tail probability of a path (step) among draws of it (draw, step), by mean standardised departure.
+
+    >>> tail_probability(np.arange(-50.0, 51.0)[:, None], np.array([1000.0])) < 0.05
+    True
+    """
     centre, scale = draws.mean(axis=0), draws.std(axis=0, ddof=1)
     drawn, here = ((paths - centre) / scale for paths in (draws, seen))
     reference, departure = drawn.mean(axis=1), here.mean()

@@ -242,12 +242,20 @@ def _loss(target: float) -> float:
 
 
 def step_text(step: float, *, last: float) -> str:
-    """A step in words, to a tenth; ``beyond`` the last one that anything is known of where it is infinite."""
+    """A step in words, to a tenth; ``beyond`` the last one that anything is known of where it is infinite.
+
+    >>> step_text(1234.56, last=2500.0), step_text(np.inf, last=2500.0)
+    ('1234.6', 'beyond 2500')
+    """
     return show(round(step, 1)) if np.isfinite(step) else f"beyond {show(last)}"
 
 
 def first_below(losses: np.ndarray, steps: np.ndarray, target: float) -> np.ndarray:
-    """Step at which straight lines through losses (..., step) first fall to ``target``; infinite where they do not (...)."""
+    """Step at which straight lines through losses (..., step) first fall to ``target``; infinite where they do not (...).
+
+    >>> first_below(np.array([[4.0, 3.0], [4.0, 3.8]]), np.array([100.0, 200.0]), 3.5).tolist()
+    [150.0, inf]
+    """
     steps, below = np.asarray(steps, float), losses <= target
     at = below.argmax(axis=-1)
     later, earlier = (np.take_along_axis(losses, i[..., None], -1)[..., 0] for i in (at, np.maximum(at - 1, 0)))
@@ -257,7 +265,15 @@ def first_below(losses: np.ndarray, steps: np.ndarray, target: float) -> np.ndar
 
 
 def side_by_side(forecasts: Sequence[Forecast]) -> Forecast:
-    """Forecasts of several runs on one test set at the same steps, draw for draw from one posterior, as one."""
+    """Forecasts of several runs on one test set at the same steps, draw for draw from one posterior, as one.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> from dataclasses import replace
+    >>> runs = [replace(bt.forecast(example_fit(), steps=[2000], seed=seed), run=f"run {seed}") for seed in (0, 1)]
+    >>> side_by_side(runs).expected.sizes["run"]
+    2
+    """
     names = pd.Index([ahead.run for ahead in forecasts], name=RUN)
 
     def joined(values: Sequence[Any]) -> Any:

@@ -135,7 +135,12 @@ def _of_several(
 
 
 def schedule_ahead(fit: Fit, schedule: Schedule | None) -> Schedule:
-    """The fitted schedule, or that until the origin and then another."""
+    """The fitted schedule, or that until the origin and then another.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> schedule_ahead(example_fit(), schedules.constant(peak=1e-3)).lr([1000, 2000]).round(4).tolist()
+    [0.0014, 0.001]
+    """
     return fit.schedule if schedule is None else schedules.splice(fit.schedule, schedule, at=fit.origin)
 
 
@@ -188,6 +193,11 @@ def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]
 
     Raises:
         DataError: mean losses were fitted, or the forecast has no coefficients.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> now, then = now_and_then(example_fit(), forecast(example_fit(), steps=[1500, 2000, 2500]))
+    >>> bool(now.mean() > then.mean())
+    True
     """
     require_positions(fit)
     known = fit.positions
@@ -205,7 +215,11 @@ def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]
 
 
 def shown_positions(positions: Array) -> Array:
-    """Some of many positions, evenly in their logarithm (position)."""
+    """Some of many positions, evenly in their logarithm (position).
+
+    >>> shown_positions(np.arange(1024.0)).size <= 100
+    True
+    """
     even = np.geomspace(1.0, 1.0 + positions[-1], _SHOWN) - 1.0
     return positions[np.unique(np.searchsorted(positions, even).clip(max=len(positions) - 1))]
 

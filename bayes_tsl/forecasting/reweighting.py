@@ -190,7 +190,11 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
 
 
 def resampled(rng: np.random.Generator, weights: Array) -> NDArray[np.intp]:
-    """Systematic resampling: which of the draws, each as often as its weight says, give or take one (draw)."""
+    """Systematic resampling: which of the draws, each as often as its weight says, give or take one (draw).
+
+    >>> resampled(np.random.default_rng(0), np.array([0.5, 0.0, 0.5, 0.0])).tolist()
+    [0, 0, 2, 2]
+    """
     ticks = (np.arange(len(weights)) + rng.random()) / len(weights)
     return np.minimum(np.searchsorted(np.cumsum(weights), ticks), len(weights) - 1)
 

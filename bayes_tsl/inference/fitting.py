@@ -124,7 +124,13 @@ def fit(
 
 
 def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
-    """The same losses under other priors, with as many chains and draws; it says itself whether it converged."""
+    """The same losses under other priors, with as many chains and draws; it says itself whether it converged.
+
+    Example::
+
+        fit = load_fit("fit.nc")
+        wider = refit(fit, fit.priors.widened(2.0))
+    """
     chains, draws = fit.chains_and_draws
     settings = Settings(seed=fit.seed, chains=chains, num_draws=draws, progress=progress)
     data = _fit_one(fit.design, priors, fit.schedule, settings, reduce=True)

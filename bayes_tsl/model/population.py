@@ -119,7 +119,11 @@ def load_population(path: str | Path) -> Population:
 
 
 def base_of(priors: Priors | None) -> dict[str, Any]:
-    """Priors that traits are counted from, as text can hold them: those given, or the defaults as they are in this version."""
+    """Priors that traits are counted from, as text can hold them: those given, or the defaults as they are in this version.
+
+    >>> sorted(base_of(None))
+    ['known', 'wide']
+    """
     if priors is not None:
         return {"priors": priors.to_dict()}
     return {"wide": Priors().to_dict(), "known": dict(population())}

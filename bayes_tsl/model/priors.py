@@ -32,7 +32,11 @@ RENAMED = {"heat_delay": "heat_fast_time", "heat_memory": "heat_slow_time", "hea
 
 
 def present_names(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The same mapping, however deep, with the names of this version."""
+    """The same mapping, however deep, with the names of this version.
+
+    >>> present_names({"heat_delay": {"centre": 0.003, "spread": 0.5}})
+    {'heat_fast_time': {'centre': 0.003, 'sd': 0.5}}
+    """
     return {RENAMED.get(name, name): present_names(one) if isinstance(one, Mapping) else one for name, one in fields.items()}
 
 
