@@ -16,8 +16,10 @@ from bayes_tsl.data.loss_table import ENDINGS, LossTable
 from bayes_tsl.decisions.run_comparison import Comparison
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.plots.forecasts import plot_calibration, plot_comparison, plot_errors, plot_forecast
-from bayes_tsl.plots.style import drawn
+from bayes_tsl.plots.decisions import plot_comparison
+from bayes_tsl.plots.evaluation import plot_calibration, plot_errors
+from bayes_tsl.plots.forecasts import plot_forecast
+from bayes_tsl.plots.style import figure_of
 from bayes_tsl.reporting.content import json_text, summary
 
 
@@ -135,4 +137,4 @@ def _write_table(path: Path, frame: pd.DataFrame, *, index: bool = False) -> Non
 
 def _write_picture(path: Path, plot: Callable[..., object], *, size: tuple[float, float], columns: int = 1) -> None:
     with whole_file(path) as beside:
-        drawn(plot, size=size, columns=columns).savefig(beside, dpi=150)
+        figure_of(plot, size=size, columns=columns).savefig(beside, dpi=150)

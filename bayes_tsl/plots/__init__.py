@@ -3,17 +3,9 @@
 Import every ``plot_*`` from here. Nothing here computes: what is drawn comes from the packages above.
 """
 
-from bayes_tsl.plots.forecasts import (
-    plot_budget,
-    plot_calibration,
-    plot_comparison,
-    plot_errors,
-    plot_forecast,
-    plot_forecast_revisions,
-    plot_prior_predictive,
-    plot_stopping,
-    plot_what_if,
-)
+from bayes_tsl.plots.decisions import plot_budget, plot_comparison, plot_stopping
+from bayes_tsl.plots.evaluation import plot_calibration, plot_errors
+from bayes_tsl.plots.forecasts import plot_forecast, plot_forecast_revisions, plot_prior_predictive, plot_what_if
 from bayes_tsl.plots.positions import (
     plot_coefficients,
     plot_learning_speed,

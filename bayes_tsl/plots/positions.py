@@ -18,7 +18,19 @@ from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import now_and_then
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.laws import reciprocal_loss
-from bayes_tsl.plots.style import AHEAD, NOTE, PAST, TRUTH, bands, finished, given, mark_origin, mark_unconverged, new_axes
+from bayes_tsl.plots.style import (
+    AHEAD,
+    NOTE,
+    PAST,
+    TRUTH,
+    draw_bands,
+    finish,
+    mark_origin,
+    mark_unconverged,
+    new_axes,
+    one_axes,
+    require_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,20 +49,27 @@ def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[A
 
     Raises:
         DataError: ``ax`` has another number of axes, or ``ahead`` is of a forecaster without coefficients.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> [panel.get_title() for panel in plot_coefficients(example_fit(), ahead, ax=Figure().subplots(1, 3))]
+    ['gap [nats]', 'rate [1/position]', 'floor [nats]']
     """
     past = fit.coefficients()
     names = list(past.data_vars)
     listed = ", ".join(map(str, names))
-    axes = new_axes(len(names), (4.2 * len(names), 3.6)) if ax is None else given(ax, len(names), listed)
+    axes = new_axes(len(names), (4.2 * len(names), 3.6)) if ax is None else require_axes(ax, len(names), listed)
     has = names if ahead is None else list(ahead.coefficients)
     cure = "Make it with forecast(fit, ...)."
     require(set(names) <= set(has), "ahead", f"forecast the coefficients {listed}", has, cure=cure)
     for name, panel in zip(names, axes):
         estimate = _estimate(fit, str(name))
         panel.plot(estimate[STEP], estimate, "o", ms=3.5, color=PAST, label="estimate")
-        bands(panel, past[name])
+        draw_bands(panel, past[name])
         if ahead is not None:
-            bands(panel, ahead.coefficients[name], color=TRUTH)
+            draw_bands(panel, ahead.coefficients[name], color=TRUTH)
         mark_origin(panel, fit.origin)
         panel.set(xlabel="step", title=_LABELS[str(name)])
     return axes
@@ -67,16 +86,23 @@ def plot_positions(fit: Fit, ahead: Forecast, *, observed: Any = None, ax: Axes 
 
     Raises:
         DataError: the fit has seen mean losses only, or ``ahead`` is of a forecaster without coefficients.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> plot_positions(example_fit(), ahead, ax=Figure().subplots()).get_xlabel()
+    'position + 1'
     """
-    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
+    ax = one_axes(ax)
     if observed is not None:
         ax.plot(1.0 + observed.index.to_numpy(), observed.to_numpy(), ".", ms=3.0, color=NOTE, label="observed")
     for step, curve, color in zip((fit.origin, ahead.steps[-1]), now_and_then(fit, ahead), (AHEAD, TRUTH)):
         curve = curve.assign_coords({POSITION: 1.0 + curve[POSITION]})
-        bands(ax, curve, color=color, label=f"step {show(float(step))}")
+        draw_bands(ax, curve, color=color, label=f"step {show(float(step))}")
     ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{fit.run}, {fit.test_set}")
     mark_unconverged(ax, fit.converged)
-    return finished([ax])[0]
+    return finish([ax])[0]
 
 
 def plot_position_laws(
@@ -92,6 +118,13 @@ def plot_position_laws(
 
     Raises:
         DataError: there are several runs or test sets, ``laws`` is no such table, or a step is without a law.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    >>> laws = bt.position_laws(losses.after(2000))
+    >>> plot_position_laws(losses, laws, ax=Figure().subplots()).get_title()
+    'mix50_cosine, prose'
     """
     curve, run, test_set = losses.curve(), losses.runs[0], losses.test_sets[0]
     own = _laws_of(laws, run, test_set)
@@ -101,7 +134,7 @@ def plot_position_laws(
     even = [known[np.abs(known - step).argmin()] for step in np.geomspace(known[0], known[-1], 4)]
     chosen = np.atleast_1d(even if steps is None else steps)
     require(len(chosen) and np.isin(chosen, known).all(), "steps", "have a law", np.setdiff1d(chosen, known), cure=cure)
-    ax = new_axes(1, (7.0, 4.2))[0] if ax is None else ax
+    ax = one_axes(ax)
     at = curve.columns.to_numpy(float)
     for number, step in enumerate(chosen):
         color = _between(AHEAD, TRUTH, number / max(len(chosen) - 1, 1))
@@ -110,7 +143,7 @@ def plot_position_laws(
         law = reciprocal_loss(at, gap=gap, rate=rate, floor=floor, exponent=exponent)
         ax.plot(1.0 + at, law, lw=1.6, color=color, label=f"step {show(float(step))}")
     ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{run}, {test_set}")
-    return finished([ax])[0]
+    return finish([ax])[0]
 
 
 def _laws_of(laws: pd.DataFrame, run: str, test_set: str) -> pd.DataFrame:
@@ -132,16 +165,21 @@ def plot_position_effects(fit: Fit, *, ax: Axes | None = None) -> Axes:
 
     Raises:
         DataError: the fit has seen mean losses only, or is of several runs.
+
+    >>> from matplotlib.figure import Figure
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> plot_position_effects(example_fit(), ax=Figure().subplots()).get_ylabel()
+    'effect [nats]'
     """
     known = position_effects(fit)
     effect, error = known["effect"], known["error"]
-    ax = new_axes(1, (7.0, 3.2))[0] if ax is None else ax
+    ax = one_axes(ax, (7.0, 3.2))
     at = 1.0 + effect[POSITION].to_numpy()
     ax.fill_between(at, effect - 2.0 * error, effect + 2.0 * error, color=AHEAD, alpha=0.4, lw=0, label="two standard errors")
     ax.plot(at, effect, ".", ms=2.5, color=PAST, label="effect")
     ax.axhline(0.0, color=PAST, lw=0.8, ls=":")
     ax.set(xscale="log", xlabel="position + 1", ylabel="effect [nats]", title=f"{fit.run}, {fit.test_set}")
-    return finished([ax])[0]
+    return finish([ax])[0]
 
 
 def plot_learning_speed(speed: xr.Dataset, *, ax: Axes | None = None) -> Axes:
@@ -153,14 +191,21 @@ def plot_learning_speed(speed: xr.Dataset, *, ax: Axes | None = None) -> Axes:
 
     Raises:
         DataError: it is something else.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> speed = bt.learning_speed(example_fit(), since=800)
+    >>> plot_learning_speed(speed, ax=Figure().subplots()).get_ylabel()
+    'fall of the loss [nats per 1,000 steps]'
     """
     require_type(speed, "speed", xr.Dataset, cure="Make it with learning_speed(fit, since=...).")
-    ax = new_axes(1, (7.0, 3.6))[0] if ax is None else ax
+    ax = one_axes(ax, (7.0, 3.6))
     curve = 1000.0 * speed["speed"]
-    bands(ax, curve.assign_coords({POSITION: 1.0 + curve[POSITION]}))
+    draw_bands(ax, curve.assign_coords({POSITION: 1.0 + curve[POSITION]}))
     ax.axhline(1000.0 * float(speed["mean"].mean()), color=PAST, lw=1.0, ls="--", label="mean of all positions")
     ax.set(xscale="log", xlabel="position + 1", ylabel="fall of the loss [nats per 1,000 steps]")
-    return finished([ax])[0]
+    return finish([ax])[0]
 
 
 def _binned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

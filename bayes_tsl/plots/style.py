@@ -23,7 +23,7 @@ NOTE, _SIZE = "#8a8a8a", 7.0
 INKS = {PAST: "ink", "#000000": "ink", "#ffffff": "paper", AHEAD: "ahead", TRUTH: "mark", NOTE: "note"}  # by colour
 
 
-def drawn(plot: Callable[..., object], *, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Figure:
+def figure_of(plot: Callable[..., object], *, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Figure:
     """A figure of what ``plot`` draws on axes in rows or columns, outside of pyplot."""
     from matplotlib.figure import Figure
 
@@ -32,14 +32,14 @@ def drawn(plot: Callable[..., object], *, size: tuple[float, float], rows: int =
     return figure
 
 
-def given(ax: Any, count: int, what: str) -> list[Axes]:
+def require_axes(ax: Any, count: int, what: str) -> list[Axes]:
     """The axes that a user gave, as many as a picture has panels."""
     axes = list(np.atleast_1d(np.asarray(ax, dtype=object)))
     require(len(axes) == count, "ax", f"hold {count} axes, for {what}", len(axes), cure="Or leave it out.")
     return axes
 
 
-def stacked() -> list[Axes]:
+def stacked_axes() -> list[Axes]:
     """Two axes, one above the other."""
     import matplotlib.pyplot as plt
 
@@ -47,7 +47,7 @@ def stacked() -> list[Axes]:
     return list(figure[1])
 
 
-def bands(
+def draw_bands(
     ax: Axes,
     draws: xr.DataArray,
     *,
@@ -83,13 +83,18 @@ def mark_unconverged(ax: Axes, converged: bool) -> None:
         ax.set_title("NOT CONVERGED", loc="right", color=TRUTH, fontsize=10, fontweight="bold")
 
 
-def write_below(ax: Axes, notices: Sequence[str]) -> None:
+def write_notices(ax: Axes, notices: Sequence[str]) -> None:
     """Notices in small grey print under the label of the x axis, no wider than the axes."""
     points = ax.get_window_extent().width / ax.figure.dpi * 72.0
     lines = [line for notice in notices for line in textwrap.wrap(notice, max(int(points / (0.5 * _SIZE)), 30))]
     if lines:
         place = {"xycoords": "axes fraction", "xytext": (0, -34), "textcoords": "offset points", "va": "top"}
         ax.annotate("\n".join(lines), (0.0, 0.0), fontsize=_SIZE, color=NOTE, **place)
+
+
+def one_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.2)) -> Axes:
+    """The axes that a user gave, or those of a new figure."""
+    return new_axes(1, size)[0] if ax is None else ax
 
 
 def new_axes(count: int, size: tuple[float, float]) -> list[Axes]:
@@ -99,7 +104,7 @@ def new_axes(count: int, size: tuple[float, float]) -> list[Axes]:
     return list(np.atleast_1d(plt.subplots(1, count, figsize=size, layout="constrained")[1]))
 
 
-def finished(axes: list[Axes]) -> list[Axes]:
+def finish(axes: list[Axes]) -> list[Axes]:
     """Axes without a frame, each with its legend."""
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)

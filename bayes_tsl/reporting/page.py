@@ -26,9 +26,10 @@ from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.plots.forecasts import plot_budget, plot_forecast, plot_stopping
+from bayes_tsl.plots.decisions import plot_budget, plot_stopping
+from bayes_tsl.plots.forecasts import plot_forecast
 from bayes_tsl.plots.positions import plot_coefficients, plot_positions
-from bayes_tsl.plots.style import INKS, drawn
+from bayes_tsl.plots.style import INKS, figure_of
 from bayes_tsl.reporting import content as answers
 from bayes_tsl.reporting.content import Tree
 
@@ -102,6 +103,13 @@ def report(
     Raises:
         DataError: several runs, a forecast of another run, a number out of its range, or a deadline before the first step of
             the forecast.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> page = report(example_fit(), ahead)
+    >>> round(page.contents["last"]["mean"], 2), page.contents["converged"]
+    (3.48, False)
     """
     require_prob(prob)
     ahead.require_one_run()
@@ -144,7 +152,7 @@ def _svg(label: str, plot: Callable[..., object], *, rows: int = 1) -> str:
 
     width, height = _SIZE
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}), StringIO() as file:
-        figure = drawn(plot, size=(width, height if rows == 1 else 0.75 * height * rows), rows=rows)
+        figure = figure_of(plot, size=(width, height if rows == 1 else 0.75 * height * rows), rows=rows)
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
         svg = file.getvalue()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)

@@ -1,0 +1,155 @@
+"""Pictures of decisions: which run to choose, what a budget buys, when to stop. All draw on ``ax`` if given one."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayes_tsl._common.validation import percent, show
+from bayes_tsl.decisions.budgets import budget_curve, smallest_budget
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.run_comparison import Comparison
+from bayes_tsl.decisions.stopping import Stopping
+from bayes_tsl.forecasting.distribution import Forecast, step_text
+from bayes_tsl.plots.style import (
+    AHEAD,
+    PAST,
+    PROBS,
+    TRUTH,
+    mark_unconverged,
+    new_axes,
+    one_axes,
+    require_axes,
+    stacked_axes,
+    write_notices,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """Where each run is expected to end, and the probability that it ends lowest; likeliest first.
+
+    Args:
+        comparison: what ``compare_runs`` returned.
+        prob: mass of the thin bars; the thick ones hold half of it.
+        ax: two axes, for losses and probabilities; a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> from dataclasses import replace
+    >>> runs = [replace(bt.forecast(example_fit(), steps=[2000], seed=seed), run=f"run {seed}") for seed in (0, 1)]
+    >>> plot_comparison(bt.compare_runs(runs), ax=Figure().subplots(1, 2))[1].get_xlabel()
+    'probability to end lowest'
+    """
+    wide, narrow = (comparison.to_frame(prob=mass) for mass in (prob, 0.5 * prob))
+    axes = new_axes(2, (8.4, 1.2 + 0.42 * len(wide))) if ax is None else require_axes(ax, 2, "losses and probabilities")
+    rows = np.arange(len(wide))
+    for table, width in ((wide, 1.4), (narrow, 4.5)):
+        axes[0].hlines(rows, table["lower"], table["upper"], color=AHEAD, lw=width)
+    axes[0].plot(wide["mean"], rows, "o", ms=6, color=AHEAD, mec="white")
+    axes[1].barh(rows, wide["prob_lowest"], color=AHEAD, height=0.55)
+    for row, (chance, regret) in enumerate(zip(wide["prob_lowest"], wide["regret"])):
+        axes[1].annotate(
+            f"{percent(chance)}, regret {regret:.4f}",
+            (chance, row),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+        )
+    axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]", title=comparison.test_set)
+    axes[0].set_yticks(rows, [textwrap.shorten(name, 40, placeholder="...") for name in wide["run"]])
+    axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.6), xticks=[0.0, 0.5, 1.0], yticks=[])
+    mark_unconverged(axes[1], comparison.converged)
+    for panel in axes:
+        panel.set_ylim(len(rows) - 0.5, -0.5)
+        panel.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def plot_budget(ahead: Forecast, cost: Cost, *, target: float | None = None, prob: float = 0.9, ax: Axes | None = None) -> Axes:
+    """Expected loss by budget, with its interval; with a target, the budget that reaches it with a probability of ``prob``.
+
+    Args:
+        ahead: the forecast of one run.
+        cost: what its steps cost.
+        target: a loss to reach.
+        prob: mass of the band, and how sure to be of the target.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: several runs, or a deadline before the first step of the forecast.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> plot_budget(ahead, Cost(per_step=0.01), ax=Figure().subplots()).get_xlabel()
+    'budget'
+    """
+    curve = budget_curve(ahead, cost, prob=prob)
+    ax = one_axes(ax)
+    ax.fill_between(curve["cost"], curve["lower"], curve["upper"], color=AHEAD, alpha=PROBS[0.9], lw=0, label=f"{prob:.0%}")
+    ax.plot(curve["cost"], curve["mean"], color=AHEAD, lw=1.8, label="mean")
+    if target is not None:
+        enough = smallest_budget(ahead, cost, target=target, prob=prob)
+        sure = show(round(enough.cost, 2)) if np.isfinite(enough.cost) else step_text(enough.step, last=enough.last)
+        ax.axhline(target, lw=1.0, ls="--", color=PAST, label=f"target {show(float(target))}, {prob:.0%} sure: {sure}")
+        if np.isfinite(enough.cost):
+            ax.axvline(enough.cost, lw=1.0, ls="--", color=TRUTH)
+    ax.set(xlabel="budget", ylabel="expected test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
+    steps = (lambda money: ahead.origin + cost.steps(money), lambda step: cost.money(step - ahead.origin))
+    above = ax.secondary_xaxis("top", functions=steps)
+    above.set_xlabel("step")
+    mark_unconverged(ax, ahead.converged)
+    write_notices(ax, ahead.notices)
+    ax.spines["right"].set_visible(False)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """What stopping at each step is worth against stopping now, and the probability that it is the best of all.
+
+    Args:
+        stopping: what ``stop_or_continue`` returned.
+        prob: mass of the thin bars; the thick ones hold half of it.
+        ax: two axes, for utility and probability; a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> stopping = bt.stop_or_continue(example_fit(), bt.Cost(per_step=0.01), value=1000.0, steps=[2500])
+    >>> plot_stopping(stopping, ax=Figure().subplots(2, 1))[0].get_title()
+    'mix50_cosine, prose: best to stop at step 2500'
+    """
+    axes = stacked_axes() if ax is None else require_axes(ax, 2, "utility and probability")
+    upper, lower = axes
+    wide, narrow = (stopping.to_frame(prob=mass) for mass in (prob, 0.5 * prob))
+    colors = [TRUTH if step == stopping.recommended else AHEAD for step in stopping.steps]
+    for table, width in ((wide, 1.4), (narrow, 4.5)):
+        upper.vlines(table["step"], table["utility_lower"], table["utility_upper"], color=colors, lw=width)
+    upper.scatter(wide["step"], wide["utility"], s=36, c=colors, edgecolors="white", zorder=3)
+    upper.axhline(0.0, color=PAST, lw=0.8, ls=":")
+    lower.bar(wide["step"], wide["prob_best"], width=0.6 * np.diff(stopping.steps).min(), color=colors)
+    one = next(iter(stopping.plans.forecasts.values()))
+    said = f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}"
+    upper.set(ylabel="utility against stopping now", title=said)
+    lower.set(xlabel="step at which to stop", ylabel="prob. best", ylim=(0.0, 1.0))
+    mark_unconverged(upper, stopping.converged)
+    write_notices(lower, stopping.notices)
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+    return axes
