@@ -11,7 +11,7 @@ forecast: $(VENV)/package
 		--schedule $(SCHEDULE) --until 1250 --to 2500 --out out
 
 test: $(VENV)/dev
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/dev
 	$(BIN)/pytest -m slow

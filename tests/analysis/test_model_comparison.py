@@ -22,6 +22,7 @@ def paper_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
     return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, law="paper", progress=False, throw=False)
 
 
+@pytest.mark.slow
 def test_the_law_that_made_the_run_wins(fit: bt.Fit, paper_fit: bt.Fit) -> None:
     table = bt.compare_laws({"paper": paper_fit, "general": fit})
     assert table.index[0] == "general"

@@ -8,28 +8,33 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.inference.fitting import refit
-from tests.conftest import ORIGIN, STEPS
+from tests.conftest import ORIGIN, STEPS, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 AHEAD = STEPS[STEPS > ORIGIN]
 
 
-def test_a_refit_under_the_same_priors_is_the_same_fit(fit: bt.Fit, mean_fit: bt.Fit) -> None:
-    for one in (fit, mean_fit):
-        again = refit(one, one.priors)
-        np.testing.assert_allclose(again.data["posterior"]["heat"], one.data["posterior"]["heat"], rtol=1e-6)
-        assert again.data.attrs.keys() == one.data.attrs.keys()
-    assert fit.by_position
-    assert not mean_fit.by_position
+@pytest.fixture(scope="module", params=["means", pytest.param("positions", marks=pytest.mark.slow)])
+def short_fit(request: pytest.FixtureRequest, simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
+    losses = means(simulation) if request.param == "means" else simulation.losses
+    return bt.fit(losses.until(ORIGIN), schedule=schedule, chains=2, num_draws=150, throw=False, progress=False)
 
 
-def test_data_overrule_the_prior_early_and_it_says_where_they_do_not(mean_fit: bt.Fit) -> None:
-    moved = bt.prior_sensitivity(mean_fit, steps=AHEAD)
+def test_a_refit_under_the_same_priors_is_the_same_fit(short_fit: bt.Fit) -> None:
+    again = refit(short_fit, short_fit.priors)
+    np.testing.assert_allclose(again.parameters()["heat"], short_fit.parameters()["heat"], rtol=1e-6)
+    assert again.data.attrs.keys() == short_fit.data.attrs.keys()
+    assert again.by_position == short_fit.by_position
+
+
+def test_data_overrule_the_prior_early_and_it_says_where_they_do_not(short_fit: bt.Fit) -> None:
+    moved = bt.prior_sensitivity(short_fit, steps=AHEAD)
     assert list(moved) == ["median", "wider", "shift", "share", "prior_decides", "converged"]
     assert abs(moved["share"].iloc[0]) < 0.2
     np.testing.assert_allclose(moved["shift"], moved["wider"] - moved["median"])
 
 
+@pytest.mark.slow
 def test_a_prior_that_decides_is_found_out(mean_fit: bt.Fit) -> None:
     """A heat fixed far from the truth by a tight prior: let loose, the forecast moves."""
     stubborn = refit(mean_fit, bt.Priors(heat=bt.priors.lognormal(0.8, 0.02), drift_scale=bt.priors.lognormal(0.001, 0.1)))
@@ -66,7 +71,7 @@ def test_prior_predictive_refuses_what_cannot_be(schedule: bt.Schedule) -> None:
 
 def test_priors_widened() -> None:
     wide = bt.Priors().widened(2.0)
-    assert wide.heat.spread == 2.0 * bt.Priors().heat.spread
+    assert wide.heat.sd == 2.0 * bt.Priors().heat.sd
     assert wide.heat.centre == bt.Priors().heat.centre
     assert wide.fixed() == bt.Priors().fixed()
     with pytest.raises(bt.DataError, match="factor must be a number above 0; got -1"):

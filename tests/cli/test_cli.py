@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
-from bayes_tsl.cli.commands import main
+from bayes_tsl.cli.main import main
 from bayes_tsl.cli.options import steps_ahead
 from bayes_tsl.cli.outputs import losses_text
 from bayes_tsl.reporting.content import json_text, target_text
@@ -36,6 +36,7 @@ def losses(simulation: bt.Simulation, tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
+@pytest.mark.slow
 def test_a_comparison_from_a_file(tmp_path: Path) -> None:
     steps = np.arange(400.0, 4001.0, 300.0)
     frame = pd.concat(

@@ -33,7 +33,7 @@ def inside(plan: bt.Schedule, seed: int) -> float:
     """Share of a simulated run's later checkpoints inside the 95 % interval, which must also be of use."""
     run = bt.simulate(steps=STEPS, schedule=plan, origin=ORIGIN, priors=default_priors(plan, origin=ORIGIN), seed=seed)
     losses = means(run)
-    fit = bt.fit(losses.until(ORIGIN), schedule=plan, chains=2, num_draws=500, progress=False, throw=False)
+    fit = bt.fit(losses.until(ORIGIN), schedule=plan, chains=2, num_draws=200, progress=False, throw=False)
     ahead = bt.forecast(fit, steps=STEPS[STEPS > ORIGIN])
     interval, truth = ahead.interval(prob=0.95), losses.mean_losses().loc[ahead.steps].to_numpy()
     assert float(interval["upper"][-1] - interval["lower"][-1]) < 0.6

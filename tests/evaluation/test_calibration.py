@@ -48,6 +48,7 @@ def test_too_few_runs_are_refused() -> None:
         uniformity(ranks_of(np.linspace(0, 1, 20)))
 
 
+@pytest.mark.slow
 def test_a_broken_model_is_found_out() -> None:
     """Fits that believe in a fifth of the drift: later losses fall outside, and the drift itself ranks too high."""
     priors = default_priors(SCHEDULE, origin=ORIGIN)

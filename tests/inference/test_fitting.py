@@ -207,6 +207,7 @@ def test_a_loss_table_is_asked_for() -> None:
         bt.fit({"step": [1], "loss": [2.0]})  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_unreduced_positions_agree(schedule: bt.Schedule) -> None:
     run = bt.simulate(
         steps=STEPS[STEPS <= ORIGIN][::3],

@@ -337,6 +337,7 @@ def test_what_is_no_population(text: str, tmp_path: Path) -> None:
         bt.load_population(tmp_path / "none.json")
 
 
+@pytest.mark.slow
 def test_a_run_that_will_hardly_win_is_stopped() -> None:
     steps = np.arange(400.0, 8001.0, 400.0)
     curves = {run: level + 2.0 * (steps / 400.0) ** -0.5 for run, level in (("worse", 3.6), ("better", 3.0))}

@@ -16,7 +16,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl._common.validation import show
-from bayes_tsl.cli.commands import main
+from bayes_tsl.cli.main import main
 
 COST = bt.Cost(per_hour=20.0, seconds_per_step=3.0, tokens_per_step=1e5)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -167,6 +167,7 @@ def test_a_browser_shows_it_on_a_telephone_in_light_and_dark(made: bt.Report, tm
     assert seen[0]["label"] != seen[1]["label"]
 
 
+@pytest.mark.slow
 def test_a_report_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     steps = np.arange(400, 4001, 300)
     pd.DataFrame({"step": steps, "loss": 3.0 + 3.0 * (steps / 400.0) ** -0.5}).to_csv(tmp_path / "losses.csv", index=False)
