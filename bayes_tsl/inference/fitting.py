@@ -128,6 +128,8 @@ def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
 
     Example::
 
+        from bayes_tsl.inference import load_fit
+
         fit = load_fit("fit.nc")
         wider = refit(fit, fit.priors.widened(2.0))
     """
