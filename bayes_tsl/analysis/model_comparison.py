@@ -52,8 +52,8 @@ def compare_laws(fits: Mapping[str, Fit]) -> pd.DataFrame:
     table = stacked_comparison({name: _inference_data(fit) for name, fit in fits.items()}).rename_axis("fit")
     strained = [str(name) for name, k in zip(table.index, table["pareto_k"].to_numpy(float)) if k > MAX_PARETO_K]
     if strained:
-        said = f"Pareto k exceeds {MAX_PARETO_K} for {show(strained)}: compare them by the score of later checkpoints too."
-        warnings.warn(said, Notice, stacklevel=2)
+        message = f"Pareto k exceeds {MAX_PARETO_K} for {show(strained)}: compare them by the score of later checkpoints too."
+        warnings.warn(message, Notice, stacklevel=2)
     return table
 
 

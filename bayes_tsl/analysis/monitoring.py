@@ -129,13 +129,13 @@ def forecast_revisions(
             warnings.simplefilter("ignore", Notice)
             ahead = forecaster(losses.until(origin), steps=np.append(window.index, end), schedule=schedule, seed=seed)
         p_value = _p_value(ahead, window) if len(window) else np.nan
-        said = {"observed": means.get(end, np.nan), "converged": ahead.converged}
+        outcome = {"observed": means.get(end, np.nan), "converged": ahead.converged}
         judged = {"checkpoints": len(window), "p_value": p_value, "alarm": bool(p_value < level)}
-        rows.append({"origin": origin, **ahead.to_frame(prob=prob).drop(columns="run").iloc[-1], **said, **judged})
+        rows.append({"origin": origin, **ahead.to_frame(prob=prob).drop(columns="run").iloc[-1], **outcome, **judged})
     for row in rows:
         if row["alarm"]:
-            said = f"Losses after step {show(row['origin'])} are not as foreseen there (p = {row['p_value']:.2g})."
-            warnings.warn(f"{said} Look for a change of the run, its data or its schedule.", Notice, stacklevel=2)
+            message = f"Losses after step {show(row['origin'])} are not as foreseen there (p = {row['p_value']:.2g})."
+            warnings.warn(f"{message} Look for a change of the run, its data or its schedule.", Notice, stacklevel=2)
     return pd.DataFrame(rows)
 
 

@@ -72,7 +72,7 @@ def read_log(
     Args:
         path: a file, or a folder of TensorBoard's event files.
         format: ``table``, ``wandb-csv``, ``wandb-jsonl``, ``trainer-state``, ``tensorboard``, ``nanogpt``, ``llmc``
-            or ``modded-nanogpt``; by default told from the content.
+            or ``modded-nanogpt``; by default recognised by the content.
         metric: name of the loss in the log, without the run; by default the only one of the split with a name like a loss.
         split: ``eval`` or ``train``, by the metric's name; by default ``eval`` where there is any. Training losses come as test
             set ``train``.
@@ -91,7 +91,7 @@ def read_log(
     path = Path(path)
     require_choice(unit, "unit", UNITS, cure="Convert the losses to one of these.")
     kind = recognise(path) if format is None else format
-    require_choice(kind, "format", FORMATS, cure="Leave it out to have it told from the content.")
+    require_choice(kind, "format", FORMATS, cure="Leave it out to have it recognised by the content.")
     _require_there(path, folder=kind == "tensorboard")
     rows = FORMATS[kind](path)
     require(len(rows) > 0, path.name, f"hold losses in the format {kind}", [], cure="Check the format and the log.")
@@ -222,7 +222,7 @@ def _last_and_finite(losses: pd.DataFrame, source: str) -> tuple[pd.DataFrame, t
         f"rows of {source} were logged again, as after a resume; the last of each step counts.": len(losses) - len(last),
         f"rows of {source} without a finite loss are left out.": int((~good).sum()),
     }
-    return last.loc[good], tuple(f"{count} {said}" for said, count in counts.items() if count)
+    return last.loc[good], tuple(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def _in_nats(frame: pd.DataFrame, unit: str, source: str) -> pd.DataFrame:

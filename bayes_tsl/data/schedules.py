@@ -139,7 +139,7 @@ def wsd(
 
 
 def unknown() -> Schedule:
-    """Stands in where nobody said what the learning rate is: constant, and marked as not known.
+    """Stands in for an unknown learning rate: constant, and marked as not known.
 
     >>> unknown().known
     False

@@ -286,17 +286,17 @@ _SCHEDULED = {law.name: law for law in (_ANNEALING, _MULTI_POWER)}
 def _prepare(
     losses: LossTable, steps: ArrayLike, schedule: Schedule | None, *, least: int, seed: int
 ) -> tuple[pd.Series, Array, Schedule, tuple[str, ...]]:
-    """Mean losses that can be fitted, steps ahead, a schedule that reaches them, and what has to be said of these."""
+    """Mean losses that can be fitted, steps ahead, a schedule that reaches them, and notices."""
     require_losses(losses)
     schedules.require_schedule(schedule)
     require_seed(seed)
     schedule = schedule or schedules.unknown()
-    kept, said = after_warmup(losses, schedule)
+    kept, notices = after_warmup(losses, schedule)
     past = kept.mean_losses()
     _require_checkpoints(len(past), least)
     ahead = later_steps(steps, float(past.index[-1]))
     schedule.require_reaches(float(ahead[-1]))
-    return past, ahead, schedule, (*losses.notices, *(() if schedule.known else (schedules.UNKNOWN,)), *said)
+    return past, ahead, schedule, (*losses.notices, *(() if schedule.known else (schedules.UNKNOWN,)), *notices)
 
 
 @np.errstate(all="ignore")  # a law tried far out may overflow; what is kept is checked

@@ -40,7 +40,7 @@ from bayes_tsl.model.lr_response import make_time_axis
 Array = NDArray[np.float64]
 
 MAX_PARETO_K = 0.7
-MIN_ESS = 100  # draws that weights leave, below which quantiles of a forecast are not told
+MIN_ESS = 100  # draws that weights leave, below which quantiles of a forecast are too noisy
 _CURE = "Fit again, old and new losses together: bt.fit(losses, schedule=...)."
 
 
@@ -82,7 +82,7 @@ class Updated:
         heavy = f"Pareto k must not exceed {self.max_pareto_k:.2f}; got {self.pareto_k:.2f} from {self.weights.size} draws."
         few = f"draws must be worth {MIN_ESS} after weighting; got {self.ess:.0f} of {self.weights.size}."
         checks = ((self.pareto_k <= self.max_pareto_k, heavy), (self.ess >= MIN_ESS, few))
-        return tuple(f"{said} {_CURE}" for good, said in checks if not good)
+        return tuple(f"{problem} {_CURE}" for good, problem in checks if not good)
 
     @property
     def needs_refit(self) -> bool:

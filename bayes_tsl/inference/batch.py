@@ -49,12 +49,12 @@ class _Task:
 
     @cached_property
     def file_name(self) -> str:
-        plan, settings = self.schedule, dict(self.settings)
+        schedule, settings = self.schedule, dict(self.settings)
         priors, table = settings.pop("priors"), settings.pop("runs")
-        known = None if priors is None else asdict(priors)
+        values = None if priors is None else asdict(priors)
         name = content_hash(
-            (version("bayes_tsl"), self.label, settings, known, plan.text, plan.peak, plan.end),
-            *(plan.steps, plan.lrs, self.losses.frame, table),
+            (version("bayes_tsl"), self.label, settings, values, schedule.text, schedule.peak, schedule.end),
+            *(schedule.steps, schedule.lrs, self.losses.frame, table),
         )
         return f"{name}.nc"
 
@@ -79,17 +79,17 @@ def fit_each(
 
     Args:
         losses: runs up to their origins, on any number of test sets.
-        schedule: the plan of all runs, or of each by name; without one it is unknown.
+        schedule: that of all runs, or of each by name; without one it is unknown.
         folder: where fits are kept; those found there, of the same losses and settings, are not made again.
         runs: a table with the covariates of a population, and a column ``run``.
-        priors: as ``fit`` takes them; a ``Population`` lets every run learn from its family.
+        priors: as ``fit`` takes them; a ``Population`` lets every run learn from others of its kind.
         law: one of ``priors.LAWS``.
         chains: number of chains of every fit.
         num_warmup: adaptation, per chain.
         num_draws: draws kept, per chain.
         workers: processes on this machine.
         client: a Dask cluster to use instead.
-        seed: of the fleet; every fit has a seed of its own, made of this one and its name, so that draws of two runs have
+        seed: of all fits; each has another seed, made of this one and its name, so that draws of two runs have
             nothing to do with each other.
         progress: show a bar on stderr.
 
@@ -131,9 +131,9 @@ def _tasks(losses: LossTable, schedules: Mapping[str, Schedule], settings: Mappi
     for run, schedule in schedules.items():
         of_run = losses.select(run=run)
         for test_set in of_run.test_sets:
-            own = np.random.SeedSequence([seed, zlib.crc32(f"{run}\n{test_set}".encode())]).generate_state(1)
+            state = np.random.SeedSequence([seed, zlib.crc32(f"{run}\n{test_set}".encode())]).generate_state(1)
             curve = of_run.select(test_set=test_set)
-            yield _Task(run, test_set, curve, schedule, {**settings, "seed": int(own[0] >> 1)})
+            yield _Task(run, test_set, curve, schedule, {**settings, "seed": int(state[0] >> 1)})
 
 
 def _fit_or_error(task: _Task) -> Fit | Exception:

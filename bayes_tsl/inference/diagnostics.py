@@ -1,4 +1,4 @@
-"""Did the chains agree, and have they said enough? Checked after every fit, in words a user can act on.
+"""Convergence checks of every fit, in words that a user can act on: did the chains agree, and is the ESS large enough?
 
 Limits are those of Vehtari et al. (Bayesian Analysis 2021, arXiv 1903.08008, section 4): R-hat at most 1.01, bulk and tail
 effective sample size of 100 per chain; BFMI after Betancourt (arXiv 1604.00695).

@@ -80,7 +80,7 @@ class Design(NamedTuple):
 
 
 def make_design(losses: LossTable, schedule: Schedule, *, exponent: float | None = 1.0) -> tuple[Design, tuple[str, ...]]:
-    """Model inputs for one run on one test set, and what had to be said about making them.
+    """Model inputs for one run on one test set, and notices about making them.
 
     ``exponent`` is that of the position law; None for the one that fits best.
 
@@ -94,7 +94,7 @@ def make_design(losses: LossTable, schedule: Schedule, *, exponent: float | None
 def make_designs(
     losses: LossTable, schedules: Mapping[str, Schedule], *, exponent: float | None = 1.0
 ) -> tuple[list[Design], tuple[str, ...]]:
-    """Model inputs of every run of ``schedules`` on one test set, whose position effects they share; and what had to be said.
+    """Model inputs of every run of ``schedules`` on one test set, whose position effects they share; and notices.
 
     Raises:
         DataError: several test sets, a schedule that ends before its data, too few checkpoints, or positions of some runs only.
@@ -115,17 +115,19 @@ def make_designs(
     values = pd.concat([part.values for part in parts]).sort_index(axis=1)
     position = values.columns.to_numpy(float) if all(by_position) else np.array([])
     starts = np.cumsum([0, *(len(part.step) for part in parts)])
-    estimates, has_curve, said_of_positions = _estimated(values.to_numpy(float), position, exponent, starts[:-1])
+    estimates, has_curve, position_notices = _estimated(values.to_numpy(float), position, exponent, starts[:-1])
     designs = []
     for part, schedule, first, last in zip(parts, schedules.values(), starts, starts[1:]):
         designs.append(_placed(part, schedule, rows(estimates, slice(first, last)) if has_curve else None, position))
-    known = () if all(schedule.known for schedule in schedules.values()) else (UNKNOWN,)
-    said = dict.fromkeys(said if alone else f"{run}: {said}" for run, part in zip(schedules, parts) for said in part.said)
-    return designs, (*losses.notices, *known, *said, *said_of_positions)
+    unknown = () if all(schedule.known for schedule in schedules.values()) else (UNKNOWN,)
+    notices = dict.fromkeys(
+        notice if alone else f"{run}: {notice}" for run, part in zip(schedules, parts) for notice in part.notices
+    )
+    return designs, (*losses.notices, *unknown, *notices, *position_notices)
 
 
 class _Measured(NamedTuple):
-    """Checkpoints of one run that can be fitted (step), averaged where there are many, and what was said of them."""
+    """Checkpoints of one run that can be fitted (step), averaged where there are many, and notices about them."""
 
     origin: float
     step: Array
@@ -133,7 +135,7 @@ class _Measured(NamedTuple):
     mean_loss: Array
     number: Array
     by_position: bool
-    said: tuple[str, ...]
+    notices: tuple[str, ...]
 
 
 def _measured(losses: LossTable, schedule: Schedule, *, run: str | None) -> _Measured:
@@ -145,12 +147,12 @@ def _measured(losses: LossTable, schedule: Schedule, *, run: str | None) -> _Mea
             raise DataError(f"{error} (run {run!r})") from None
     origin = float(losses.curve().index[-1])
     schedule.require_reaches(origin)
-    kept, said = after_warmup(losses, schedule)
+    kept, notices = after_warmup(losses, schedule)
     curve = kept.curve()
     step, values, mean_loss, number = _average(curve, kept.mean_losses(), schedule)
     averaged = (f"{len(curve)} checkpoints are averaged to {len(step)}, evenly in log progress.",)
-    said = said + (averaged if len(step) < len(curve) else ())
-    return _Measured(origin, step, pd.DataFrame(values, columns=curve.columns), mean_loss, number, kept.by_position, said)
+    notices = notices + (averaged if len(step) < len(curve) else ())
+    return _Measured(origin, step, pd.DataFrame(values, columns=curve.columns), mean_loss, number, kept.by_position, notices)
 
 
 def _placed(part: _Measured, schedule: Schedule, curves: CoefficientEstimates | None, position: Array) -> Design:
@@ -209,8 +211,8 @@ def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tupl
     cure = f"Fit later in the run; steps below {show(first)}, {when}, are left out."
     require(kept >= MIN_CHECKPOINTS, "losses", rule, kept, where=f"of {len(step)} checkpoints", cure=cure)
     why = f"before step {show(first)}, {when}" if first > 0 else "without progress (step 0)"
-    said = f"{dropped} of {len(step)} checkpoints are left out: {why}."
-    return (losses.after(step[dropped - 1]), (said,)) if dropped else (losses, ())
+    notice = f"{dropped} of {len(step)} checkpoints are left out: {why}."
+    return (losses.after(step[dropped - 1]), (notice,)) if dropped else (losses, ())
 
 
 def later_steps(steps: ArrayLike, origin: float, *, run: str | None = None) -> Array:
@@ -250,11 +252,11 @@ def _estimated(
     if len(position) == 0:
         return estimates_of_means(values[:, 0]), False, ()
     if len(position) < MIN_POSITIONS:
-        said = f"{len(position)} positions are too few for a position law ({MIN_POSITIONS} are needed)"
-        return estimates_of_means(values[:, 0]), False, (f"{said}: only the mean loss is modelled.",)
+        notice = f"{len(position)} positions are too few for a position law ({MIN_POSITIONS} are needed)"
+        return estimates_of_means(values[:, 0]), False, (f"{notice}: only the mean loss is modelled.",)
     estimates = estimate_coefficients(values, position, exponent=exponent, starts=starts)
     error = np.sqrt(np.median(np.diagonal(estimates.covariance, axis1=1, axis2=2), axis=0))
     if error[:2].max() > FLAT_CURVE:
-        said = "Losses hardly fall with position, so gap and rate cannot be told: only the mean loss is modelled."
-        return estimates, False, (said,)
+        notice = "Losses hardly fall with position, so gap and rate cannot be estimated: only the mean loss is modelled."
+        return estimates, False, (notice,)
     return estimates, True, ()

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.cli.commands import main
+from bayes_tsl.cli.main import main
 from bayes_tsl.data.logs import FORMATS, recognise
 from tests.conftest import refusal
 
@@ -188,7 +188,7 @@ BAD = [
         "iter 0: loss 4.2",
         {"format": "pickle"},
         "format must be one of 'table', 'wandb-csv', 'wandb-jsonl', 'trainer-state', 'tensorboard' and 3 more; got 'pickle'. "
-        "Leave it out to have it told from the content.",
+        "Leave it out to have it recognised by the content.",
     ),
     (
         "a.log",

@@ -268,7 +268,7 @@ def test_few_positions_leave_the_mean() -> None:
 def test_flat_curves_leave_the_mean() -> None:
     losses = 4.0 - 0.05 * np.arange(10.0)[:, None] + NOISE * np.random.default_rng(0).standard_normal((10, 96))
     design, said = make_design(bt.LossTable.from_frame(long_form(losses, np.arange(300.0, 1300.0, 100.0))), SCHEDULE)
-    assert said == (f"Losses hardly fall with position, so gap and rate cannot be told: {MEAN_ONLY}",)
+    assert said == (f"Losses hardly fall with position, so gap and rate cannot be estimated: {MEAN_ONLY}",)
     check_means_alone(design, losses.mean(axis=1))
 
 
