@@ -1,4 +1,4 @@
-"""Draws of all chains along one axis, and the central interval that holds a given mass of them."""
+"""Draws of all chains along one axis, and the central interval that covers a given mass of them."""
 
 from __future__ import annotations
 

@@ -74,11 +74,11 @@ class Cost:
         return np.maximum(np.asarray(money, float) - self.fixed, 0.0)[()] / self.step_price
 
     def hours(self, steps: ArrayLike) -> Array:
-        """Hours that so many steps take (any shape); NaN if nobody said how fast training runs."""
+        """Hours that so many steps take (any shape); NaN without ``seconds_per_step``."""
         return np.asarray(steps, float)[()] * (self.seconds_per_step or np.nan) / _HOUR
 
     def tokens(self, steps: ArrayLike) -> Array:
-        """Tokens of so many steps (any shape); NaN if nobody said how many a step has."""
+        """Tokens of so many steps (any shape); NaN without ``tokens_per_step``."""
         return np.asarray(steps, float)[()] * (self.tokens_per_step or np.nan)
 
     def units(self, steps: ArrayLike) -> dict[str, Array]:

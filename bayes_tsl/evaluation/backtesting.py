@@ -1,8 +1,8 @@
-"""What would each forecaster have said, had it been asked earlier? Runs whose end is known, cut off and scored.
+"""What would each forecaster have forecast earlier? Finished runs, cut off and scored.
 
     losses -> cells (run, test set, model, prefix) -> past | later -> Forecast -> scores -> one tidy frame
 
-A forecaster is handed the table cut at the origin and the plan, and nothing else. Cells are independent: they run one after
+A forecaster gets the table cut at the origin and the schedule, and nothing else. Cells are independent: they run one after
 the other, in processes, or on a Dask cluster, and each is stored when it is done.
 """
 
@@ -57,10 +57,10 @@ class _Cell:
 
     @cached_property
     def file_name(self) -> str:
-        plan, later = self.schedule, self.later
+        schedule, later = self.schedule, self.later
         name = content_hash(
-            (version("bayes_tsl"), self.label, self.seed, self.target, plan.text, plan.peak, plan.end),
-            *(plan.steps, plan.lrs, later.index.to_numpy(float), later.to_numpy(float)),
+            (version("bayes_tsl"), self.label, self.seed, self.target, schedule.text, schedule.peak, schedule.end),
+            *(schedule.steps, schedule.lrs, later.index.to_numpy(float), later.to_numpy(float)),
             self.past.frame,
         )
         return f"{name}.parquet"
@@ -83,9 +83,9 @@ def backtest(
 
     Args:
         losses: finished runs, on any number of test sets.
-        schedule: the plan of all runs, or of each by name; without one it is unknown.
+        schedule: that of all runs, or of each by name; without one it is unknown.
         prefixes: shares of a run's last step at which to cut, between 0 and 1.
-        forecasters: names of ``FORECASTERS``, or functions of your own by name.
+        forecasters: names of ``FORECASTERS``, or other functions by name.
         target: a loss to reach, whose probability and time are scored too.
         store: folder that keeps finished cells; those found there are not computed again.
         workers: processes on this machine.
@@ -94,8 +94,8 @@ def backtest(
         progress: show a bar on stderr.
 
     Returns:
-        One row per cell and later step: run, test_set, model, prefix, origin, the columns of ``scoring.score``, ``notes`` (what
-        the forecast had to say) and ``reason``: where a forecaster failed there is one row, without step, that says why.
+        One row per cell and later step: run, test_set, model, prefix, origin, the columns of ``scoring.score``, ``notes`` (the
+        notices of the forecast) and ``reason``: where a forecaster failed there is one row, without step, that says why.
 
     Raises:
         DataError: a prefix outside (0, 1) or without a checkpoint, a model that does not exist, a run without a schedule.
@@ -170,7 +170,7 @@ def _named(forecasters: Sequence[str] | Mapping[str, Forecaster]) -> Mapping[str
 
 def _cells(
     losses: LossTable,
-    plans: Mapping[str, Schedule],
+    schedules: Mapping[str, Schedule],
     prefixes: Sequence[float],
     forecasters: Mapping[str, Forecaster],
     target: float | None,
@@ -185,7 +185,7 @@ def _cells(
                 origin = float(past.steps[-1])
                 later = curve.after(origin).mean_losses()
                 for model, forecaster in forecasters.items():
-                    yield _Cell(run, test_set, model, prefix, origin, forecaster, past, later, plans[run], target, seed)
+                    yield _Cell(run, test_set, model, prefix, origin, forecaster, past, later, schedules[run], target, seed)
 
 
 def _score_cell(cell: _Cell) -> pd.DataFrame:

@@ -53,14 +53,14 @@ def simulated_ranks(
 
     Returns:
         One row per run and quantity: seed, quantity (a parameter, or ``loss at STEP``), rank (share of draws below the truth),
-        converged. Of a run whose position curve is too flat for gap and rate to be told, these have no row.
+        converged. Of a run whose position curve is too flat to identify gap and rate, these have no row.
 
     Example::
 
         import bayes_tsl as bt
 
-        plan = bt.schedules.cosine(peak=2e-3, warmup=100, total=2000)
-        ranks = simulated_ranks(range(50), schedule=plan, steps=range(200, 2001, 100), origin=1000, priors=bt.Priors())
+        schedule = bt.schedules.cosine(peak=2e-3, warmup=100, total=2000)
+        ranks = simulated_ranks(range(50), schedule=schedule, steps=range(200, 2001, 100), origin=1000, priors=bt.Priors())
     """
     step, rows = np.unique(np.asarray(steps, float)), []
     require(
@@ -83,11 +83,11 @@ def simulated_ranks(
         later = run.losses.after(origin).mean_losses()
         ahead = forecast(fitted, steps=later.index.to_numpy(float), seed=seed)
         sampled = fitted.sampled()
-        drawn = {name: sampled[name].to_numpy() for name in run.parameters if name in sampled}
+        posterior = {name: sampled[name].to_numpy() for name in run.parameters if name in sampled}
         truth = dict(run.parameters)
         for i, (at, loss) in enumerate(later.items()):
-            drawn[f"loss at {at:g}"], truth[f"loss at {at:g}"] = ahead.observed.to_numpy()[..., i], float(loss)
-        for name, draws in drawn.items():
+            posterior[f"loss at {at:g}"], truth[f"loss at {at:g}"] = ahead.observed.to_numpy()[..., i], float(loss)
+        for name, draws in posterior.items():
             rank = float(np.mean(draws[:, ::_THIN] < truth[name]))
             rows.append({"seed": seed, "quantity": name, "rank": rank, "converged": fitted.converged})
     return pd.DataFrame(rows)
@@ -102,7 +102,7 @@ def uniformity(ranks: pd.DataFrame, *, bins: int = 10) -> pd.DataFrame:
 
     Returns:
         runs, chi2, p (of the chi-square test), p_corrected (Bonferroni, for the number of quantities), holds_50 and holds_90
-        (share of runs whose central interval holds the truth).
+        (share of runs whose central interval covers the truth).
 
     Raises:
         DataError: too few runs for the bins.

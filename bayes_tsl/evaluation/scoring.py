@@ -20,7 +20,7 @@ from bayes_tsl.forecasting.distribution import Forecast, first_below
 Array = NDArray[np.float64]
 
 PROBS = (0.5, 0.8, 0.9, 0.95)  # intervals whose coverage is reported
-_SMALLEST = 1e-9  # spread of draws that are all the same [nats]
+_SMALLEST_SD = 1e-9  # of draws that are all the same [nats]
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)  # quantiles whose pinball loss is averaged
 
 
@@ -44,8 +44,8 @@ def log_score(observed: ArrayLike, draws: ArrayLike) -> Array:
     1.2655
     """
     draws = np.asarray(draws, float)
-    spread = np.maximum(draws.std(axis=-1, ddof=1), _SMALLEST)
-    return np.asarray(-norm.logpdf(np.asarray(observed, float), draws.mean(axis=-1), spread), float)
+    sd = np.maximum(draws.std(axis=-1, ddof=1), _SMALLEST_SD)
+    return np.asarray(-norm.logpdf(np.asarray(observed, float), draws.mean(axis=-1), sd), float)
 
 
 def interval_score(observed: ArrayLike, lower: ArrayLike, upper: ArrayLike, *, prob: float) -> Array:
@@ -129,8 +129,8 @@ def r2(observed: ArrayLike, mean: ArrayLike) -> float:
     >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
     1.0
     """
-    spread = float(np.var(np.asarray(observed, float)))
-    return 1.0 - mse(observed, mean) / spread if spread > 0 else float("nan")
+    variance = float(np.var(np.asarray(observed, float)))
+    return 1.0 - mse(observed, mean) / variance if variance > 0 else float("nan")
 
 
 def score(ahead: Forecast, observed: pd.Series, *, target: float | None = None) -> pd.DataFrame:

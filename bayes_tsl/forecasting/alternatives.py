@@ -1,7 +1,7 @@
-"""What if the learning rate did something else from here? Several plans for one run, compared draw by draw.
+"""What if the learning rate did something else from here? Several schedules for one run, compared draw by draw.
 
-All plans share the posterior draws, the drift in progress and the noise of a measurement, so what they have in common does not
-blur the difference between them.
+All schedules share the posterior draws, the drift in progress and the noise of a measurement, so what they have in common does
+not blur the difference between them.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from bayes_tsl.model.design import later_steps
 
 @dataclass(frozen=True, eq=False)
 class WhatIf:
-    """Forecasts of one run under several plans.
+    """Forecasts of one run under several schedules.
 
     Attributes:
-        forecasts: by the name of the plan, each at the steps that its plan covers.
-        schedules: learning rate of each plan, as fitted until the origin.
+        forecasts: by the name of the schedule, each at the steps that its schedule reaches.
+        schedules: those of the forecasts, as fitted until the origin.
     """
 
     forecasts: Mapping[str, Forecast]
     schedules: Mapping[str, Schedule]
 
     def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
-        """One row per plan and step: plan, step, lr, mean, median, lower, upper of the expected loss [nats/token], prob, sd."""
+        """One row per schedule and step.
+
+        Columns: plan (name of the schedule), step, lr; mean, median, lower, upper, prob, sd of the expected loss [nats/token].
+        """
         parts = []
         for name, ahead in self.forecasts.items():
             rows = ahead.to_frame(prob=prob, kind="expected").drop(columns="run")
@@ -46,10 +49,11 @@ class WhatIf:
         return pd.concat(parts, ignore_index=True)
 
     def ends(self, *, prob: float = 0.9) -> pd.DataFrame:
-        """Where each plan ends, and how much lower than the first one; one row per plan.
+        """Where the loss ends under each schedule, and how much lower than under the first; one row per schedule.
 
-        Columns: step (its last), mean, lower, upper of the expected loss there; gain (the first plan's end less its own, so
-        positive is better), gain_lower, gain_upper; prob_lower (than the first plan), prob_lowest (of all).
+        Columns: step (its last), mean, lower, upper of the expected loss there; gain (the end under the first schedule less
+        that under this one, so positive is better), gain_lower, gain_upper; prob_lower (than under the first), prob_lowest (of
+        all).
 
         Raises:
             DataError: ``prob`` does not lie between 0 and 1.
@@ -74,17 +78,17 @@ class WhatIf:
 
 
 def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike, seed: int = 0) -> WhatIf:
-    """Forecasts under several plans for the steps after the origin; nothing is refitted.
+    """Forecasts under several schedules for the steps after the origin; nothing is refitted.
 
     Args:
         fit: what the past says.
-        plans: schedules by name, the first of them the one to compare with; None is the plan that was fitted.
+        plans: schedules by name, the first of them the one to compare with; None is the one that was fitted.
             ``schedules.decayed`` makes "decay from here".
-        steps: later steps; each plan is asked for those that it covers (step).
-        seed: of the drift and noise ahead, shared by all plans.
+        steps: later steps; each schedule is forecast at those that it reaches (step).
+        seed: of the drift and noise ahead, shared by all schedules.
 
     Raises:
-        DataError: no plan, a plan that ends before the first step, or a step that is not later than the origin.
+        DataError: no schedule, one that ends before the first step, or a step that is not later than the origin.
 
     >>> from bayes_tsl.inference.posterior import example_fit
     >>> plans = {"as planned": None, "decay now": schedules.decayed(example_fit().schedule, start=1200, total=2500)}
@@ -95,12 +99,12 @@ def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike,
         isinstance(plans, Mapping) and len(plans) > 0, "plans", "name at least one plan", plans, cure="Give {name: schedule}."
     )
     require_seed(seed)
-    for plan in plans.values():
-        schedules.require_schedule(plan)
+    for schedule in plans.values():
+        schedules.require_schedule(schedule)
     ahead = later_steps(steps, fit.origin)
-    whole = {name: schedule_ahead(fit, plan) for name, plan in plans.items()}
-    covered = {name: ahead[ahead <= plan.end] for name, plan in whole.items()}
-    for name, plan in whole.items():
+    whole = {name: schedule_ahead(fit, schedule) for name, schedule in plans.items()}
+    reached = {name: ahead[ahead <= schedule.end] for name, schedule in whole.items()}
+    for name, schedule in whole.items():
         rule = f"reach the first forecast step {show(ahead[0])}"
-        require(covered[name].size > 0, f"plan {name!r}", rule, plan.end, cure="Forecast earlier steps, or plan farther.")
-    return WhatIf(forecast_paths(fit, covered, whole, seed=seed), whole)
+        require(reached[name].size > 0, f"plan {name!r}", rule, schedule.end, cure="Forecast earlier steps, or plan farther.")
+    return WhatIf(forecast_paths(fit, reached, whole, seed=seed), whole)

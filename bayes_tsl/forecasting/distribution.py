@@ -1,4 +1,4 @@
-"""A forecast: draws of the future test loss, and what can be asked of them.
+"""A forecast: draws of the future test loss, and what follows from them.
 
 *Expected* draws are where the loss curve goes; *observed* draws add the noise of measuring one checkpoint. The interval of the
 next measurement is about the observed, the time at which a target is reached about the expected.
@@ -74,8 +74,8 @@ class Arrival:
 
     def to_frame(self) -> pd.DataFrame:
         """One row: target, prob_within, median, lower, upper, prob; a step is a number or ``beyond STEP``."""
-        known = {name: getattr(self, name) for name in ("median", "lower", "upper")}
-        steps = {name: step if np.isfinite(step) else step_text(step, last=self.horizon) for name, step in known.items()}
+        values = {name: getattr(self, name) for name in ("median", "lower", "upper")}
+        steps = {name: step if np.isfinite(step) else step_text(step, last=self.horizon) for name, step in values.items()}
         return pd.DataFrame([{"target": self.target, "prob_within": self.prob_within, **steps, "prob": self.prob}])
 
     def __str__(self) -> str:
@@ -93,14 +93,14 @@ class Forecast:
     Attributes:
         run: name of the run; of several, all names with commas between.
         test_set: name of the test set.
-        origin: last step that the forecaster has seen; of several runs, the last of any (each has its own in ``select``).
+        origin: last step that the forecaster used; of several runs, the last of any (each has its own in ``select``).
         expected: draws of the loss curve (chain, draw, step).
         observed: draws of what a checkpoint's evaluation will read (chain, draw, step).
-        history: mean losses that the forecaster has seen (step).
+        history: mean losses until then (step).
         notices: what the user should know, in words.
         converged: False where the chains of its fit did not agree.
         coefficients: draws of gap, rate and floor (chain, draw, step); empty for a forecaster that has none.
-        positions: draws of the observed loss at the positions asked for (chain, draw, step, position); else None.
+        positions: draws of the observed loss at some token positions (chain, draw, step, position); else None.
     """
 
     run: str
@@ -171,7 +171,7 @@ class Forecast:
         return self.draws(kind).quantile(q, dim=DRAWS)
 
     def interval(self, *, prob: float = 0.9, kind: Kind = "observed") -> xr.Dataset:
-        """Central credible interval that holds ``prob`` of the draws: variables ``lower`` and ``upper`` (step).
+        """Central credible interval that covers ``prob`` of the draws: variables ``lower`` and ``upper`` (step).
 
         Raises:
             DataError: ``prob`` does not lie between 0 and 1.
@@ -199,7 +199,7 @@ class Forecast:
     def time_to(self, target: float, *, prob: float) -> Arrival: ...
 
     def time_to(self, target: float, *, prob: float | None = None) -> xr.DataArray | Arrival:
-        """Draws of the step at which the expected loss first falls to ``target`` (chain, draw); with ``prob``, what they say.
+        """Draws of the step at which the expected loss first falls to ``target`` (chain, draw); with ``prob``, their summary.
 
         Straight lines join the forecast steps; a draw that starts below is given the first of them. Where a draw does not
         get there within the forecast its step is infinite, so ``np.isinf(...).mean()`` is the probability of that.
@@ -242,7 +242,7 @@ def _loss(target: float) -> float:
 
 
 def step_text(step: float, *, last: float) -> str:
-    """A step in words, to a tenth; ``beyond`` the last one that anything is known of where it is infinite.
+    """A step in words, to a tenth; ``beyond`` the last step forecast where it is infinite.
 
     >>> step_text(1234.56, last=2500.0), step_text(np.inf, last=2500.0)
     ('1234.6', 'beyond 2500')

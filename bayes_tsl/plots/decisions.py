@@ -36,7 +36,7 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
 
     Args:
         comparison: what ``compare_runs`` returned.
-        prob: mass of the thin bars; the thick ones hold half of it.
+        prob: mass of the thin bars; the thick ones cover half of it.
         ax: two axes, for losses and probabilities; a new figure by default.
 
     Raises:
@@ -122,7 +122,7 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
 
     Args:
         stopping: what ``stop_or_continue`` returned.
-        prob: mass of the thin bars; the thick ones hold half of it.
+        prob: mass of the thin bars; the thick ones cover half of it.
         ax: two axes, for utility and probability; a new figure by default.
 
     Raises:
@@ -145,8 +145,8 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     upper.axhline(0.0, color=PAST, lw=0.8, ls=":")
     lower.bar(wide["step"], wide["prob_best"], width=0.6 * np.diff(stopping.steps).min(), color=colors)
     one = next(iter(stopping.plans.forecasts.values()))
-    said = f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}"
-    upper.set(ylabel="utility against stopping now", title=said)
+    title = f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}"
+    upper.set(ylabel="utility against stopping now", title=title)
     lower.set(xlabel="step at which to stop", ylabel="prob. best", ylim=(0.0, 1.0))
     mark_unconverged(upper, stopping.converged)
     write_notices(lower, stopping.notices)

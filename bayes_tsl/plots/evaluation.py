@@ -67,9 +67,9 @@ def plot_errors(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     last = good.groupby(["run", "test_set", "model", "prefix"], sort=True).tail(1)
     errors = last.assign(error=(last["mean"] - last["observed"]).abs())
     for model, part in errors.groupby("model", sort=True):
-        seen, error = part["prefix"].to_numpy(float), part["error"].to_numpy(float)
-        prefixes = np.unique(seen)
-        ax.plot(prefixes, [error[seen == prefix].mean() for prefix in prefixes], "o-", ms=4, label=str(model))
+        prefix, error = part["prefix"].to_numpy(float), part["error"].to_numpy(float)
+        prefixes = np.unique(prefix)
+        ax.plot(prefixes, [error[prefix == share].mean() for share in prefixes], "o-", ms=4, label=str(model))
     ax.set(xlabel="share of the run seen", ylabel="endpoint error [nats/token]", yscale="log")
     return finish([ax])[0]
 

@@ -1,4 +1,4 @@
-"""Pictures of forecasts: what was seen, where it goes, how sure that is. All draw on ``ax`` if given one."""
+"""Pictures of forecasts: the losses so far, where they go, how sure that is. All draw on ``ax`` if given one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def plot_forecast(
 
 
 def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
-    """Several plans for one run: the expected loss with its interval, and below it the learning rate of each.
+    """Several schedules for one run: the expected loss with its interval, and below it the learning rate of each.
 
     Args:
         plans: what ``what_if`` returned.
@@ -145,7 +145,7 @@ def plot_forecast_revisions(drift: pd.DataFrame, *, ax: Axes | None = None) -> A
 
 
 def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs: int = 10, ax: Axes | None = None) -> Axes:
-    """Losses that the priors hold possible: median, 50 and 90 % bands, and some of the runs drawn.
+    """Losses that the priors allow: median, 50 and 90 % bands, and some of the runs drawn.
 
     Args:
         predictive: what ``prior_predictive`` returned.
@@ -157,15 +157,15 @@ def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs:
 
         import bayes_tsl as bt
 
-        plan = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500)
-        predictive = bt.prior_predictive(schedule=plan, steps=range(200, 2501, 100), origin=1200, loss=3.8)
+        schedule = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500)
+        predictive = bt.prior_predictive(schedule=schedule, steps=range(200, 2501, 100), origin=1200, loss=3.8)
         bt.plot_prior_predictive(predictive)
     """
     ax = one_axes(ax)
-    drawn = predictive["observed"].expand_dims(CHAIN)
-    for run in drawn[0, :runs]:
+    draws = predictive["observed"].expand_dims(CHAIN)
+    for run in draws[0, :runs]:
         ax.plot(run[STEP], run, lw=0.6, color=PAST, alpha=0.5)
-    draw_bands(ax, drawn)
+    draw_bands(ax, draws)
     if observed is not None:
         ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, color=TRUTH, label="observed")
     mark_origin(ax, float(predictive.attrs["origin"]))

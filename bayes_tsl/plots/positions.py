@@ -85,7 +85,7 @@ def plot_positions(fit: Fit, ahead: Forecast, *, observed: Any = None, ax: Axes 
         ax: where to draw; a new figure by default.
 
     Raises:
-        DataError: the fit has seen mean losses only, or ``ahead`` is of a forecaster without coefficients.
+        DataError: the fit is of mean losses, or ``ahead`` is of a forecaster without coefficients.
 
     >>> from matplotlib.figure import Figure
     >>> import bayes_tsl as bt
@@ -127,18 +127,18 @@ def plot_position_laws(
     'mix50_cosine, prose'
     """
     curve, run, test_set = losses.curve(), losses.runs[0], losses.test_sets[0]
-    own = _laws_of(laws, run, test_set)
-    known = np.intersect1d(own.index, curve.index)
+    of_run = _laws_of(laws, run, test_set)
+    shared = np.intersect1d(of_run.index, curve.index)
     cure = f"Give those of position_laws for {run}, {test_set}."
-    require(len(known), "laws", "have checkpoints of the losses", "none", cure=cure)
-    even = [known[np.abs(known - step).argmin()] for step in np.geomspace(known[0], known[-1], 4)]
+    require(len(shared), "laws", "have checkpoints of the losses", "none", cure=cure)
+    even = [shared[np.abs(shared - step).argmin()] for step in np.geomspace(shared[0], shared[-1], 4)]
     chosen = np.atleast_1d(even if steps is None else steps)
-    require(len(chosen) and np.isin(chosen, known).all(), "steps", "have a law", np.setdiff1d(chosen, known), cure=cure)
+    require(len(chosen) and np.isin(chosen, shared).all(), "steps", "have a law", np.setdiff1d(chosen, shared), cure=cure)
     ax = one_axes(ax)
     at = curve.columns.to_numpy(float)
     for number, step in enumerate(chosen):
         color = _between(AHEAD, TRUTH, number / max(len(chosen) - 1, 1))
-        gap, rate, floor, exponent = own.loc[step].to_numpy(float)
+        gap, rate, floor, exponent = of_run.loc[step].to_numpy(float)
         ax.plot(*_binned(1.0 + at, curve.loc[step].to_numpy(float)), "o", ms=3.5, color=color)
         law = reciprocal_loss(at, gap=gap, rate=rate, floor=floor, exponent=exponent)
         ax.plot(1.0 + at, law, lw=1.6, color=color, label=f"step {show(float(step))}")
@@ -164,15 +164,15 @@ def plot_position_effects(fit: Fit, *, ax: Axes | None = None) -> Axes:
         ax: where to draw; a new figure by default.
 
     Raises:
-        DataError: the fit has seen mean losses only, or is of several runs.
+        DataError: the fit is of mean losses, or is of several runs.
 
     >>> from matplotlib.figure import Figure
     >>> from bayes_tsl.inference.posterior import example_fit
     >>> plot_position_effects(example_fit(), ax=Figure().subplots()).get_ylabel()
     'effect [nats]'
     """
-    known = position_effects(fit)
-    effect, error = known["effect"], known["error"]
+    effects = position_effects(fit)
+    effect, error = effects["effect"], effects["error"]
     ax = one_axes(ax, (7.0, 3.2))
     at = 1.0 + effect[POSITION].to_numpy()
     ax.fill_between(at, effect - 2.0 * error, effect + 2.0 * error, color=AHEAD, alpha=0.4, lw=0, label="two standard errors")
@@ -224,5 +224,5 @@ def _between(first: str, last: str, share: float) -> tuple[float, ...]:
 
 
 def _estimate(fit: Fit, name: str) -> xr.DataArray:
-    seen = fit.observed
-    return seen["floor_estimate"] if name == "floor" else xr.apply_ufunc(np.exp, seen[f"log_{name}_estimate"])
+    observed = fit.observed
+    return observed["floor_estimate"] if name == "floor" else xr.apply_ufunc(np.exp, observed[f"log_{name}_estimate"])

@@ -25,7 +25,7 @@ from bayes_tsl.inference.posterior import Fit
 
 Tree = dict[str, Any]
 
-HELD_OUT = "held_out.json"  # how often intervals held on public runs; written by benchmarks/tables.py
+HELD_OUT = "held_out.json"  # how often intervals covered the truth on public runs; written by benchmarks/tables.py
 
 
 def summary(
@@ -42,7 +42,7 @@ def summary(
         later: measurements after the origin, if there are any (index: step).
     """
     diagnostics, frame = posterior.diagnostics, ahead.to_frame(prob=prob)
-    told = {
+    tree = {
         "run": ahead.run,
         "test_set": ahead.test_set,
         "origin": ahead.origin,
@@ -60,16 +60,16 @@ def summary(
         "seed": posterior.seed,
         "versions": posterior.versions,
     }
-    seen = frame.merge(later.rename("observed"), left_on=STEP, right_index=True)
-    if len(seen):
-        inside = seen["observed"].between(seen["lower"], seen["upper"])
-        error = (seen["mean"] - seen["observed"]).to_numpy()[-1].item()
-        told["against_observed"] = {"steps": len(seen), "inside": int(inside.sum()), "error_at_last": error}
+    measured = frame.merge(later.rename("observed"), left_on=STEP, right_index=True)
+    if len(measured):
+        inside = measured["observed"].between(measured["lower"], measured["upper"])
+        error = (measured["mean"] - measured["observed"]).to_numpy()[-1].item()
+        tree["against_observed"] = {"steps": len(measured), "inside": int(inside.sum()), "error_at_last": error}
     if moved is not None:
-        told["wider_priors"] = moved[["shift", "share", "prior_decides", "converged"]].astype(object).iloc[-1].to_dict()
+        tree["wider_priors"] = moved[["shift", "share", "prior_decides", "converged"]].astype(object).iloc[-1].to_dict()
     if target is not None:
-        told["target"] = _target(ahead, target, prob)
-    return told
+        tree["target"] = _target(ahead, target, prob)
+    return tree
 
 
 def contents(
@@ -84,11 +84,11 @@ def contents(
     prob: float,
 ) -> Tree:
     """All that a report says: the summary, what is drawn, what it costs and whether to go on, and sentences on all of it."""
-    told = summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later)
+    tree = summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later)
     past, future = posterior.coefficients(), ahead.coefficients
     curves = now_and_then(posterior, ahead) if posterior.by_position else ()
     rows = ahead.to_frame(prob=prob).drop(columns="run")
-    told |= {
+    tree |= {
         "created_at": posterior.created_at,
         "forecast": _records(rows.join(later.rename("observed"), on=STEP)),
         "coefficients": {str(name): {"past": _bands(past[name], prob), "ahead": _bands(future[name], prob)} for name in past},
@@ -96,12 +96,12 @@ def contents(
         "budget": None if cost is None else _budget(ahead, cost, prob=prob, target=target),
         "stopping": None if stopping is None else _stopping(stopping, prob=prob),
     }
-    said = {"answers": _decisions(told, ahead, prob=prob, target=target), "trust": _trust(told, moved)}
-    return told | said
+    sentences = {"answers": _decisions(tree, ahead, prob=prob, target=target), "trust": _trust(tree, moved)}
+    return tree | sentences
 
 
 def _extent(posterior: Fit, ahead: Forecast) -> Tree:
-    """What was seen, and how far the forecast goes beyond it."""
+    """What was fitted, and how far the forecast goes beyond it."""
     first, last = float(ahead.history[STEP][0]), float(ahead.steps[-1])
     return {
         "checkpoints": int(posterior.design.count.sum()),
@@ -134,15 +134,15 @@ def _bands(draws: xr.DataArray, prob: float) -> list[Tree]:
 
 def _budget(ahead: Forecast, cost: Cost, *, prob: float, target: float | None) -> Tree:
     """What money buys: the curve, the smallest budget that is sure enough of a target, and what the next tenth brings."""
-    told: Tree = {"curve": _records(budget_curve(ahead, cost, target=target, prob=prob)), "sentences": []}
+    tree: Tree = {"curve": _records(budget_curve(ahead, cost, target=target, prob=prob)), "sentences": []}
     if target is not None:
         enough = smallest_budget(ahead, cost, target=target, prob=prob)
-        told["smallest"] = {name: getattr(enough, name) for name in ("cost", "step", "tokens", "hours", "mean", "cvar", "tail")}
-        told["sentences"].append(f"To be {prob:.0%} sure of an expected loss of {show(target)}: {enough}.")
+        tree["smallest"] = {name: getattr(enough, name) for name in ("cost", "step", "tokens", "hours", "mean", "cvar", "tail")}
+        tree["sentences"].append(f"To be {prob:.0%} sure of an expected loss of {show(target)}: {enough}.")
     if len(ahead.steps) > 1:
-        told["gain"] = _records(marginal_gain(ahead, cost, prob=prob))
-        told["sentences"].append(_gain_text(told["gain"][0], prob))
-    return told
+        tree["gain"] = _records(marginal_gain(ahead, cost, prob=prob))
+        tree["sentences"].append(_gain_text(tree["gain"][0], prob))
+    return tree
 
 
 def _gain_text(first: Tree, prob: float) -> str:
@@ -155,64 +155,63 @@ def _gain_text(first: Tree, prob: float) -> str:
 
 def _stopping(chosen: Stopping, *, prob: float) -> Tree:
     """When to stop, in a sentence and as a table."""
-    told = {"recommended": chosen.recommended, "perfect_information": chosen.perfect_information}
+    tree = {"recommended": chosen.recommended, "perfect_information": chosen.evpi}
     return (
-        told
+        tree
         | {"sentence": _sentence(chosen.reason)}
         | {"steps": _records(chosen.to_frame(prob=prob)), "plans": _records(chosen.plans.ends().reset_index())}
     )
 
 
-def _decisions(told: Tree, ahead: Forecast, *, prob: float, target: float | None) -> list[str]:
+def _decisions(tree: Tree, ahead: Forecast, *, prob: float, target: float | None) -> list[str]:
     """Where the run will land, what becomes of the target, what money does, and whether to go on; a sentence each."""
-    last = told["last"]
+    last = tree["last"]
     where = f"{last['mean']:.4f} nats per token ({last['lower']:.4f} to {last['upper']:.4f}, {prob:.0%} interval)"
-    said = [f"At step {show(last[STEP])} the test loss is expected to measure {where}."]
-    if "against_observed" in told:
-        held = told["against_observed"]
-        inside = f"{held['inside']} of {held['steps']} losses measured since lie in their {prob:.0%} intervals"
-        said.append(f"{inside}; at the last of them the forecast is off by {held['error_at_last']:+.4f}.")
+    sentences = [f"At step {show(last[STEP])} the test loss is expected to measure {where}."]
+    if "against_observed" in tree:
+        check = tree["against_observed"]
+        inside = f"{check['inside']} of {check['steps']} losses measured since lie in their {prob:.0%} intervals"
+        sentences.append(f"{inside}; at the last of them the forecast is off by {check['error_at_last']:+.4f}.")
     if target is not None:
-        said.append(_sentence(target_text(ahead, target, prob=prob)))
-    if told["budget"] is not None:
-        said += told["budget"]["sentences"]
-    return [*said, told["stopping"]["sentence"]] if told["stopping"] is not None else said
+        sentences.append(_sentence(target_text(ahead, target, prob=prob)))
+    if tree["budget"] is not None:
+        sentences += tree["budget"]["sentences"]
+    return sentences if tree["stopping"] is None else [*sentences, tree["stopping"]["sentence"]]
 
 
-def _trust(told: Tree, moved: pd.DataFrame | None) -> dict[str, str]:
+def _trust(tree: Tree, moved: pd.DataFrame | None) -> dict[str, str]:
     """How far to trust the answers, in plain words: by convergence, extent, calibration and priors."""
-    seen = told["extent"]
-    what = f"{seen['positions']} positions each" if seen["positions"] else "their mean losses alone"
-    steps = f"{seen['checkpoints']} checkpoints from step {show(seen['first_step'])} to {show(seen['last_step'])}"
-    far = f"step {show(seen['horizon'])} lies {seen['horizon_over_seen']:.2g} times as far ahead as they reach back"
-    said = {
-        "convergence": _convergence(told),
+    extent = tree["extent"]
+    what = f"{extent['positions']} positions each" if extent["positions"] else "their mean losses alone"
+    steps = f"{extent['checkpoints']} checkpoints from step {show(extent['first_step'])} to {show(extent['last_step'])}"
+    far = f"step {show(extent['horizon'])} lies {extent['horizon_over_seen']:.2g} times as far ahead as they reach back"
+    reasons = {
+        "convergence": _convergence(tree),
         "extent": f"The fit has seen {steps}, {what}; {far}.",
-        "calibration": _calibration(told),
+        "calibration": _calibration(tree),
     }
-    return said if moved is None else said | {"priors": _sentence(priors_text(moved).removesuffix("."))}
+    return reasons if moved is None else reasons | {"priors": _sentence(priors_text(moved).removesuffix("."))}
 
 
-def _convergence(told: Tree) -> str:
+def _convergence(tree: Tree) -> str:
     """Whether the chains agreed, for people who have met neither R-hat nor effective sample sizes."""
-    if told["converged"]:
-        numbers = f"R-hat at most {told['max_r_hat']:.3f}, effective sample size at least {told['min_ess']:.0f}"
+    if tree["converged"]:
+        numbers = f"R-hat at most {tree['max_r_hat']:.3f}, effective sample size at least {tree['min_ess']:.0f}"
         return f"The sampler's chains started apart and agree on every parameter ({numbers})."
-    return f"The sampler's chains do not agree: do not act on this report. {told['verdict']}"
+    return f"The sampler's chains do not agree: do not act on this report. {tree['verdict']}"
 
 
-def _calibration(told: Tree) -> str:
-    """How often such intervals held on runs whose end is known."""
+def _calibration(tree: Tree) -> str:
+    """How often such intervals covered the truth on runs whose end is known."""
     record = json.loads((files("bayes_tsl.reporting") / HELD_OUT).read_text(encoding="utf-8"))
-    if told["law"] != record["law"]:
-        return f"How often intervals of the law {told['law']!r} hold has not been measured on public runs."
-    share = told["extent"]["last_step"] / told["extent"]["horizon"]
+    if tree["law"] != record["law"]:
+        return f"How often intervals of the law {tree['law']!r} hold has not been measured on public runs."
+    share = tree["extent"]["last_step"] / tree["extent"]["horizon"]
     near = min(record["cells"], key=lambda cell: abs(cell["seen"] - share))
     runs = f"On {near['runs']} public runs ({record['kind']}) that nothing was chosen on, seen until {near['seen']:.0%}"
-    held = f"90% intervals held {near['holds_90']:.0%} of the later losses"
-    return (
-        f"{runs}, {held}, and the last loss was missed by {near['error']:.4f} on average. Other kinds may be held less often."
-    )
+    coverage = f"90% intervals held {near['holds_90']:.0%} of the later losses"
+    error = f"the last loss was missed by {near['error']:.4f} on average"
+    return f"{runs}, {coverage}, and {error}. Other kinds may be held less often."
 
 
 def priors_text(moved: pd.DataFrame) -> str:
@@ -221,12 +220,12 @@ def priors_text(moved: pd.DataFrame) -> str:
     step = moved["share"].abs().idxmax() if decides else moved.index[-1]
     shift, share = (float(moved.loc[step, name]) for name in ("shift", "share"))
     doubt = "" if bool(np.all(moved["converged"])) else " (chains under the wider priors did not quite agree)"
-    said = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
-    return f"{'note: the prior decides' if decides else 'priors'}: {said}, {abs(share):.0%} of the interval's width{doubt}."
+    effect = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
+    return f"{'note: the prior decides' if decides else 'priors'}: {effect}, {abs(share):.0%} of the interval's width{doubt}."
 
 
 def target_text(ahead: Forecast, target: float, *, prob: float = 0.9) -> str:
-    """What was asked of a target, in one line: when the curve gets there, and how likely the last checkpoint reads less."""
+    """A target in one line: when the curve gets there, and how likely the last checkpoint reads less."""
     last = float(ahead.steps[-1])
     chance = percent(float(ahead.prob_below(target, at=last)))
     return f"{ahead.time_to(target, prob=prob)}; {chance} likely to measure less at step {show(last)}"

@@ -1,6 +1,6 @@
 """A report that people act on: one page that opens from disk, and the same content as JSON.
 
-The page is filled from the tree of ``answers`` and from pictures, drawn once: their colours are names that the page gives a
+The page is filled from the tree of ``content`` and from pictures, drawn once: their colours are names that the page gives a
 value, for a light screen and a dark one.
 """
 
@@ -30,8 +30,7 @@ from bayes_tsl.plots.decisions import plot_budget, plot_stopping
 from bayes_tsl.plots.forecasts import plot_forecast
 from bayes_tsl.plots.positions import plot_coefficients, plot_positions
 from bayes_tsl.plots.style import INKS, figure_of
-from bayes_tsl.reporting import content as answers
-from bayes_tsl.reporting.content import Tree
+from bayes_tsl.reporting.content import Tree, contents, json_text
 
 _PAGE = "report.html"
 _SIZE = (5.6, 3.5)  # inches, at which print is of one size with the page's on a telephone
@@ -62,7 +61,7 @@ class Report:
     @property
     def json(self) -> str:
         """The content for scripts; what is infinite or unknown is null."""
-        return answers.json_text(self.contents)
+        return json_text(self.contents)
 
     def save(self, path: str | Path) -> None:
         """Write the page to ``path`` and the content beside it, under the same name with the ending json.
@@ -93,11 +92,11 @@ def report(
     Args:
         fit: what the past of one run says.
         ahead: its forecast.
-        losses: measurements of the run, the later ones to hold against the forecast.
+        losses: measurements of the run, the later ones to compare with the forecast.
         target: a loss to reach, in nats per token.
         cost: what further steps cost.
-        stopping: what ``stop_or_continue`` said.
-        moved: what ``prior_sensitivity`` said.
+        stopping: what ``stop_or_continue`` returned.
+        moved: what ``prior_sensitivity`` returned.
         prob: mass of the intervals, and how sure to be of the target.
 
     Raises:
@@ -117,22 +116,22 @@ def report(
     cure = "Make it with forecast(fit, ...)."
     require(same, "ahead", f"be of run {fit.run!r} on {fit.test_set!r}", (ahead.run, ahead.test_set), cure=cure)
     later, last_curve = _measured(losses, ahead)
-    told = answers.contents(fit, ahead, later=later, target=target, cost=cost, stopping=stopping, moved=moved, prob=prob)
-    calm, seen = replace(ahead, notices=()), later[later.index <= ahead.steps[-1]]  # notices are said once, by the page
+    tree = contents(fit, ahead, later=later, target=target, cost=cost, stopping=stopping, moved=moved, prob=prob)
+    bare, observed = replace(ahead, notices=()), later[later.index <= ahead.steps[-1]]  # the page itself lists the notices
     shown = {
-        "forecast": _svg("losses seen and forecast", partial(plot_forecast, calm, observed=seen, target=target)),
+        "forecast": _svg("losses seen and forecast", partial(plot_forecast, bare, observed=observed, target=target)),
         "coefficients": _svg(
-            "coefficients over training", partial(plot_coefficients, fit, calm), rows=len(told["coefficients"])
+            "coefficients over training", partial(plot_coefficients, fit, bare), rows=len(tree["coefficients"])
         ),
     }
-    if told["positions"]:
-        shown["positions"] = _svg("loss by position", partial(plot_positions, fit, calm, observed=last_curve))
+    if tree["positions"]:
+        shown["positions"] = _svg("loss by position", partial(plot_positions, fit, bare, observed=last_curve))
     if cost is not None:
-        shown["budget"] = _svg("expected loss by budget", partial(plot_budget, calm, cost, target=target, prob=prob))
+        shown["budget"] = _svg("expected loss by budget", partial(plot_budget, bare, cost, target=target, prob=prob))
     if stopping is not None:
         plot = partial(plot_stopping, replace(stopping, notices=()), prob=prob)
         shown["stopping"] = _svg("worth of stopping at each step", plot, rows=2)
-    return Report(told, shown)
+    return Report(tree, shown)
 
 
 def _measured(losses: LossTable | None, ahead: Forecast) -> tuple[pd.Series, pd.Series | None]:
@@ -140,9 +139,9 @@ def _measured(losses: LossTable | None, ahead: Forecast) -> tuple[pd.Series, pd.
     if losses is None:
         return pd.Series(dtype=float, name="observed", index=pd.Index([], name=STEP, dtype=float)), None
     require_losses(losses)
-    own = losses.select(run=ahead.run, test_set=ahead.test_set)
-    means, curve = own.mean_losses().rename("observed"), own.curve()
-    last = curve.loc[ahead.origin].dropna() if own.by_position and ahead.origin in curve.index else None
+    of_run = losses.select(run=ahead.run, test_set=ahead.test_set)
+    means, curve = of_run.mean_losses().rename("observed"), of_run.curve()
+    last = curve.loc[ahead.origin].dropna() if of_run.by_position and ahead.origin in curve.index else None
     return means.loc[means.index > ahead.origin], last
 
 
