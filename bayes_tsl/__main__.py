@@ -1,5 +1,5 @@
 """``python -m bayes_tsl`` is the command line."""
 
-from bayes_tsl.cli.commands import main
+from bayes_tsl.cli.main import main
 
 main()

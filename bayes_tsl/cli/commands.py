@@ -1,11 +1,7 @@
-"""The command line: reads files, calls the library, writes files. Exit codes: 0 done, 2 bad input, 3 not converged."""
+"""The commands: each reads files, calls the library, writes files and prints; what comes out is its exit code."""
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +9,27 @@ import click
 import numpy as np
 
 from bayes_tsl._common.intervals import require_prob
-from bayes_tsl._common.validation import require, require_number, require_seed, show
-from bayes_tsl.cli.options import cost_of, numbers_in, of_one_run, outlook, schedules_of
+from bayes_tsl._common.validation import require, require_number, require_seed
+from bayes_tsl.cli.options import (
+    cost_from,
+    fit_and_compare,
+    fit_and_forecast,
+    parse_numbers,
+    read_schedules,
+    single_run_options,
+)
 from bayes_tsl.cli.outputs import (
+    DONE,
+    backtest_text,
     converted_text,
+    exit_code,
+    failure_lines,
     files_text,
     fit_text,
     losses_text,
+    notices_on_stderr,
     require_page_name,
+    require_some_scored,
     require_table_name,
     require_writable,
     write_backtest,
@@ -28,46 +37,25 @@ from bayes_tsl.cli.outputs import (
     write_forecast,
     write_losses,
 )
-from bayes_tsl.data import schedules
 from bayes_tsl.data.logs import FORMATS, SPLITS, UNITS, read_log, recognise
-from bayes_tsl.data.loss_table import read_losses, read_table
-from bayes_tsl.decisions.run_comparison import compare_runs
-from bayes_tsl.decisions.stopping import stop_or_continue
-from bayes_tsl.errors import DataError, Notice
-from bayes_tsl.evaluation.backtesting import FORECASTERS, backtest, summarise
-from bayes_tsl.forecasting.predict import forecast
-from bayes_tsl.inference.fitting import fit
+from bayes_tsl.data.loss_table import read_losses
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
+from bayes_tsl.evaluation.backtesting import backtest, summarise
+from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.forecasters import FORECASTERS
+from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.reporting.content import priors_text, target_text
 from bayes_tsl.reporting.page import report
 
-DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3
 _STOPS = 10  # steps at which to stop that a report considers
+_schedules = click.option(
+    "--schedule", help="CSV with columns step, lr [, run]; or in words, as of forecast; or 'column' to take lr of LOSSES."
+)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run a command; whatever the user got wrong is one line on stderr."""
-    try:
-        sys.exit(cli.main(arguments, prog_name="bayes-tsl", standalone_mode=False) or DONE)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message())
-        sys.exit(BAD_INPUT)
-    except click.ClickException as error:
-        _fail(error.format_message())
-    except (DataError, OSError) as error:
-        _fail(str(error))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("stopped; nothing was written.", err=True)
-        sys.exit(130)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="bayes_tsl")
-def cli() -> None:
-    """Where is this training run going, and how sure are we?"""
-
-
-@cli.command("forecast", no_args_is_help=True)
-@of_one_run
+@click.command("forecast", no_args_is_help=True)
+@single_run_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     """Forecast the test loss of a run from its checkpoints so far.
@@ -84,8 +72,8 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
     require_writable(out)
-    with _notices_aloud():
-        table, posterior, ahead, moved = outlook(losses, options)
+    with notices_on_stderr():
+        table, posterior, ahead, moved = fit_and_forecast(losses, options)
     later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
     write_forecast(out, posterior, ahead, prob=options["prob"], moved=moved, later=later, target=options["target"])
     shown = ahead.to_frame(prob=options["prob"])[["step", "mean", "lower", "upper"]]
@@ -95,11 +83,11 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     if options["target"] is not None:
         click.echo(target_text(ahead, options["target"], prob=options["prob"]))
     click.echo(files_text(out, "forecast.csv", "summary.json", "fit.nc", "forecast.png"))
-    return DONE if posterior.converged else NOT_CONVERGED
+    return exit_code(posterior)
 
 
-@cli.command("report", no_args_is_help=True)
-@of_one_run
+@click.command("report", no_args_is_help=True)
+@single_run_options
 @click.option("--per-step", type=float, metavar="MONEY", help="What a step costs, in any currency; or")
 @click.option("--per-token", type=float, metavar="MONEY", help="what a token costs, with --tokens-per-step; or")
 @click.option("--per-hour", type=float, metavar="MONEY", help="what an hour costs, with --seconds-per-step.")
@@ -122,17 +110,13 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
         --per-hour 24 --seconds-per-step 6 --value 200
     """  # noqa: D301
     require_page_name(out)
-    cost = cost_of(options)
+    cost = cost_from(options)
     if options["value"] is not None:
         require(cost is not None, "--value", "come with a cost", options["value"], cure="Give e.g. --per-step 0.01.")
         require_number(options["value"], "--value", low=0.0, cure="It is money per nat per token.")
-    with _notices_aloud():
-        table, posterior, ahead, moved = outlook(losses, options)
-    stopping = None
-    if cost is not None and options["value"] is not None:
-        stops = np.linspace(ahead.origin, min(ahead.steps[-1], ahead.origin + cost.most_steps), _STOPS + 1)[1:]
-        final = float(posterior.schedule.lrs[-1])
-        stopping = stop_or_continue(posterior, cost, value=options["value"], steps=stops, final=final, seed=options["seed"])
+    with notices_on_stderr():
+        table, posterior, ahead, moved = fit_and_forecast(losses, options)
+    stopping = None if cost is None or options["value"] is None else _stopping(posterior, ahead, cost, options)
     made = report(
         posterior,
         ahead,
@@ -149,14 +133,12 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
         click.echo(sentence)
     click.echo(fit_text(posterior))
     click.echo(files_text(out.parent, out.name, out.with_suffix(".json").name))
-    return DONE if posterior.converged else NOT_CONVERGED
+    return exit_code(posterior)
 
 
-@cli.command("backtest", no_args_is_help=True)
+@click.command("backtest", no_args_is_help=True)
 @click.argument("losses", type=click.Path(path_type=Path))
-@click.option(
-    "--schedule", help="CSV with columns step, lr [, run]; or in words, as of forecast; or 'column' to take lr of LOSSES."
-)
+@_schedules
 @click.option("--prefixes", default="0.2,0.5,0.8", show_default=True, metavar="A,B,C", help="Shares of a run to forecast from.")
 @click.option("--models", default="tsl,power-law", show_default=True, help=f"Any of {', '.join(FORECASTERS)}.")
 @click.option("--run", help="Only this run.")
@@ -180,53 +162,32 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
     """  # noqa: D301
     require_seed(options["seed"])
     require_writable(out)
-    with _notices_aloud():
+    with notices_on_stderr():
         table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
-        plans = schedules_of(options["schedule"], table)
+        plans = read_schedules(options["schedule"], table)
         scores = backtest(
             table,
             plans,
-            prefixes=list(numbers_in(options["prefixes"], "--prefixes", "0.2,0.5")),
+            prefixes=list(parse_numbers(options["prefixes"], "--prefixes", "0.2,0.5")),
             forecasters=[name.strip() for name in options["models"].split(",")],
             target=options["target"],
             store=out / "cells",
             workers=options["workers"],
             seed=options["seed"],
         )
-    reasons = scores.loc[scores["reason"] != "", "reason"]
-    cure = "Give later prefixes or other models."
-    require(len(reasons) < len(scores), "a forecast", "succeed", reasons.unique(), where="from every one", cure=cure)
+    require_some_scored(scores)
     summary = summarise(scores)
     write_backtest(out, scores, summary)
-    shown = [
-        "model",
-        "prefix",
-        "cells",
-        "failed",
-        "endpoint_mae",
-        "crps",
-        "log_score",
-        "coverage_50",
-        "coverage_90",
-        "width_90",
-        *(["endpoint_brier"] if options["target"] is not None else []),
-    ]
-    click.echo(summary.reindex(columns=shown).to_string(index=False, float_format="{:.4g}".format, na_rep="-"))
-    if unknown := [run for run, plan in plans.items() if not plan.known]:
-        click.echo(f"note: {schedules.UNKNOWN} (of {show(unknown)})")
-    for _, cell in scores[scores["reason"] != ""].iterrows():
-        click.echo(
-            f"failed: {cell['run']}, {cell['test_set']}, {cell['model']} at {cell['prefix']:g}: {cell['reason']}", err=True
-        )
+    click.echo(backtest_text(summary, plans))
+    for line in failure_lines(scores):
+        click.echo(line, err=True)
     click.echo(files_text(out, "scores.csv", "summary.csv"))
     return DONE
 
 
-@cli.command("compare", no_args_is_help=True)
+@click.command("compare", no_args_is_help=True)
 @click.argument("losses", type=click.Path(path_type=Path))
-@click.option(
-    "--schedule", help="CSV with columns step, lr [, run]; or in words, as of forecast; or 'column' to take lr of LOSSES."
-)
+@_schedules
 @click.option("--until", type=float, metavar="STEP", help="Fit every run up to this step; by default all of LOSSES.")
 @click.option("--at", type=float, metavar="STEP", required=True, help="Compare the runs at this step.")
 @click.option("--test-set", help="Which test set, if LOSSES has several.")
@@ -249,34 +210,17 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
     require_prob(options["prob"], "--prob")
     require_seed(options["seed"])
     require_writable(out)
-    with _notices_aloud():
-        table = read_losses(losses).select(test_set=options["test_set"])
-        cure = "Use bayes-tsl forecast for a single one."
-        require(len(table.runs) > 1, losses.name, "hold several runs", table.runs, cure=cure)
-        plans = schedules_of(options["schedule"], table)
-        past = table if options["until"] is None else table.until(options["until"])
-        lost = [run for run in table.runs if run not in past.runs]
-        require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
-        for plan in plans.values():
-            plan.require_reaches(options["at"])
-        posterior = fit(
-            past,
-            schedules=plans,
-            runs=None if options["runs"] is None else read_table(options["runs"]),
-            covariates=[name.strip() for name in (options["covariates"] or "").split(",") if name.strip()],
-            seed=options["seed"],
-            throw=False,
-        )
-        comparison = compare_runs(forecast(posterior, steps=[options["at"]], seed=options["seed"]))
+    with notices_on_stderr():
+        posterior, comparison = fit_and_compare(losses, options)
     write_comparison(out, posterior, comparison, prob=options["prob"])
     shown = comparison.to_frame(prob=options["prob"])[["run", "mean", "lower", "upper", "prob_lowest", "regret"]]
     click.echo(shown.round(4).to_string(index=False))
     click.echo(fit_text(posterior))
     click.echo(files_text(out, "compare.csv", "pairs.csv", "fit.nc", "compare.png"))
-    return DONE if posterior.converged else NOT_CONVERGED
+    return exit_code(posterior)
 
 
-@cli.command("convert", no_args_is_help=True)
+@click.command("convert", no_args_is_help=True)
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option("--format", type=click.Choice(list(FORMATS)), help="What wrote LOG; by default told from its content.")
 @click.option("--metric", help="Name of the loss in LOG; by default the only one that is named like a loss.")
@@ -299,7 +243,7 @@ def convert_command(log: Path, out: Path, **options: Any) -> int:
     """  # noqa: D301
     require_table_name(out)
     require(log.resolve() != out.resolve(), "--out", "be another file than LOG", str(out), cure="Choose another name.")
-    with _notices_aloud():
+    with notices_on_stderr():
         kind = options.pop("format") or recognise(log)
         losses = read_log(log, format=kind, **options)
     write_losses(out, losses)
@@ -307,22 +251,8 @@ def convert_command(log: Path, out: Path, **options: Any) -> int:
     return DONE
 
 
-def _fail(message: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    sys.exit(BAD_INPUT)
-
-
-@contextmanager
-def _notices_aloud() -> Iterator[None]:
-    """Notices as plain lines on stderr."""
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, Notice):
-            click.echo(f"note: {message}", err=True)
-        else:
-            usual(message, category, *where, **more)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Notice)
-        usual, warnings.showwarning = warnings.showwarning, show
-        yield
+def _stopping(posterior: Fit, ahead: Forecast, cost: Cost, options: dict[str, Any]) -> Stopping:
+    """When to stop, among steps that the forecast and the deadline allow."""
+    last = min(ahead.steps[-1], ahead.origin + cost.most_steps)
+    steps, final = np.linspace(ahead.origin, last, _STOPS + 1)[1:], float(posterior.schedule.lrs[-1])
+    return stop_or_continue(posterior, cost, value=options["value"], steps=steps, final=final, seed=options["seed"])

@@ -19,6 +19,7 @@ from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.errors import DataError
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import forecast
@@ -29,7 +30,7 @@ from bayes_tsl.model.priors import LAWS
 _MOST_STEPS = 50
 
 
-def of_one_run(command: Callable[..., Any]) -> Callable[..., Any]:
+def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that fits one run and forecasts it."""
     schedule = "CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES."
     ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
@@ -49,7 +50,7 @@ def of_one_run(command: Callable[..., Any]) -> Callable[..., Any]:
     return reduce(lambda made, option: option(made), reversed(options), command)
 
 
-class Outlook(NamedTuple):
+class RunForecast(NamedTuple):
     """A run fitted and forecast.
 
     Attributes:
@@ -65,30 +66,52 @@ class Outlook(NamedTuple):
     moved: pd.DataFrame
 
 
-def outlook(losses: Path, options: dict[str, Any]) -> Outlook:
+def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
     """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
     require_prob(options["prob"], "--prob")
     if options["target"] is not None:
         require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
     require_seed(options["seed"])
     table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
-    schedule = schedule_of(options["schedule"], table, options["run"])
+    schedule = read_schedule(options["schedule"], table, options["run"])
     past = table if options["until"] is None else table.until(options["until"])
     steps = steps_ahead(options["steps"], options["to"], past, table)
     schedule.require_reaches(steps[-1])
     posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False)
     ahead = forecast(posterior, steps=steps, seed=options["seed"])
     moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
-    return Outlook(table, posterior, ahead, moved)
+    return RunForecast(table, posterior, ahead, moved)
 
 
-def cost_of(options: dict[str, Any]) -> Cost | None:
+def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Comparison]:
+    """Fit the runs of a file together, and compare them at the step that the options name."""
+    table = read_losses(losses).select(test_set=options["test_set"])
+    cure = "Use bayes-tsl forecast for a single one."
+    require(len(table.runs) > 1, losses.name, "hold several runs", table.runs, cure=cure)
+    plans = read_schedules(options["schedule"], table)
+    past = table if options["until"] is None else table.until(options["until"])
+    lost = [run for run in table.runs if run not in past.runs]
+    require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
+    for plan in plans.values():
+        plan.require_reaches(options["at"])
+    posterior = fit(
+        past,
+        schedules=plans,
+        runs=None if options["runs"] is None else read_table(options["runs"]),
+        covariates=[name.strip() for name in (options["covariates"] or "").split(",") if name.strip()],
+        seed=options["seed"],
+        throw=False,
+    )
+    return posterior, compare_runs(forecast(posterior, steps=[options["at"]], seed=options["seed"]))
+
+
+def cost_from(options: dict[str, Any]) -> Cost | None:
     """The cost that options give, each named like the field that it fills; None if there is none."""
     given = {one.name: options[one.name] for one in fields(Cost) if options[one.name] is not None}
     return Cost(**given) if given else None
 
 
-def schedule_of(text: str | None, table: LossTable, run: str | None) -> Schedule:
+def read_schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
     """The schedule that ``--schedule`` means for a run: unknown, a column of the losses, words, or a file."""
     if text is None:
         return schedules.unknown()
@@ -106,9 +129,9 @@ def schedule_of(text: str | None, table: LossTable, run: str | None) -> Schedule
     return schedules.from_frame(frame, source=Path(text).name)
 
 
-def schedules_of(text: str | None, table: LossTable) -> dict[str, Schedule]:
+def read_schedules(text: str | None, table: LossTable) -> dict[str, Schedule]:
     """The same for every run of a table."""
-    return {run: schedule_of(text, table.select(run=run), run) for run in table.runs}
+    return {run: read_schedule(text, table.select(run=run), run) for run in table.runs}
 
 
 def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: LossTable) -> np.ndarray:
@@ -116,7 +139,7 @@ def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: Los
     given, cure = "neither" if steps is None else "both", "Give e.g. --to 2000."
     require((steps is None) != (to is None), "one of --steps and --to", "be given", given, cure=cure)
     origin = float(past.steps[-1])
-    asked = numbers_in(steps, "--steps", "1500,2000") if steps is not None else np.array([to], float)
+    asked = parse_numbers(steps, "--steps", "1500,2000") if steps is not None else np.array([to], float)
     name = "--to" if steps is None else "--steps"
     finite = np.isfinite(asked)
     require(finite.all(), name, "be finite", asked[~finite], cure="Give the last step of the run.")
@@ -131,7 +154,7 @@ def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: Los
     return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
 
 
-def numbers_in(text: str, name: str, example: str) -> np.ndarray:
+def parse_numbers(text: str, name: str, example: str) -> np.ndarray:
     """Numbers with commas between, increasing, each once."""
     try:
         return np.unique([float(item) for item in text.split(",")])

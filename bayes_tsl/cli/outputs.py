@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.data.loss_table import ENDINGS, LossTable
+from bayes_tsl.data.schedules import UNKNOWN, Schedule
 from bayes_tsl.decisions.run_comparison import Comparison
+from bayes_tsl.errors import Notice
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.plots.decisions import plot_comparison
@@ -21,6 +27,17 @@ from bayes_tsl.plots.evaluation import plot_calibration, plot_errors
 from bayes_tsl.plots.forecasts import plot_forecast
 from bayes_tsl.plots.style import figure_of
 from bayes_tsl.reporting.content import json_text, summary
+
+_SHOWN = [
+    *("model", "prefix", "cells", "failed", "endpoint_mae", "crps", "log_score"),
+    *("coverage_50", "coverage_90", "width_90", "endpoint_brier"),
+]
+DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3  # exit codes
+
+
+def exit_code(posterior: Fit) -> int:
+    """Exit code of a command that fitted something, by whether its chains converged."""
+    return DONE if posterior.converged else NOT_CONVERGED
 
 
 def require_writable(out: Path) -> None:
@@ -122,6 +139,44 @@ def converted_text(out: Path, losses: LossTable, format: str) -> str:
 def fit_text(posterior: Fit) -> str:
     """Whether the chains agreed, and what the user should know about the fit."""
     return "\n".join([posterior.diagnostics.verdict, *(f"note: {notice}" for notice in posterior.notices)])
+
+
+def require_some_scored(scores: pd.DataFrame) -> None:
+    """Raise ``DataError`` where every forecast of a backtest failed."""
+    reasons = scores.loc[scores["reason"] != "", "reason"]
+    cure = "Give later prefixes or other models."
+    require(len(reasons) < len(scores), "a forecast", "succeed", reasons.unique(), where="from every one", cure=cure)
+
+
+def backtest_text(summary: pd.DataFrame, plans: Mapping[str, Schedule]) -> str:
+    """Scores by model and prefix, and a note on the runs whose schedule is unknown."""
+    shown = [name for name in _SHOWN if name != "endpoint_brier" or name in summary]
+    table = summary.reindex(columns=shown).to_string(index=False, float_format="{:.4g}".format, na_rep="-")
+    unknown = [run for run, plan in plans.items() if not plan.known]
+    return "\n".join([table, *([f"note: {UNKNOWN} (of {show(unknown)})"] if unknown else [])])
+
+
+def failure_lines(scores: pd.DataFrame) -> list[str]:
+    """Why forecasts of a backtest failed, a line each."""
+    failed = [cell for _, cell in scores[scores["reason"] != ""].iterrows()]
+    where = [f"{cell['run']}, {cell['test_set']}, {cell['model']} at {cell['prefix']:g}" for cell in failed]
+    return [f"failed: {place}: {cell['reason']}" for place, cell in zip(where, failed)]
+
+
+@contextmanager
+def notices_on_stderr() -> Iterator[None]:
+    """Notices as plain lines on stderr."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, Notice):
+            click.echo(f"note: {message}", err=True)
+        else:
+            usual(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        usual, warnings.showwarning = warnings.showwarning, show
+        yield
 
 
 def losses_text(table: pd.DataFrame) -> str:
