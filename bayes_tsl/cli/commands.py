@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
     return DONE
 
 
-@click.command("compare", no_args_is_help=True)
+@click.command("compare-runs", no_args_is_help=True)
 @click.argument("losses", type=click.Path(path_type=Path))
 @_schedules
 @click.option("--until", type=float, metavar="STEP", help="Fit every run up to this step; by default all of LOSSES.")
@@ -204,7 +205,7 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
 
     \b
     Example:
-      bayes-tsl compare losses.csv --test-set prose --until 1250 --at 2500 --out out \\
+      bayes-tsl compare-runs losses.csv --test-set prose --until 1250 --at 2500 --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
     require_prob(options["prob"], "--prob")
@@ -218,6 +219,16 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
     click.echo(fit_text(posterior))
     click.echo(files_text(out, "compare.csv", "pairs.csv", "fit.nc", "compare.png"))
     return exit_code(posterior)
+
+
+def _under_old_name(command: click.Command, name: str) -> click.Command:
+    """The same command under a name that goes with the next version: not listed, and it says so on stderr."""
+    old = copy(command)
+    old.name, old.hidden, old.deprecated = name, True, f"Use {command.name}."
+    return old
+
+
+old_compare_command = _under_old_name(compare_command, "compare")
 
 
 @click.command("convert", no_args_is_help=True)

@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
         commands.report_command,
         commands.backtest_command,
         commands.compare_command,
+        commands.old_compare_command,
         commands.convert_command,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},
