@@ -94,7 +94,7 @@ class Stopping:
         require(self.reading is not None, "checkpoint", "be named", None, cure="Give stop_or_continue(checkpoint=...).")
         now = draws_first(self.utility).mean(axis=0).max()
         later = draws_first(self.utility.sel({STEP: list(self.still_open)}))
-        return _earned_by_rule(later, np.asarray(self.reading, float).ravel()) - float(now)
+        return _utility_of_rule(later, np.asarray(self.reading, float).ravel()) - float(now)
 
     @property
     def reason(self) -> str:
@@ -193,7 +193,7 @@ def stop_or_continue(
     by_step = {fit.origin: until_stop} | {stop: ending(stop, decay) for stop in later.tolist()}
     stops, reading = _stopped(fit, by_step, until_stop, checkpoint=checkpoint, seed=seed)
     losses = xr.concat([stop.expected for stop in stops], STEP)
-    utility = _worth(losses, value) - cost.money(losses[STEP] - fit.origin)
+    utility = _value_gained(losses, value) - cost.money(losses[STEP] - fit.origin)
     best = float(later[draws_first(utility).mean(axis=0)[1:].argmax()])
     to_best = {"as planned": schedule, "decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
     on_the_way = np.linspace(fit.origin, best, _STEPS_ON_THE_WAY + 1)[1:]
@@ -233,7 +233,7 @@ def _still_open(later: Array, origin: float, decay: float, checkpoint: float | N
     return tuple(later[begins >= checkpoint].tolist())
 
 
-def _earned_by_rule(utility: Array, reading: Array) -> float:
+def _utility_of_rule(utility: Array, reading: Array) -> float:
     """Mean utility (draw, step) of the step that a cubic in the rank of the reading (draw) says is best."""
     rank = 2.0 * np.argsort(np.argsort(reading)) / (len(reading) - 1) - 1.0
     basis, earned = legvander(rank, _DEGREE), np.empty(len(reading))
@@ -243,7 +243,7 @@ def _earned_by_rule(utility: Array, reading: Array) -> float:
     return float(earned.mean())
 
 
-def _worth(losses: xr.DataArray, value: float | Callable[[Array], ArrayLike]) -> xr.DataArray:
+def _value_gained(losses: xr.DataArray, value: float | Callable[[Array], ArrayLike]) -> xr.DataArray:
     """Money that losses (chain, draw, step) are worth above the first of them, draw by draw."""
     if callable(value):
         draws = draws_first(losses)

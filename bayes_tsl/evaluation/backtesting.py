@@ -113,7 +113,7 @@ def backtest(
         require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
-    cells = list(_cells(losses, schedules_of(losses, schedule), prefixes, _named(forecasters), target, seed))
+    cells = list(_cells(losses, schedules_of(losses, schedule), prefixes, _by_name(forecasters), target, seed))
     kept = ResultStore(store, read=pd.read_parquet, write=pd.DataFrame.to_parquet)
     frames = run_tasks(
         _score_cell,
@@ -160,7 +160,8 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _named(forecasters: Sequence[str] | Mapping[str, Forecaster]) -> Mapping[str, Forecaster]:
+def _by_name(forecasters: Sequence[str] | Mapping[str, Forecaster]) -> Mapping[str, Forecaster]:
+    """Forecasters by name; names alone stand for those of ``FORECASTERS``."""
     if isinstance(forecasters, Mapping):
         return forecasters
     for name in forecasters:
@@ -176,6 +177,7 @@ def _cells(
     target: float | None,
     seed: int,
 ) -> Iterator[_Cell]:
+    """Every run on every test set, cut at every prefix, for every forecaster."""
     for run in losses.runs:
         of_run = losses.select(run=run)
         for test_set in of_run.test_sets:
@@ -202,4 +204,5 @@ def _score_cell(cell: _Cell) -> pd.DataFrame:
 
 
 def _failed(cell: _Cell, error: BaseException) -> pd.DataFrame:
+    """The row of a cell without scores."""
     return pd.DataFrame([{**cell.label, "notes": "", "reason": one_line(error)}])

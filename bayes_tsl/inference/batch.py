@@ -158,9 +158,11 @@ def _save(store: ResultStore, task: _Task, made: Fit | Exception) -> dict[str, A
 
 
 def _row(store: ResultStore, task: _Task, made: Fit) -> dict[str, Any]:
+    """The row of a fit."""
     verdict = {"converged": made.converged, "verdict": made.diagnostics.verdict}
     return {**task.label, "file": str(store.path(task.file_name)), **verdict, "reason": ""}
 
 
 def _failed(task: _Task, error: BaseException) -> dict[str, Any]:
+    """The row of a run without a fit."""
     return {**task.label, "file": "", "converged": False, "verdict": "", "reason": one_line(error)}

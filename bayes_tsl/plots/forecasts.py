@@ -117,7 +117,7 @@ def plot_forecast_revisions(drift: pd.DataFrame, *, ax: Axes | None = None) -> A
     """How the forecast of a run's end moved: its median and interval from each origin, and where checkpoints raised an alarm.
 
     Args:
-        drift: what ``forecast_drift`` returned.
+        drift: what ``forecast_revisions`` returned.
         ax: where to draw; a new figure by default.
 
     >>> from matplotlib.figure import Figure

@@ -205,13 +205,13 @@ def _calibration(tree: Tree) -> str:
     """How often such intervals covered the truth on runs whose end is known."""
     record = json.loads((files("bayes_tsl.reporting") / HELD_OUT).read_text(encoding="utf-8"))
     if tree["law"] != record["law"]:
-        return f"How often intervals of the law {tree['law']!r} hold has not been measured on public runs."
+        return f"How often intervals of the law {tree['law']!r} cover the truth has not been measured on public runs."
     share = tree["extent"]["last_step"] / tree["extent"]["horizon"]
     near = min(record["cells"], key=lambda cell: abs(cell["seen"] - share))
     runs = f"On {near['runs']} public runs ({record['kind']}) that nothing was chosen on, seen until {near['seen']:.0%}"
-    coverage = f"90% intervals held {near['holds_90']:.0%} of the later losses"
+    coverage = f"90% intervals covered {near['holds_90']:.0%} of the later losses"
     error = f"the last loss was missed by {near['error']:.4f} on average"
-    return f"{runs}, {coverage}, and {error}. Other kinds may be held less often."
+    return f"{runs}, {coverage}, and {error}. Other kinds may be covered less often."
 
 
 def priors_text(moved: pd.DataFrame) -> str:

@@ -205,26 +205,6 @@ def test_a_loss_table_is_asked_for() -> None:
         backtest(runs("a").frame, SCHEDULE, **QUICK)  # type: ignore[arg-type]
 
 
-def test_pictures_of_a_backtest() -> None:
-    from matplotlib.figure import Figure
-
-    scores = backtest(runs("a"), SCHEDULE, **QUICK)
-    panels = list(Figure().subplots(1, 2))
-    assert bt.plot_calibration(scores, ax=panels) == panels
-    assert len(panels[1].lines) == 3
-    assert panels[1].lines[1].get_ydata() == pytest.approx(
-        [(2 * (scores[scores["model"] == "last-value"]["pit"] - 0.5).abs() <= p).mean() for p in np.arange(1, 10) / 10]
-    )
-    ax = bt.plot_errors(scores, ax=panels[0])
-    assert ax is panels[0]
-    np.testing.assert_allclose(ax.lines[-1].get_xdata(), [0.3, 0.6])
-    with pytest.raises(bt.DataError, match=r"^ax must hold 2 axes, for PIT and coverage; got 1\. Or leave it out\.$"):
-        bt.plot_calibration(scores, ax=panels[:1])
-    message = r"^scores must hold a forecast that did not fail; got 0 of \d+ rows\. The column reason says what went wrong\.$"
-    with pytest.raises(bt.DataError, match=message):
-        bt.plot_errors(scores.assign(reason="bad"))
-
-
 def test_from_the_command_line(tmp_path: Path) -> None:
     runs("a", "b").frame[["run", "step", "loss"]].to_csv(tmp_path / "losses.csv", index=False)
     command = [sys.executable, "-m", "bayes_tsl", "backtest", tmp_path / "losses.csv", "--out", tmp_path / "out"]

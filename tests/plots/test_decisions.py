@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
-import pytest
 from matplotlib.figure import Figure
 
 import bayes_tsl as bt
@@ -14,11 +12,6 @@ from tests.by_hand import TEN, forecast_of
 from tests.conftest import refusal
 
 PRICE = bt.Cost(per_step=2.0, fixed=10.0)
-
-
-@pytest.fixture(autouse=True)
-def _no_screen() -> None:
-    mpl.use("agg")
 
 
 def test_the_picture_of_budgets() -> None:
