@@ -32,6 +32,8 @@ TRUTH = {
     "gap_noise": 0.02,
     "rate_noise": 0.03,
 }
+QUICK = {"chains": 2, "num_draws": 150, "throw": False, "progress": False}
+"""For fits whose sampling is not the subject. All are alike, since fits of like length and settings compile once."""
 
 
 def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
@@ -41,6 +43,13 @@ def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
 
 def means(simulation: bt.Simulation) -> bt.LossTable:
     return bt.LossTable.from_frame(simulation.losses.mean_losses().reset_index())
+
+
+@pytest.fixture
+def short_chains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``bt.fit`` is quick unless told otherwise, whoever calls it in this process."""
+    for name, value in QUICK.items():
+        monkeypatch.setitem(bt.fit.__kwdefaults__, name, value)
 
 
 @pytest.fixture(scope="session")

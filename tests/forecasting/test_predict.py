@@ -88,7 +88,7 @@ def test_expected_is_the_mean_of_the_law(ahead: bt.Forecast, fit: bt.Fit) -> Non
     law = ahead.coefficients["floor"] + (ahead.coefficients["gap"] / (1 + ahead.coefficients["rate"] * position)).mean(
         "position"
     )
-    np.testing.assert_allclose(ahead.expected, law, atol=1e-6)
+    np.testing.assert_allclose(ahead.expected, law, rtol=0, atol=2e-5)  # the model's own polynomial of this mean
 
 
 def test_forecast_starts_at_the_true_curve(fit: bt.Fit) -> None:

@@ -15,16 +15,14 @@ import xarray as xr
 
 import bayes_tsl as bt
 from bayes_tsl.model.priors import lognormal
-from tests.conftest import ORIGIN, STEPS, TRUTH, means
-
-QUICK = {"num_warmup": 50, "num_draws": 50, "progress": False}
+from tests.conftest import ORIGIN, QUICK, STEPS, TRUTH, means
 
 
 def test_it_converges(fit: bt.Fit) -> None:
     assert fit.converged, fit.diagnostics.verdict
     table = fit.diagnostics.table
     assert set(TRUTH) <= set(table.index)
-    assert f"weight[{STEPS[0]:g}]" in table.index
+    assert f"weight[{STEPS[0]}]" in table.index
     assert fit.diagnostics.max_r_hat == table["r_hat"].max() <= 1.01
     assert fit.diagnostics.min_ess >= 400
 
@@ -70,9 +68,11 @@ def test_positions_are_forecast(ahead: bt.Forecast, simulation: bt.Simulation) -
     assert inside >= 0.75, f"the 90 % interval covers {inside:.0%} of the losses at positions"
 
 
-def test_the_same_seed_gives_the_same_draws(mean_fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule) -> None:
-    again = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, progress=False)
-    xr.testing.assert_identical(again.data["posterior"].to_dataset(), mean_fit.data["posterior"].to_dataset())
+@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
+def test_the_same_seed_gives_the_same_draws(simulation: bt.Simulation, schedule: bt.Schedule) -> None:
+    one, again, other = (bt.fit(means(simulation).until(ORIGIN), schedule=schedule, seed=seed, **QUICK) for seed in (5, 5, 6))
+    xr.testing.assert_identical(again.data["posterior"].to_dataset(), one.data["posterior"].to_dataset())
+    assert not (other.data["posterior"]["heat"] == one.data["posterior"]["heat"]).any()
 
 
 def test_mean_only_agrees_with_positions(mean_fit: bt.Fit, ahead: bt.Forecast) -> None:
@@ -91,11 +91,11 @@ def test_a_fit_of_like_length_compiles_nothing(simulation: bt.Simulation, schedu
     compiled: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(lambda name, _, **more: compiled.append(name))
     try:
-        for origin in (3000.0, 3400.0):  # 14 and 16 checkpoints, padded to the same size
+        for origin in (3600.0, 3800.0):  # 17 and 18 checkpoints, padded to the same size
             compiled.clear()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", bt.Notice)
-                bt.fit(means(simulation).until(origin), schedule=schedule, chains=2, throw=False, **QUICK)
+                bt.fit(means(simulation).until(origin), schedule=schedule, **QUICK)
         assert "/jax/core/compile/backend_compile_duration" not in compiled
     finally:
         jax.monitoring.clear_event_listeners()
@@ -151,19 +151,19 @@ def test_a_failed_save_leaves_the_old_file(fit: bt.Fit, tmp_path: Path, monkeypa
 
 def test_chains_that_disagree_are_refused(simulation: bt.Simulation, schedule: bt.Schedule) -> None:
     message = (
-        r"effective sample size must reach 400; got \d+ for '.+'\. Raise num_draws\. .*"
+        r"effective sample size must reach 200; got \d+ for '.+'\. Raise num_draws\. .*"
         r"Or pass throw=False to inspect the fit\.$"
     )
     with pytest.raises(bt.ConvergenceError, match=message) as caught:
-        bt.fit(means(simulation).until(ORIGIN), schedule=schedule, **QUICK)
+        bt.fit(means(simulation).until(ORIGIN), schedule=schedule, **QUICK | {"throw": True})
     assert not caught.value.diagnostics.converged
-    assert caught.value.diagnostics.draws == 200
+    assert caught.value.diagnostics.draws == 300
 
 
 def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulation) -> None:
     priors = bt.Priors(heat=lognormal(0.1, 0.1))
     with pytest.warns(bt.Notice) as caught:
-        fit = bt.fit(means(simulation).until(ORIGIN), throw=False, priors=priors, **QUICK)
+        fit = bt.fit(means(simulation).until(ORIGIN), priors=priors, **QUICK)
     assert fit.priors == priors
     assert not fit.schedule.known
     assert not fit.converged
@@ -173,7 +173,7 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
     spoken = [str(warning.message) for warning in caught]
     assert spoken == list(bt.forecast(fit, steps=[5000]).notices)
     assert spoken[0].startswith("The learning-rate schedule is unknown and treated as constant")
-    assert any("effective sample size must reach 400" in notice for notice in spoken)
+    assert any("effective sample size must reach 200" in notice for notice in spoken)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +234,7 @@ def test_unreduced_positions_agree(schedule: bt.Schedule) -> None:
         assert 0.75 < float(ratio.min()) <= float(ratio.max()) < 1.33, ratio.to_numpy()
 
 
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto:UserWarning")
 def test_arviz_answers_questions_to_a_saved_fit(fit: bt.Fit, tmp_path: Path) -> None:
     """Leave-one-out, power-scaling and a posterior predictive plot, from the file alone."""
     fit.save(tmp_path / "fit.nc")
