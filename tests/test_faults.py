@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from tests.conftest import ORIGIN, QUICK, TRUTH
+from tests.conftest import ORIGIN, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 END = 8000.0
-STEPS = np.append(np.arange(480.0, ORIGIN + 1, 160.0), END)
 Losses = pd.Series  # by step
 
 
@@ -32,7 +31,7 @@ class Outcome(NamedTuple):
 
 
 def outlier(losses: Losses) -> Losses:
-    return losses + 0.3 * (losses.index == 2080.0)
+    return losses + 0.3 * (losses.index == 2000.0)
 
 
 def spike(losses: Losses) -> Losses:
@@ -41,7 +40,7 @@ def spike(losses: Losses) -> Losses:
 
 
 def plateau(losses: Losses) -> Losses:
-    return losses.clip(lower=losses.loc[2880.0])
+    return losses.clip(lower=losses.loc[2800.0])
 
 
 def divergence(losses: Losses) -> Losses:
@@ -53,7 +52,7 @@ def five(losses: Losses) -> Losses:
 
 
 def irregular(losses: Losses) -> Losses:
-    kept = np.random.default_rng(0).random(len(losses)) < 0.75
+    kept = np.random.default_rng(0).random(len(losses)) < 0.6
     return losses[kept | (losses.index == ORIGIN)]
 
 
@@ -68,20 +67,14 @@ FAULTS: dict[str, Callable[[Losses], Losses]] = {
 
 def outcome(losses: Losses, schedule: bt.Schedule) -> Outcome:
     table = bt.LossTable.from_frame(losses.rename("loss").rename_axis("step").reset_index())
-    fit = bt.fit(table, schedule=schedule, **QUICK)
+    fit = bt.fit(table, schedule=schedule, chains=2, num_draws=500, progress=False, throw=False)
     quantiles = bt.forecast(fit, steps=[END]).quantile([0.05, 0.5, 0.95]).to_numpy()[:, 0]
     return Outcome(*map(float, quantiles), fit.converged)
 
 
 @pytest.fixture(scope="module")
-def whole(schedule: bt.Schedule) -> Losses:
-    truth = {name: value for name, value in TRUTH.items() if not name.startswith(("gap_", "rate_"))}
-    return bt.simulate(steps=STEPS, schedule=schedule, origin=ORIGIN, parameters=truth, seed=1).losses.mean_losses()
-
-
-@pytest.fixture(scope="module")
-def past(whole: Losses) -> Losses:
-    return whole.loc[:ORIGIN]
+def past(simulation: bt.Simulation) -> Losses:
+    return means(simulation).until(ORIGIN).mean_losses()
 
 
 @pytest.fixture(scope="module")
@@ -92,32 +85,32 @@ def outcomes(past: Losses, schedule: bt.Schedule) -> dict[str, Outcome]:
 
 @pytest.mark.parametrize("name", ["clean", *FAULTS])
 def test_every_fault_is_survived(outcomes: dict[str, Outcome], name: str) -> None:
-    """A plateau or a divergence that the schedule does not foresee makes the interval two to three times as wide."""
     assert np.isfinite(outcomes[name][:3]).all()
-    assert outcomes[name].width < 4.0 * outcomes["clean"].width
+    assert outcomes[name].width < 5.0
 
 
 @pytest.mark.parametrize("name", ["clean", "outlier", "spike", "five", "irregular", "rounded"])
-def test_the_interval_still_holds_the_truth(outcomes: dict[str, Outcome], whole: Losses, name: str) -> None:
-    assert outcomes[name].lower < whole.loc[END] < outcomes[name].upper
+def test_the_interval_still_holds_the_truth(outcomes: dict[str, Outcome], simulation: bt.Simulation, name: str) -> None:
+    truth = float(simulation.losses.mean_losses().loc[END])
+    assert outcomes[name].lower < truth < outcomes[name].upper
 
 
 @pytest.mark.parametrize("name", ["outlier", "irregular", "rounded"])
 def test_what_tells_nothing_new_moves_little(outcomes: dict[str, Outcome], name: str) -> None:
     assert abs(outcomes[name].median - outcomes["clean"].median) < 0.5 * outcomes["clean"].width
-    assert outcomes[name].width < 1.5 * outcomes["clean"].width
+    assert outcomes[name].width < 2.0 * outcomes["clean"].width
 
 
-@pytest.mark.parametrize(("name", "times"), [("spike", 1.1), ("plateau", 1.2), ("divergence", 1.6), ("five", 1.0)])
+@pytest.mark.parametrize(("name", "times"), [("spike", 1.3), ("plateau", 1.1), ("divergence", 1.3), ("five", 1.0)])
 def test_the_interval_widens_where_less_is_known(outcomes: dict[str, Outcome], name: str, times: float) -> None:
-    """Five checkpoints over the whole past say nearly as much as twenty-three: the prior of a long run does the rest."""
+    """Five checkpoints over the whole past say nearly as much as nineteen: the prior of a long run does the rest."""
     assert outcomes[name].width > times * outcomes["clean"].width
 
 
 def test_a_position_missing_everywhere_is_no_matter(simulation: bt.Simulation, schedule: bt.Schedule, fit: bt.Fit) -> None:
     frame = simulation.losses.until(ORIGIN).frame
     without = bt.LossTable.from_frame(frame[frame["position"] != 7])
-    refit = bt.fit(without, schedule=schedule, **QUICK)
+    refit = bt.fit(without, schedule=schedule, progress=False, throw=False)
     assert 7.0 not in refit.data["constant_data"]["position"]
     shift = bt.forecast(refit, steps=[END]).observed.mean() - bt.forecast(fit, steps=[END]).observed.mean()
     assert abs(float(shift)) < 0.05

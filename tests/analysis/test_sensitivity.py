@@ -8,16 +8,16 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.inference.fitting import refit
-from tests.conftest import ORIGIN, QUICK, STEPS, means
+from tests.conftest import ORIGIN, STEPS, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 AHEAD = STEPS[STEPS > ORIGIN]
 
 
-@pytest.fixture(scope="module", params=["means", "positions"])
+@pytest.fixture(scope="module", params=["means", pytest.param("positions", marks=pytest.mark.slow)])
 def short_fit(request: pytest.FixtureRequest, simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
     losses = means(simulation) if request.param == "means" else simulation.losses
-    return bt.fit(losses.until(ORIGIN), schedule=schedule, **QUICK)
+    return bt.fit(losses.until(ORIGIN), schedule=schedule, chains=2, num_draws=150, throw=False, progress=False)
 
 
 def test_a_refit_under_the_same_priors_is_the_same_fit(short_fit: bt.Fit) -> None:

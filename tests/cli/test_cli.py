@@ -36,24 +36,26 @@ def losses(simulation: bt.Simulation, tmp_path_factory: pytest.TempPathFactory) 
     return path
 
 
-@pytest.mark.usefixtures("short_chains")
-def test_a_comparison_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    steps, levels = np.arange(400.0, 5001.0, 200.0), {"low": 3.0, "hi/gh": 3.3, "middle": 3.1}
+@pytest.mark.slow
+def test_a_comparison_from_a_file(tmp_path: Path) -> None:
+    steps = np.arange(400.0, 4001.0, 300.0)
     frame = pd.concat(
         pd.DataFrame({"run": run, "step": steps, "loss": level + 3.0 * (steps / 400.0) ** -0.5})
-        for run, level in levels.items()
+        for run, level in (("low", 3.0), ("hi/gh", 3.3))
     )
     frame.to_csv(tmp_path / "losses.csv", index=False)
-    pd.DataFrame({"run": list(levels), "share": [0.2, 0.5, 0.3]}).to_csv(tmp_path / "runs.csv", index=False)
-    out, shown = tmp_path / "out", ("--schedule", SPEC, "--until", 4000, "--at", 8000)
-    known = ("--runs", tmp_path / "runs.csv", "--covariates", "share")
-    assert stopped("compare-runs", tmp_path / "losses.csv", *shown, *known, "--out", out) in (0, 3)
+    pd.DataFrame({"run": ["low", "hi/gh"], "share": [0.2, 0.5]}).to_csv(tmp_path / "runs.csv", index=False)
+    out, shown = tmp_path / "out", ("--schedule", SPEC, "--until", 3000, "--at", 8000)
+    done = run(
+        "compare", tmp_path / "losses.csv", *shown, "--runs", tmp_path / "runs.csv", "--covariates", "share", "--out", out
+    )
+    assert done.returncode in (0, 3), done.stderr
     assert {path.name for path in out.iterdir()} == {"compare.csv", "pairs.csv", "fit.nc", "compare.png"}
     table, pairs = pd.read_csv(out / "compare.csv"), pd.read_csv(out / "pairs.csv", index_col="run")
-    assert list(table["run"]) == ["low", "middle", "hi/gh"]
-    assert table.loc[0, "prob_lowest"] <= pairs.loc["low"].drop("low").min()
-    assert bt.load_fit(out / "fit.nc").runs == ["hi/gh", "low", "middle"]
-    assert capsys.readouterr().out.split()[:6] == ["run", "mean", "lower", "upper", "prob_lowest", "regret"]
+    assert list(table["run"]) == ["low", "hi/gh"]
+    assert table.loc[0, "prob_lowest"] == pytest.approx(pairs.loc["low", "hi/gh"])
+    assert bt.load_fit(out / "fit.nc").runs == ["hi/gh", "low"]
+    assert done.stdout.split()[:6] == ["run", "mean", "lower", "upper", "prob_lowest", "regret"]
 
 
 @pytest.mark.parametrize(
@@ -68,14 +70,14 @@ def test_a_comparison_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_what_cannot_be_compared(options: tuple, message: str, tmp_path: Path) -> None:
     steps = np.arange(400.0, 4001.0, 300.0)
     pd.concat(pd.DataFrame({"run": run, "step": steps, "loss": 3.0}) for run in "ab").to_csv(tmp_path / "l.csv", index=False)
-    done = run("compare-runs", tmp_path / "l.csv", "--schedule", SPEC, *options, "--out", tmp_path / "out")
+    done = run("compare", tmp_path / "l.csv", "--schedule", SPEC, *options, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
 def test_one_run_is_not_compared(losses: Path, tmp_path: Path) -> None:
-    done = run("compare-runs", losses, "--schedule", SPEC, "--at", 8000, "--out", tmp_path / "out")
+    done = run("compare", losses, "--schedule", SPEC, "--at", 8000, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr == "error: losses.csv.gz must hold several runs; got 'run'. Use bayes-tsl forecast for a single one.\n"
 
