@@ -45,13 +45,6 @@ def means(simulation: bt.Simulation) -> bt.LossTable:
     return bt.LossTable.from_frame(simulation.losses.mean_losses().reset_index())
 
 
-@pytest.fixture
-def short_chains(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``bt.fit`` is quick unless told otherwise, whoever calls it in this process."""
-    for name, value in QUICK.items():
-        monkeypatch.setitem(bt.fit.__kwdefaults__, name, value)
-
-
 @pytest.fixture(scope="session")
 def schedule() -> bt.Schedule:
     return bt.schedules.cosine(peak=2e-3, warmup=150, total=8000, final=2e-4)

@@ -47,7 +47,7 @@ def test_a_comparison_from_a_file(tmp_path: Path) -> None:
     pd.DataFrame({"run": ["low", "hi/gh"], "share": [0.2, 0.5]}).to_csv(tmp_path / "runs.csv", index=False)
     out, shown = tmp_path / "out", ("--schedule", SPEC, "--until", 3000, "--at", 8000)
     done = run(
-        "compare", tmp_path / "losses.csv", *shown, "--runs", tmp_path / "runs.csv", "--covariates", "share", "--out", out
+        "compare-runs", tmp_path / "losses.csv", *shown, "--runs", tmp_path / "runs.csv", "--covariates", "share", "--out", out
     )
     assert done.returncode in (0, 3), done.stderr
     assert {path.name for path in out.iterdir()} == {"compare.csv", "pairs.csv", "fit.nc", "compare.png"}
@@ -70,14 +70,14 @@ def test_a_comparison_from_a_file(tmp_path: Path) -> None:
 def test_what_cannot_be_compared(options: tuple, message: str, tmp_path: Path) -> None:
     steps = np.arange(400.0, 4001.0, 300.0)
     pd.concat(pd.DataFrame({"run": run, "step": steps, "loss": 3.0}) for run in "ab").to_csv(tmp_path / "l.csv", index=False)
-    done = run("compare", tmp_path / "l.csv", "--schedule", SPEC, *options, "--out", tmp_path / "out")
+    done = run("compare-runs", tmp_path / "l.csv", "--schedule", SPEC, *options, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
     assert not (tmp_path / "out").exists()
 
 
 def test_one_run_is_not_compared(losses: Path, tmp_path: Path) -> None:
-    done = run("compare", losses, "--schedule", SPEC, "--at", 8000, "--out", tmp_path / "out")
+    done = run("compare-runs", losses, "--schedule", SPEC, "--at", 8000, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert done.stderr == "error: losses.csv.gz must hold several runs; got 'run'. Use bayes-tsl forecast for a single one.\n"
 
