@@ -25,21 +25,19 @@ HELD_OUT = Path(bt.__file__).parent / "reporting" / "held_out.json"
 KIND = "25M to 360M parameters, 7,000 steps and more; cosine, constant and decayed learning rates"
 TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
-SAID = {
+HEADS = {
     "test_set": "test set",
     "prefix": "seen",
     "share": "seen",
-    "endpoint_mae": "error at end",
+    "endpoint_mae": "final-loss error",
     "endpoint_median": "median error",
     "endpoint_bias": "bias",
     "endpoint_brier": "Brier",
     "time_score": "time score",
     "log_score": "log score",
-    "coverage_50": "50 % holds",
-    "coverage_90": "90 % holds",
+    "coverage_50": "50 % covers",
+    "coverage_90": "90 % covers",
     "width_90": "90 % width",
-    "holds_50": "50 % holds",
-    "holds_90": "90 % holds",
     "width_at_end": "90 % width",
     "power_law_error": "power law",
     "mae": "mean abs. error",
@@ -58,6 +56,8 @@ SAID = {
     "min_ess": "ESS",
     "p_corrected": "p, corrected",
     "ahead_by": "ahead by",
+    "leapfrogs": "leapfrog steps",
+    "annealed": "annealing gain",
     "gap_se": "gap, error",
     "rate_se": "rate, error",
     "r2_effect": "R2 with effects",
@@ -100,9 +100,7 @@ DIGITS = {
     **dict.fromkeys(["difference", "lower", "upper"], "+.4f"),
     **dict.fromkeys(["runs", "left"], ".1f"),
     **dict.fromkeys(["prefix", "share"], ".0%"),
-    **dict.fromkeys(
-        ["coverage_50", "coverage_90", "holds_50", "holds_90", "covered", "good", "right", "prob_of_chosen"], ".2f"
-    ),
+    **dict.fromkeys(["coverage_50", "coverage_90", "covered", "good", "right", "prob_of_chosen"], ".2f"),
     **dict.fromkeys(["width_90", "width_at_end", "endpoint_brier", "p", "p_corrected", "log_score"], ".3f"),
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
     **dict.fromkeys(["chi2", "time_score", "GiB", "peak_gib"], ".1f"),
@@ -161,12 +159,12 @@ def positions() -> pd.DataFrame:
 
 def choice() -> pd.DataFrame:
     table = result("pooling").query("group == 'mean'")
-    return table[["prefix", "way", "right", "regret", "prob_of_chosen", "brier", "mae", "holds_90"]]
+    return table[["prefix", "way", "right", "regret", "prob_of_chosen", "brier", "mae", "coverage_90"]]
 
 
 def siblings() -> pd.DataFrame:
     table = result("siblings").query("run == 'mean'")
-    return table[["kind", "share", "way", "mae", "mae_all", "crps", "holds_50", "holds_90", "width_90"]]
+    return table[["kind", "share", "way", "mae", "mae_all", "crps", "coverage_50", "coverage_90", "width_90"]]
 
 
 def stopping() -> pd.DataFrame:
@@ -245,7 +243,7 @@ def _across(table: pd.DataFrame, rows: list[str], columns: str, values: str) -> 
 def markdown(table: pd.DataFrame) -> str:
     shown = pd.DataFrame(
         {
-            SAID.get(name, name): [
+            HEADS.get(name, name): [
                 value if isinstance(value, str) else "" if pd.isna(value) else format(value, DIGITS.get(name, ".4f"))
                 for value in table[name]
             ]
@@ -263,10 +261,10 @@ def filled(text: str) -> str:
 def held_out() -> str:
     """What reports say of calibration: the model on the held-out half of the public runs, by the share that was seen."""
     table = prefix().query("model == 'tsl'")
-    names = {"prefix": "seen", "cells": "runs", "coverage_90": "holds_90", "endpoint_mae": "error"}
+    names = {"prefix": "prefix", "cells": "runs", "coverage_90": "coverage_90", "endpoint_mae": "error"}
     cells = table[list(names)].rename(columns=names).to_dict("records")
-    said = {"law": "general", "kind": KIND, "source": "python -m benchmarks.public.prefix", "cells": cells}
-    return json.dumps(said, indent=2) + "\n"
+    record = {"law": "general", "kind": KIND, "source": "python -m benchmarks.public.prefix", "cells": cells}
+    return json.dumps(record, indent=2) + "\n"
 
 
 def main() -> None:

@@ -63,14 +63,14 @@ def predictive_p_value(ahead: Forecast, losses: LossTable) -> float:
     return _p_value(ahead, means.loc[steps])
 
 
-def tail_probability(draws: Array, seen: Array) -> float:
+def tail_probability(draws: Array, observed: Array) -> float:
     """Two-sided tail probability of a path (step) among draws of it (draw, step), by mean standardised departure.
 
     >>> tail_probability(np.arange(-50.0, 51.0)[:, None], np.array([1000.0])) < 0.05
     True
     """
     centre, scale = draws.mean(axis=0), draws.std(axis=0, ddof=1)
-    drawn, here = ((paths - centre) / scale for paths in (draws, seen))
+    drawn, here = ((paths - centre) / scale for paths in (draws, observed))
     reference, departure = drawn.mean(axis=1), here.mean()
     farther = min(np.sum(reference >= departure), np.sum(reference <= departure))
     return float(min(2.0 * (farther + 1.0) / (len(draws) + 1.0), 1.0))

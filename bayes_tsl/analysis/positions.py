@@ -66,9 +66,9 @@ def position_laws(losses: LossTable, *, exponent: float | None = 1.0) -> pd.Data
 
 def _laws_on(losses: LossTable, *, exponent: float | None) -> pd.DataFrame:
     """Rows of one test set."""
-    seen = _side_by_side({run: losses.select(run=run).curve() for run in losses.runs}, test_set=losses.test_sets[0])
-    curves, positions = seen.to_numpy(float), seen.columns.to_numpy(float)
-    first = ~seen.index.get_level_values("run").duplicated()
+    losses_by_step = _side_by_side({run: losses.select(run=run).curve() for run in losses.runs}, test_set=losses.test_sets[0])
+    curves, positions = losses_by_step.to_numpy(float), losses_by_step.columns.to_numpy(float)
+    first = ~losses_by_step.index.get_level_values("run").duplicated()
     estimates = estimate_coefficients(curves, positions, exponent=exponent, starts=np.flatnonzero(first))
     (log_gap, log_rate, floor), errors = (
         estimates.coefficients.T,
@@ -90,7 +90,11 @@ def _laws_on(losses: LossTable, *, exponent: float | None) -> pd.DataFrame:
         **_agreement(curves, law, ""),
         **_agreement(curves, law + estimates.effect, "_effect"),
     }
-    return seen.index.to_frame(index=False).assign(test_set=losses.test_sets[0])[["run", "test_set", "step"]].assign(**table)
+    return (
+        losses_by_step.index.to_frame(index=False)
+        .assign(test_set=losses.test_sets[0])[["run", "test_set", "step"]]
+        .assign(**table)
+    )
 
 
 def _side_by_side(curves: dict[str, pd.DataFrame], *, test_set: str) -> pd.DataFrame:
@@ -112,7 +116,7 @@ def _side_by_side(curves: dict[str, pd.DataFrame], *, test_set: str) -> pd.DataF
 
 def _agreement(losses: Array, expected: Array, name: str) -> dict[str, list[float]]:
     """R2 and mean squared error of each checkpoint, over the positions that it has (step)."""
-    rows = [(seen[np.isfinite(seen)], fitted[np.isfinite(seen)]) for seen, fitted in zip(losses, expected)]
+    rows = [(observed[np.isfinite(observed)], fitted[np.isfinite(observed)]) for observed, fitted in zip(losses, expected)]
     return {f"r2{name}": [scoring.r2(*row) for row in rows], f"mse{name}": [scoring.mse(*row) for row in rows]}
 
 
@@ -225,5 +229,7 @@ def position_effects(fit: Fit) -> xr.Dataset:
     [0.0, 0.11, -0.08]
     """
     require_positions(fit)
-    known, dims = fit.positions, (POSITION,)
-    return xr.Dataset({"effect": (dims, known.effect), "error": (dims, known.effect_scale)}, {POSITION: known.position})
+    positions, dims = fit.positions, (POSITION,)
+    return xr.Dataset(
+        {"effect": (dims, positions.effect), "error": (dims, positions.effect_scale)}, {POSITION: positions.position}
+    )

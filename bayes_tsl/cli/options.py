@@ -123,8 +123,8 @@ def read_schedule(text: str | None, table: LossTable, run: str | None) -> Schedu
     if "run" in frame:
         name = run or table.runs[0]
         rows = frame[frame["run"].astype(str) == name]
-        known, cure = sorted(set(frame["run"].astype(str))), "Add them, or leave out the column run."
-        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", known, cure=cure)
+        runs, cure = sorted(set(frame["run"].astype(str))), "Add them, or leave out the column run."
+        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", runs, cure=cure)
         return schedules.from_frame(pd.DataFrame(rows), source=Path(text).name)
     return schedules.from_frame(frame, source=Path(text).name)
 
@@ -146,11 +146,11 @@ def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: Los
     require(asked[0] > origin, name, f"lie after the origin {show(origin)}", asked[asked <= origin], cure="Lower --until.")
     if to is None:
         return asked
-    known = table.steps[(table.steps > origin) & (table.steps <= to)]
-    last = float(known[-1]) if known.size else origin
+    observed = table.steps[(table.steps > origin) & (table.steps <= to)]
+    last = float(observed[-1]) if observed.size else origin
     spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
     more = last + spacing * max(np.ceil((to - last) / spacing / _MOST_STEPS), 1.0) * np.arange(1, _MOST_STEPS + 1)
-    wanted = np.concatenate([known[known < to], more[more < to - 1e-6 * spacing], [to]])
+    wanted = np.concatenate([observed[observed < to], more[more < to - 1e-6 * spacing], [to]])
     return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
 
 

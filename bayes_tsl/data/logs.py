@@ -183,13 +183,13 @@ def _of_run(rows: pd.DataFrame, run: str | None) -> pd.DataFrame:
 
 def _choice(splits: dict[str, str], metric: str | None, split: str | None, source: str) -> str:
     """Name of the metric that is the loss, of all and their splits."""
-    known = splits if metric else {name: of for name, of in splits.items() if _LOSS.search(name)} or splits
+    candidates = splits if metric else {name: of for name, of in splits.items() if _LOSS.search(name)} or splits
     if split is not None:
         cure = f"Leave it out, or choose a metric of {show(splits)}."
-        require_choice(split, "split", sorted(set(known.values())), cure=cure)
+        require_choice(split, "split", sorted(set(candidates.values())), cure=cure)
     elif metric is None:
-        split = "eval" if "eval" in known.values() else "train"
-    names = [name for name, of in known.items() if split in (None, of)]
+        split = "eval" if "eval" in candidates.values() else "train"
+    names = [name for name, of in candidates.items() if split in (None, of)]
     if metric is not None:
         require_choice(metric, "metric", names, cure=f"Choose one of these of {source}.")
         return metric

@@ -95,9 +95,9 @@ class LossTable:
             DataError: there is no such run or test set; those there are get listed.
         """
         table = self
-        for column, value, known in (("run", run, self.runs), ("test_set", test_set, self.test_sets)):
+        for column, value, choices in (("run", run, self.runs), ("test_set", test_set, self.test_sets)):
             if value is not None:
-                require_choice(value, column, known, cure="Choose one of these.")
+                require_choice(value, column, choices, cure="Choose one of these.")
                 table = table._where((table.frame[column] == value).to_numpy(bool), f"{column} {value!r}")
         return table
 
@@ -176,7 +176,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     [2, 3]
     """
     path = Path(path)
-    suffix = next((known for known in ENDINGS if path.name.lower().endswith(known)), path.suffix)
+    suffix = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), path.suffix)
     require_choice(suffix, "file ending", ENDINGS, cure=f"Convert {path.name} to one of these.")
     require(path.is_file(), "file", "exist", str(path), cure="Check the path.")
     try:

@@ -101,14 +101,14 @@ def uniformity(ranks: pd.DataFrame, *, bins: int = 10) -> pd.DataFrame:
         bins: of the histogram; five runs or more should fall into each.
 
     Returns:
-        runs, chi2, p (of the chi-square test), p_corrected (Bonferroni, for the number of quantities), holds_50 and holds_90
-        (share of runs whose central interval covers the truth).
+        runs, chi2, p (of the chi-square test), p_corrected (Bonferroni, for the number of quantities), coverage_50 and
+        coverage_90 (share of runs whose central interval covers the truth).
 
     Raises:
         DataError: too few runs for the bins.
 
     >>> ranks = pd.DataFrame({"quantity": "heat", "rank": (np.arange(50) + 0.5) / 50})
-    >>> float(uniformity(ranks).loc["heat", "holds_90"])
+    >>> float(uniformity(ranks).loc["heat", "coverage_90"])
     0.92
     """
     rows = {}
@@ -117,7 +117,7 @@ def uniformity(ranks: pd.DataFrame, *, bins: int = 10) -> pd.DataFrame:
         rule = f"hold {5 * bins} runs for {bins} bins"
         require(len(rank) >= 5 * bins, "ranks", rule, len(rank), cure="Simulate more, or use fewer bins.")
         test = chisquare(np.histogram(rank, bins=bins, range=(0.0, 1.0))[0])
-        inside = {f"holds_{prob:.0f}": np.mean(np.abs(2.0 * rank - 1.0) <= prob / 100.0) for prob in (50.0, 90.0)}
+        inside = {f"coverage_{prob:.0f}": np.mean(np.abs(2.0 * rank - 1.0) <= prob / 100.0) for prob in (50.0, 90.0)}
         rows[name] = {"runs": len(rank), "chi2": float(test.statistic), "p": float(test.pvalue), **inside}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("quantity")
     table.insert(3, "p_corrected", np.minimum(table["p"] * len(table), 1.0))

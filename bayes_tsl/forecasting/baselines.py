@@ -49,7 +49,7 @@ class Forecaster(Protocol):
 
 @dataclass(frozen=True)
 class _Law:
-    """A curve over what it sees of time: seen = see(steps, origin, schedule); loss = curve(parameters, seen)."""
+    """A curve over inputs of its own: inputs = see(steps, origin, schedule); loss = curve(parameters, inputs)."""
 
     name: str
     see: Callable[[Array, float, Schedule], Any]
@@ -221,8 +221,8 @@ def _power(x: Array, t: Array) -> Array:
     return x[0] + np.exp(x[1]) * t ** -np.exp(x[2])
 
 
-def _multi_power(x: Array, seen: tuple[Array, Array, Array, Array]) -> Array:
-    progress, fall, lr, since = seen
+def _multi_power(x: Array, inputs: tuple[Array, Array, Array, Array]) -> Array:
+    progress, fall, lr, since = inputs
     gain, (speed, beta, gamma) = x[3], np.exp(x[4:])
     drop = (1.0 - (1.0 + speed * lr**-gamma * since) ** -beta) @ fall
     return _power(x[:3], progress) - gain * drop
@@ -232,9 +232,9 @@ def _power_starts(y: Array) -> list[tuple[float, ...]]:
     return [(y[-1] - drop, np.log(drop), np.log(p)) for drop in (0.3, 1.0, 3.0) for p in (0.1, 0.5, 1.0)]
 
 
-def _multi_power_slopes(x: Array, seen: tuple[Array, Array, Array, Array]) -> Array:
+def _multi_power_slopes(x: Array, inputs: tuple[Array, Array, Array, Array]) -> Array:
     """Derivatives of ``_multi_power``; differences would raise a power per step and fall for every parameter."""
-    progress, fall, lr, since = seen
+    progress, fall, lr, since = inputs
     gain, (speed, beta, gamma) = x[3], np.exp(x[4:])
     reach = speed * lr**-gamma * since
     left = (1.0 + reach) ** -beta
@@ -264,7 +264,7 @@ _LOGARITHMIC = _Law("logarithmic", _relative_step, lambda x, t: x[0] - x[1] * np
 _ANNEALING = _Law(
     "annealing-law",
     _see_annealing,
-    lambda x, seen: _power(x[:3], seen[0]) - x[3] * seen[1],
+    lambda x, inputs: _power(x[:3], inputs[0]) - x[3] * inputs[1],
     lambda y: [(*start, gain) for start in _power_starts(y)[1::3] for gain in (1e-4, 1e-2)],
     needs_schedule=True,
 )
@@ -306,15 +306,15 @@ def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedul
     cure = "Pass schedule=, or choose a law that is blind to it."
     require(plan.known or not law.needs_schedule, "schedule", f"be known for the {law.name}", plan.text, cure=cure)
     step, y = past.index.to_numpy(float), past.to_numpy(float)
-    seen, future = (law.see(at, float(step[-1]), plan) for at in (step, np.concatenate([step, ahead])))
-    best, scale = _fit(law, seen, y)
+    inputs, future = (law.see(at, float(step[-1]), plan) for at in (step, np.concatenate([step, ahead])))
+    best, scale = _fit(law, inputs, y)
     rng = np.random.default_rng(seed)
-    fitted = law.curve(best, seen)
+    fitted = law.curve(best, inputs)
     noise = (y - fitted) * np.sqrt(len(y) / (len(y) - size))
     noise = noise - noise.mean()
     curves = []
     for _ in range(_RESAMPLES):
-        again = _least_squares(law, seen, fitted + _blocks(rng, noise), best, scale, most=_REFIT_STEPS)
+        again = _least_squares(law, inputs, fitted + _blocks(rng, noise), best, scale, most=_REFIT_STEPS)
         curves.append(law.curve(again.x, future)[len(step) :])
     _require_finite(curves, law)
     expected = np.repeat(np.stack(curves), _NOISES, axis=0)
@@ -347,13 +347,13 @@ def _comparable(given: Mapping[str, Schedule], runs: Sequence[str], unit_step: f
 
 
 def _fit_jointly(law: _Law, losses: LossTable, plans: Mapping[str, Schedule], unit_step: float) -> Array:
-    """Parameters that fit all runs at once, each seen through its own schedule."""
+    """Parameters that fit all runs at once, each with its own schedule."""
     pasts = {run: after_warmup(losses.select(run=run), plan)[0].mean_losses() for run, plan in plans.items()}
     y = np.concatenate([past.to_numpy() for past in pasts.values()])
     _require_checkpoints(len(y), len(law.starts(y)[0]) + 2)
-    seen = [law.see(past.index.to_numpy(float), unit_step, plans[run]) for run, past in pasts.items()]
+    inputs = [law.see(past.index.to_numpy(float), unit_step, plans[run]) for run, past in pasts.items()]
     joined = replace(law, curve=lambda x, parts: np.concatenate([law.curve(x, part) for part in parts]), slopes=None)
-    return _fit(joined, seen, y)[0]
+    return _fit(joined, inputs, y)[0]
 
 
 def _along(law: _Law, x: Array, steps: ArrayLike, unit_step: float, plan: Schedule) -> pd.Series:
@@ -367,12 +367,12 @@ def _along(law: _Law, x: Array, steps: ArrayLike, unit_step: float, plan: Schedu
     return pd.Series(loss, pd.Index(at, name=STEP), name="loss")
 
 
-def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:
+def _fit(law: _Law, inputs: Any, y: Array) -> tuple[Array, float]:
     """Robust least squares from every start, at the scale of plain least squares' residuals: parameters and that scale."""
-    plain = [_least_squares(law, seen, y, start, None, most=200) for start in law.starts(y)]
+    plain = [_least_squares(law, inputs, y, start, None, most=200) for start in law.starts(y)]
     best = min(plain, key=lambda found: found.cost)
     scale = max(1.4826 * float(np.median(np.abs(best.fun))), 1e-6)
-    robust = [_least_squares(law, seen, y, found.x, scale, most=1000) for found in sorted(plain, key=lambda f: f.cost)[:3]]
+    robust = [_least_squares(law, inputs, y, found.x, scale, most=1000) for found in sorted(plain, key=lambda f: f.cost)[:3]]
     settled = [found for found in robust if found.status > 0 and np.isfinite(found.cost)]
     if not settled:
         reason = robust[0].message.strip().rstrip(".")
@@ -380,12 +380,12 @@ def _fit(law: _Law, seen: Any, y: Array) -> tuple[Array, float]:
     return min(settled, key=lambda found: found.cost).x, scale
 
 
-def _least_squares(law: _Law, seen: Any, y: Array, start: ArrayLike, scale: float | None, *, most: int) -> OptimizeResult:
+def _least_squares(law: _Law, inputs: Any, y: Array, start: ArrayLike, scale: float | None, *, most: int) -> OptimizeResult:
     """Squares without ``scale``, soft absolute values beyond it with it; log parameters are kept within reason."""
     start, slopes = np.clip(np.asarray(start, float), -29.0, 29.0), law.slopes
-    jac: Any = "2-point" if slopes is None else lambda x: np.nan_to_num(slopes(x, seen), posinf=1e6, neginf=-1e6)
+    jac: Any = "2-point" if slopes is None else lambda x: np.nan_to_num(slopes(x, inputs), posinf=1e6, neginf=-1e6)
     return least_squares(
-        lambda x: np.nan_to_num(law.curve(x, seen) - y, nan=1e3, posinf=1e3, neginf=-1e3),
+        lambda x: np.nan_to_num(law.curve(x, inputs) - y, nan=1e3, posinf=1e3, neginf=-1e3),
         start,
         jac=jac,
         bounds=(-30.0, 30.0),

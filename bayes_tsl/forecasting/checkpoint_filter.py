@@ -48,10 +48,10 @@ def filter_checkpoints(
     variance = error**2 + noise_scale[:, None] ** 2 / np.exp(_LOG_WEIGHTS)
     power, density = drift_scale**2, np.zeros(len(off))
     state = DriftState(*np.zeros((5, len(off))))
-    for seen, width in zip(off.T, np.diff(u, prepend=0.0)):
+    for observed, width in zip(off.T, np.diff(u, prepend=0.0)):
         ahead = predict(state, width, power)
         total = ahead.value_value[:, None] + variance
-        residual = seen - ahead.value
+        residual = observed - ahead.value
         joint = prior - 0.5 * (residual[:, None] ** 2 / total + np.log(2.0 * np.pi * total))
         here = logsumexp(joint, axis=1)
         below = np.cumsum(np.exp(joint - here[:, None]), axis=1) < rng.random((len(off), 1))

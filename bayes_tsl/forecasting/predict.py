@@ -200,10 +200,10 @@ def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]
     True
     """
     require_positions(fit)
-    known = fit.positions
+    fitted = fit.positions
     has, cure = list(ahead.coefficients), "Make it with forecast(fit, ...)."
     require(len(has) == len(COEFFICIENTS), "ahead", "forecast gap, rate and floor", has, cure=cure)
-    chosen = _choose(known, shown_positions(known.position))
+    chosen = _choose(fitted, shown_positions(fitted.position))
 
     def curve(coefficients: xr.Dataset) -> xr.DataArray:
         last = coefficients.isel({STEP: -1}, drop=True)
@@ -300,13 +300,13 @@ def _weighted_effect(rng: np.random.Generator, positions: _Positions, shape: tup
 
 def _history(fit: Fit, positions: _Positions) -> xr.DataArray:
     """Mean losses that were fitted; where positions do not count the same, those of the estimated curves (step)."""
-    seen = fit.observed
+    observed = fit.observed
     if positions.equal:
-        return seen["mean_loss"]
-    estimated = Trend(*(seen[f"{name}_estimate"].to_numpy() for name in ("log_gap", "log_rate", "floor")))
+        return observed["mean_loss"]
+    estimated = Trend(*(observed[f"{name}_estimate"].to_numpy() for name in ("log_gap", "log_rate", "floor")))
     counted, equal = (_mean_loss(estimated, _polynomial(positions.fitted, weight)) for weight in (positions.weight, None))
     lean = positions.weight - positions.weight.mean()
-    return seen["mean_loss"] + (counted - equal) + lean @ positions.fitted.effect
+    return observed["mean_loss"] + (counted - equal) + lean @ positions.fitted.effect
 
 
 def _with_noise(rng: np.random.Generator, curve: Trend, sites: dict[str, Array], polynomial: Array) -> Trend:

@@ -18,25 +18,27 @@ from bayes_tsl.model.single_run import TAIL, Sites, mean_over_positions, trend
 Groups = dict[str, dict[str, np.ndarray]]
 
 
-def arviz_groups(design: Design, seen: Design, priors: Priors, draws: Mapping[str, Any], drift: Any, *, seed: int) -> Groups:
+def arviz_groups(
+    design: Design, padded_design: Design, priors: Priors, draws: Mapping[str, Any], drift: Any, *, seed: int
+) -> Groups:
     """Variables of log_likelihood, log_prior and posterior_predictive, by group.  Call inside ``jax.enable_x64(True)``.
 
     Args:
         design: what was conditioned on.
-        seen: the same, padded as the sampler had it.
+        padded_design: the same, padded as the sampler had it.
         priors: of the parameters.
         draws: every sampled site, noise weights at the padded steps (chain, draw, ...).
         drift: drawn given these, at the padded steps (chain, draw, step).
         seed: of the replicated noise.
     """
     steps, fixed = len(design.step), priors.fixed()
-    silent = (len(seen.step) - steps) * (3 if design.by_position else 1) * float(normal_log_density(0.0, SILENT))
+    silent = (len(padded_design.step) - steps) * (3 if design.by_position else 1) * float(normal_log_density(0.0, SILENT))
     key = jax.random.fold_in(jax.random.key(seed), 2)
     keys = jax.random.split(key, np.shape(drift)[:2])
-    replicated = over_draws(_replicate, (seen, fixed), dict(draws), drift, keys)[..., :steps]
-    joint = over_draws(log_likelihood, (seen, fixed), dict(draws)) - silent
+    replicated = over_draws(_replicate, (padded_design, fixed), dict(draws), drift, keys)[..., :steps]
+    joint = over_draws(log_likelihood, (padded_design, fixed), dict(draws)) - silent
     return {
-        "log_likelihood": {"mean_loss": _pointwise(design, seen, fixed, draws), "joint": joint},
+        "log_likelihood": {"mean_loss": _pointwise(design, padded_design, fixed, draws), "joint": joint},
         "log_prior": {name: np.asarray(values) for name, values in log_prior(design, priors, dict(draws)).items()},
         "posterior_predictive": {"mean_loss": replicated},
     }
@@ -48,8 +50,8 @@ def pointwise_log_likelihood(design: Design, priors: Priors, draws: Mapping[str,
         return _pointwise(design, design, priors.fixed(), draws)
 
 
-def _pointwise(design: Design, seen: Design, fixed: Mapping[str, float], draws: Mapping[str, Any]) -> np.ndarray:
-    density = over_draws(leave_one_out, (seen, dict(fixed)), dict(draws))[..., : len(design.step)]
+def _pointwise(design: Design, padded_design: Design, fixed: Mapping[str, float], draws: Mapping[str, Any]) -> np.ndarray:
+    density = over_draws(leave_one_out, (padded_design, dict(fixed)), dict(draws))[..., : len(design.step)]
     return density + (design.estimates.log_density if design.by_position else 0.0)
 
 

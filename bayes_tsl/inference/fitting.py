@@ -26,6 +26,7 @@ from bayes_tsl.inference.diagnostics import ConvergenceError
 from bayes_tsl.inference.hierarchical_nuts import HIERARCHICAL_ACCEPT, sample_runs
 from bayes_tsl.inference.nuts import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
 from bayes_tsl.inference.posterior import Fit
+from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.inference.run_inputs import covariates_of, priors_of, schedules_of
 from bayes_tsl.inference.schema import population_dataset, run_tree, tree_of_runs
 from bayes_tsl.model.coefficients import draw_coefficients
@@ -100,7 +101,7 @@ def fit(
         seed=seed, chains=chains, num_warmup=num_warmup, num_draws=num_draws, target_accept=accept, progress=progress
     )
     require_choice(law, "law", LAWS, cure="Choose one of these.")
-    known = covariates_of(list(by_run), covariates, runs)
+    covariate_table = covariates_of(list(by_run), covariates, runs)
     designs, notices = make_designs(losses, by_run, exponent=LAWS[law].exponent)
     origins = [design.anchor.origin for design in designs]
     run_priors = [replace(own, **LAWS[law].priors) for own in priors_of(by_run, origins, priors, runs)]
@@ -113,7 +114,7 @@ def fit(
         require(law != "paper", "law", "be general or free-exponent", law, where="for several runs", cure=cure)
         require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
         base = base_of(priors if isinstance(priors, Priors) else None)
-        data = _fit_several(designs, run_priors, by_run, known, base, attrs, settings)
+        data = _fit_several(designs, run_priors, by_run, covariate_table, base, attrs, settings)
     result = Fit(data)
     problems = result.diagnostics.problems
     if problems and throw:
@@ -176,8 +177,8 @@ def _fit_several(
         drawn, population = sample_runs(runs, **asdict(settings))
         trees = {}
         for number, (run, design, own, draws) in enumerate(zip(schedules, designs, priors, drawn)):
-            seen = padded(design, to=runs.design.step.shape[1])
-            trees[run] = _reduced_tree(draws, design, seen, own, schedules[run], key_seed=seed + number, seed=seed)
+            padded_design = padded(design, to=runs.design.step.shape[1])
+            trees[run] = _reduced_tree(draws, design, padded_design, own, schedules[run], key_seed=seed + number, seed=seed)
             trees[run].attrs |= {"run": run, **attrs}
     progress = float(np.exp(reference_progress(designs)))
     shared = population_dataset(population, runs=runs, covariates=covariates, progress=progress, base=base)
@@ -188,19 +189,21 @@ def _fit_several(
 
 def _draw_reduced(design: Design, priors: Priors, schedule: Schedule, settings: Settings) -> xr.DataTree:
     """Parameters and weights by NUTS, coefficients drawn given these."""
-    seen = padded(design)
-    draws = sample(model, seen, priors, start=_start(seen, priors), dense=parameters(seen, priors), **asdict(settings))
-    return _reduced_tree(draws, design, seen, priors, schedule, key_seed=settings.seed, seed=settings.seed)
+    padded_design = padded(design)
+    start, dense = _start(padded_design, priors), parameters(padded_design, priors)
+    coordinates = whitening(model, padded_design, priors, start=start, dense=dense)
+    draws = sample(model, padded_design, priors, coordinates=coordinates, **asdict(settings))
+    return _reduced_tree(draws, design, padded_design, priors, schedule, key_seed=settings.seed, seed=settings.seed)
 
 
 def _reduced_tree(
-    draws: Draws, design: Design, seen: Design, priors: Priors, schedule: Schedule, *, key_seed: int, seed: int
+    draws: Draws, design: Design, padded_design: Design, priors: Priors, schedule: Schedule, *, key_seed: int, seed: int
 ) -> xr.DataTree:
     """The tree of draws under a padded design, with coefficients, without the steps that were padded."""
     steps = len(design.step)
     keys = jax.random.split(jax.random.fold_in(jax.random.key(key_seed), 1), next(iter(draws.stats.values())).shape)
-    named = over_draws(draw_coefficients, (seen, priors.fixed()), draws.sites, keys)._asdict()
-    groups = arviz_groups(design, seen, priors, draws.sites, named["drift"], seed=key_seed)
+    named = over_draws(draw_coefficients, (padded_design, priors.fixed()), draws.sites, keys)._asdict()
+    groups = arviz_groups(design, padded_design, priors, draws.sites, named["drift"], seed=key_seed)
     kept = {name: named[name][..., :steps] for name in (named if design.by_position else ("floor", "drift"))}
     cut = draws._replace(sites=draws.sites | {"weight": draws.sites["weight"][..., :steps]})
     return run_tree(design, priors, schedule, cut, coefficients=kept, densities=groups, seed=seed)
@@ -211,8 +214,8 @@ def _draw_unreduced(design: Design, priors: Priors, schedule: Schedule, settings
     basis = effect_basis(design.centre, design.position, design.estimates.exponent)
     departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "mean")}
     start = _start(design, priors) | departures | {"effect_along": np.zeros(basis.shape[1])}
-    dense = parameters(design, priors)
-    draws = sample(unreduced_model, design, priors, basis, start=start, dense=dense, **asdict(settings))
+    coordinates = whitening(unreduced_model, design, priors, basis, start=start, dense=parameters(design, priors))
+    draws = sample(unreduced_model, design, priors, basis, coordinates=coordinates, **asdict(settings))
     latent = over_draws(latent_coefficients, (design, priors.fixed()), draws.sites)
     kept = {"gap": np.exp(latent.log_gap), "rate": np.exp(latent.log_rate), "floor": latent.floor}
     return run_tree(design, priors, schedule, draws, coefficients=kept, densities={}, seed=settings.seed)

@@ -88,7 +88,7 @@ def _draw(runs: HierarchicalDesign, population: PopulationParameters, start: Val
     own[_DECENTERED] = centered * mean + (start["trait"] - mean) / spread ** (1.0 - centered)
     begun = own | shared
     whitening = block_arrow(partially_centered_model, runs, start=begun, shared=list(shared))
-    draws = sample(partially_centered_model, runs, start=begun, dense=list(shared), whitening=whitening, **settings)
+    draws = sample(partially_centered_model, runs, coordinates=whitening, **settings)
     return draws._replace(sites=_with_traits(runs, draws.sites))
 
 
@@ -166,16 +166,16 @@ def _maximised(runs: HierarchicalDesign, before: PopulationParameters, mean: Arr
 
     on a grid, ``d_r`` the departure of run ``r``.
     """
-    known = np.column_stack([np.ones(len(mean)), runs.covariates])
+    predictors = np.column_stack([np.ones(len(mean)), runs.covariates])
     ridge = np.diag([MEAN_SD**-2, *[EFFECT_SD**-2] * runs.covariates.shape[1]])
     distance = ((mean - trait_means(runs, before)) ** 2 + variance) / before.spread**2
     weight = np.where(runs.is_floor_slope, 1.0, (OUTLYING + 1.0) / (OUTLYING + distance))
     found = [
-        np.linalg.solve((known.T * each) @ known + ridge, (known.T * each) @ values)
+        np.linalg.solve((predictors.T * each) @ predictors + ridge, (predictors.T * each) @ values)
         for each, values in zip((weight / before.spread**2).T, mean.T)
     ]
     intercept, *effect = np.transpose(found)
-    scatter = (weight * ((mean - known @ np.transpose(found)) ** 2 + variance)).sum(axis=0)
+    scatter = (weight * ((mean - predictors @ np.transpose(found)) ** 2 + variance)).sum(axis=0)
     grid = _SPREADS[:, None]
     penalty = (logit(grid) - logit(np.asarray(spread_medians(runs)))) ** 2 / (2.0 * SPREAD_SD**2)
     spread = _SPREADS[np.argmin(len(mean) * np.log(grid) + scatter / (2.0 * grid**2) + penalty, axis=0)]

@@ -1,6 +1,7 @@
 """NUTS on one model: from a design and priors to draws of every sample site.
 
-Chains move in whitened coordinates (``preconditioning``). Global parameters share a dense mass matrix, the rest a diagonal one.
+Chains start around a mode or an estimate, and move in coordinates whitened around it (``preconditioning``). Global parameters
+share a dense mass matrix, the rest a diagonal one.
 Everything compiled takes the model's arguments as arguments, so that a second fit of like shapes compiles nothing. Chains run
 in threads, one BLAS thread each, and stop at every block of transitions to show progress; an interrupt takes effect soon.
 """
@@ -17,28 +18,20 @@ from threading import Event
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from numpyro.infer.hmc import hmc
-from numpyro.infer.util import ParamInfo
+from numpyro.infer.util import ParamInfo, potential_energy
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bayes_tsl._common.validation import require, require_number, require_seed
-from bayes_tsl.inference.preconditioning import (
-    BlockArrowWhitening,
-    FlatParameters,
-    Model,
-    Values,
-    Whitening,
-    find_mode,
-    flat_parameters,
-    value_and_grad,
-)
+from bayes_tsl.inference.preconditioning import BlockArrowWhitening, Model, Values, Whitening, constrained
 
 Array = NDArray[np.float64]
+Coordinates = Whitening | BlockArrowWhitening
 
 NUM_WARMUP = 500
 TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
@@ -94,9 +87,7 @@ class _Tuning(NamedTuple):
 def sample(
     model: Model,
     *args: Any,
-    start: Values,
-    dense: list[str],
-    whitening: Whitening | BlockArrowWhitening | None = None,
+    coordinates: Coordinates,
     seed: int,
     chains: int,
     num_warmup: int,
@@ -110,9 +101,7 @@ def sample(
     Args:
         model: a NumPyro model; a function of a module, so that it is known again.
         args: its arguments, trees of arrays.
-        start: a value for every latent site, away from the mode: the search from here learns the curvature on its way.
-        dense: sites that share a dense mass matrix.
-        whitening: whitened coordinates of the flat parameters; by default those around the mode.
+        coordinates: in which chains move, and around whose origin they start (``preconditioning.whitening``, ``block_arrow``).
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains; as many threads as cores are used.
         num_warmup: transitions that adapt the sampler, per chain.
@@ -123,18 +112,14 @@ def sample(
     """
     _make_room()
     discarded = num_warmup if discarded is None else discarded
-    space, transforms, flat = flat_parameters(model, args, start, dense)
-    whitening = find_mode(space, args, flat) if whitening is None else whitening
-    rng = np.random.default_rng(seed)
-    points = [_scatter(rng, space, whitening, args) for _ in range(chains)]
     tuning = _Tuning(num_warmup, target_accept)
+    rng = np.random.default_rng(seed)
+    points = [_scatter(rng, partial(_value_and_grad, model, coordinates, args), coordinates.origin()) for _ in range(chains)]
     keys = jax.random.split(jax.random.key(seed), chains)
-    states = [_begin(space, tuning, whitening, args, key, x) for key, x in zip(keys, points)]
-    traces = _run(partial(_block, space, tuning, whitening, args), states, discarded + num_draws, progress)
+    states = [_begin(model, tuning, coordinates, args, key, x) for key, x in zip(keys, points)]
+    traces = _run(partial(_block, model, tuning, coordinates, args), states, discarded + num_draws, progress)
     moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, discarded:], *traces)
-    standard = np.concatenate([moved["dense"], moved["diagonal"]], axis=-1)
-    unconstrained = space.unravel(whitening.unwhiten(standard))
-    return Draws({name: np.asarray(transforms[name](value)) for name, value in unconstrained.items()}, stats)
+    return Draws(jax.tree.map(np.asarray, _constrained(model, coordinates, args, moved)), stats)
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -162,47 +147,56 @@ def _make_room() -> None:
         jax.clear_caches()
 
 
-def _scatter(
-    rng: np.random.Generator, space: FlatParameters, whitening: Whitening | BlockArrowWhitening, args: tuple[Any, ...]
-) -> Array:
+def _scatter(rng: np.random.Generator, potential: Callable[[Values], Any], mode: Values) -> Values:
     """A point as far from the mode as the posterior is wide, drawn in where the posterior is narrower than its curvature says.
 
     A normal in d dimensions is d/2 above its mode, give or take; beyond 2 d a chain may never come back.
     """
-    x = rng.standard_normal(len(whitening.mode))
-    ceiling = float(value_and_grad(space, whitening.mode, args)[0]) + 2.0 * len(whitening.mode)
+    flat, unravel = ravel_pytree(mode)
+    away = rng.standard_normal(len(flat))
+    ceiling = float(potential(mode)[0]) + 2.0 * len(flat)
     for _ in range(_HALVINGS):
-        value, slope = value_and_grad(space, whitening.unwhiten(x), args)
-        if value <= ceiling and np.isfinite(slope).all():
+        value, slope = potential(unravel(flat + away))
+        if value <= ceiling and all(np.isfinite(each).all() for each in jax.tree.leaves(slope)):
             break
-        x = 0.5 * x
-    return x
+        away = 0.5 * away
+    return unravel(flat + away)
 
 
-def _sampler(
-    space: FlatParameters, whitening: Whitening | BlockArrowWhitening, args: tuple[Any, ...]
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """NumPyro's two halves of NUTS in whitened coordinates: how it begins, and one transition."""
+def _potential(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Any:
+    """Less the log density at whitened coordinates."""
+    return potential_energy(model, args, {}, coordinates.sites(x))
 
-    def potential(x: Values) -> Any:
-        return space.potential(whitening.unwhiten(jnp.concatenate([x["dense"], x["diagonal"]])), args)
 
-    return hmc(potential_fn=potential, algo="NUTS")
+@partial(jax.jit, static_argnums=0)
+def _value_and_grad(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Any:
+    return jax.value_and_grad(partial(_potential, model, coordinates, args))(x)
+
+
+@partial(jax.jit, static_argnums=0)
+def _constrained(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Values:
+    """Draws on the support of each site (chain, draw, ...)."""
+
+    def one(x: Values) -> Values:
+        return constrained(model, args, coordinates.sites(x))
+
+    return jax.vmap(jax.vmap(one))(x)
+
+
+def _sampler(model: Model, coordinates: Coordinates, args: tuple[Any, ...]) -> tuple[Callable[..., Any], ...]:
+    """NumPyro's two halves of NUTS: how it begins, and one transition."""
+    return hmc(potential_fn=partial(_potential, model, coordinates, args), algo="NUTS")
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _begin(
-    space: FlatParameters, tuning: _Tuning, whitening: Whitening | BlockArrowWhitening, args: tuple[Any, ...], key: Any, x: Any
-) -> Any:
-    begin, _ = _sampler(space, whitening, args)
-    return begin({"dense": x[: space.dense], "diagonal": x[space.dense :]}, rng_key=key, **_adaptation(tuning))
+def _begin(model: Model, tuning: _Tuning, coordinates: Coordinates, args: tuple[Any, ...], key: Any, x: Values) -> Any:
+    begin, _ = _sampler(model, coordinates, args)
+    return begin(x, rng_key=key, **_adaptation(tuning))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _block(
-    space: FlatParameters, tuning: _Tuning, whitening: Whitening | BlockArrowWhitening, args: tuple[Any, ...], state: Any
-) -> tuple[Any, Any]:
-    begin, step = _sampler(space, whitening, args)
+def _block(model: Model, tuning: _Tuning, coordinates: Coordinates, args: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
+    begin, step = _sampler(model, coordinates, args)
     begin(ParamInfo(state.z, state.potential_energy, state.z_grad), **_adaptation(tuning))  # tells step how to adapt
 
     def transition(state: Any, _: None) -> tuple[Any, Any]:

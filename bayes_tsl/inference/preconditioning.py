@@ -1,24 +1,22 @@
-"""The latent sites of a model as one vector, the mode of its posterior, and whitening coordinates around a mode.
+"""Whitened coordinates, in which chains move: around the mode of one posterior, or by the Hessian of a block arrow.
 
-Coordinates in which the Hessian is the identity spare NUTS from learning scales that differ by orders of magnitude. XLA's
-Cholesky
-is that of OpenBLAS, whose threads wait for each other by spinning: at these sizes one thread is faster, and with every core
-busy forty times faster.
+Coordinates in which the Hessian is the identity spare NUTS from learning scales that differ by orders of magnitude
+(docs/modelling.md, sampling). XLA's Cholesky is that of OpenBLAS, whose threads wait for each other by spinning: at these sizes
+one thread is faster, and with every core busy forty times faster.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
-from numpyro import handlers
-from numpyro.distributions import biject_to
-from numpyro.infer.util import potential_energy
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
@@ -30,47 +28,31 @@ _MODE_STEPS = 500
 _CLIFF = 1e12  # potential where it cannot be computed
 _FARTHEST = 12.0  # from typical values to the mode, on the real line, where priors have spreads of order one
 _STIFFEST = 0.25  # least curvature of a block along any direction: its priors are of order one
-_WIDEST = 4.0  # variance of starting points along any direction: priors are of order one there
-
-
-class FlatParameters(NamedTuple):
-    """The latent sites of a model, laid out as one vector on the real line; a key of what is compiled.
-
-    Attributes:
-        model: a NumPyro model.
-        layout: name and shape of each site; those that share a dense mass matrix first.
-        dense: how many scalars these are.
-    """
-
-    model: Model
-    layout: tuple[tuple[str, tuple[int, ...]], ...]
-    dense: int
-
-    def unravel(self, flat: Any) -> Values:
-        """A value per site, of a vector (..., parameter)."""
-        ends = np.cumsum([int(np.prod(shape)) for _, shape in self.layout])
-        parts = jnp.split(flat, ends[:-1], axis=-1)
-        return {name: part.reshape(*part.shape[:-1], *shape) for (name, shape), part in zip(self.layout, parts)}
-
-    def potential(self, flat: Any, args: tuple[Any, ...]) -> Any:
-        """Less the log density at a vector (parameter)."""
-        return potential_energy(self.model, args, {}, self.unravel(flat))
+_WIDEST = 4.0  # largest variance along any direction: priors are of order one there
 
 
 class Whitening(NamedTuple):
-    """Whitened coordinates ``x``: the vector ``mode + root x``.
+    """Whitened coordinates ``x``: values on the real line ``mode + root x``.
 
     Attributes:
-        mode: of the posterior (parameter).
-        root: of the covariance there, lower triangular (parameter, parameter).
+        dense, diagonal: the mode, by site: of sites that share a dense mass matrix, and of the others.
+        root: of the covariance there, lower triangular, dense sites first (parameter, parameter).
     """
 
-    mode: Any
+    dense: Values
+    diagonal: Values
     root: Any
 
-    def unwhiten(self, x: Any) -> Any:
-        """The vector at whitened coordinates (..., parameter)."""
-        return self.mode + x @ self.root.T
+    def origin(self) -> Values:
+        """Coordinates of the mode, zeros: "dense" (parameter) and "diagonal" (parameter)."""
+        size = sum(np.size(value) for value in self.dense.values())
+        return {"dense": np.zeros(size), "diagonal": np.zeros(len(self.root) - size)}
+
+    def sites(self, x: Values) -> Values:
+        """A value per site, on the real line."""
+        size = len(x["dense"])
+        moved = self.root @ jnp.concatenate([x["dense"], x["diagonal"]])
+        return _add(self.dense, moved[:size]) | _add(self.diagonal, moved[size:])
 
 
 class BlockArrowWhitening(NamedTuple):
@@ -85,115 +67,136 @@ class BlockArrowWhitening(NamedTuple):
     so cost grows with the number of blocks and no faster (arrowhead matrices; Golub & Van Loan, section 4.5).
 
     Attributes:
-        mode: where ``x = 0`` lies (parameter).
-        root: of the covariance of what is shared, the first parameters (shared, shared).
+        shared, blocks: values on the real line where ``x = 0`` lies, by site; the first axis of a block's sites counts blocks.
+        root: of the covariance of what is shared (shared, shared).
         regression: how a block moves with what is shared (block, index, shared).
         roots: of the covariance of each block given what is shared (block, index, index).
-        indices: which parameters make up a block (block, index).
     """
 
-    mode: Any
+    shared: Values
+    blocks: Values
     root: Any
     regression: Any
     roots: Any
-    indices: Any
 
-    def unwhiten(self, x: Any) -> Any:
-        """The vector at whitened coordinates (..., parameter)."""
-        shared = len(self.root)
-        common = jnp.einsum("ij,...j->...i", self.root, x[..., :shared])
-        own = jnp.einsum("bij,...bj->...bi", self.roots, x[..., self.indices])
-        moved = jnp.zeros(jnp.shape(x)).at[..., self.indices].set(own + jnp.einsum("bij,...j->...bi", self.regression, common))
-        return self.mode + moved.at[..., :shared].add(common)
+    def origin(self) -> Values:
+        """Coordinates of the mode, zeros: "dense" (shared) and "diagonal" (block, index)."""
+        return {"dense": np.zeros(len(self.root)), "diagonal": np.zeros(self.roots.shape[:2])}
+
+    def sites(self, x: Values) -> Values:
+        """A value per site, on the real line."""
+        moved = self.root @ x["dense"]
+        own = self.regression @ moved + jnp.einsum("bij,bj->bi", self.roots, x["diagonal"])
+        return _add(self.shared, moved) | jax.vmap(_add)(self.blocks, own)
+
+
+def _add(sites: Values, flat: Any) -> Values:
+    """Values by site, moved by a vector of all of them (parameter)."""
+    at, unravel = ravel_pytree(sites)
+    return unravel(at + flat)
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
+def whitening(model: Model, *args: Any, start: Values, dense: Sequence[str]) -> Whitening:
+    """Whitening around the mode of the posterior.  Call inside ``jax.enable_x64(True)``.
+
+    Args:
+        model: a NumPyro model; a function of a module, so that it is known again.
+        args: its arguments, trees of arrays.
+        start: a value for every latent site, away from the mode: the search from here learns the curvature on its way.
+        dense: sites that are to share a dense mass matrix.
+    """
+    flat, unravel = ravel_pytree(_parts(unconstrained(model, args, start), dense))
+    mode, root = _mode(lambda x: _value_and_grad(model, args, unravel(jnp.asarray(x))), np.asarray(flat))
+    in_dense, in_diagonal = unravel(jnp.asarray(mode))
+    return Whitening(in_dense, in_diagonal, root)
+
+
 def laplace(model: Model, *args: Any, start: Values) -> tuple[Values, Values]:
     """Mode of the posterior, and the variance around it on the real line; a value per site.  Call in x64."""
-    space, transforms, flat = flat_parameters(model, args, start, [])
-    mode, root = find_mode(space, args, flat)
-    sites = {name: np.asarray(transforms[name](value)) for name, value in space.unravel(mode).items()}
-    return sites, {name: np.asarray(value) for name, value in space.unravel(np.sum(root**2, axis=1)).items()}
+    around = whitening(model, *args, start=start, dense=[])
+    variance = ravel_pytree(around.diagonal)[1](jnp.sum(around.root**2, axis=1))
+    return jax.tree.map(np.asarray, (constrained(model, args, around.diagonal), variance))
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
-def block_arrow(model: Model, *args: Any, start: Values, shared: list[str]) -> BlockArrowWhitening:
+def block_arrow(model: Model, *args: Any, start: Values, shared: Sequence[str]) -> BlockArrowWhitening:
     """Whitening around ``start``, of sites ``shared`` and others whose first axis counts independent blocks.
 
     Curvatures are read off products of the Hessian with one vector at a time, which give all blocks at once. Call inside
     ``jax.enable_x64(True)``.
     """
-    space, _, mode = flat_parameters(model, args, start, shared)
-    where = space.unravel(np.arange(len(mode)))
-    blocks = [np.asarray(where[name]) for name, _ in space.layout if name not in shared]
-    indices = np.concatenate([block.reshape(len(block), -1) for block in blocks], axis=1)
+    mode = _parts(unconstrained(model, args, start), shared)
+    blocks = len(next(iter(mode[1].values())))
+    sizes = [sum(np.size(value) for value in part.values()) for part in mode]
+    zero = np.zeros(sizes[0]), np.zeros((blocks, sizes[1] // blocks))
 
-    def curvature(direction: Array) -> Array:
-        return np.asarray(_hessian_product(space, mode, args, direction))
+    def curvature(*direction: Any) -> Any:
+        return jax.tree.map(np.asarray, _hessian_product(model, args, mode, zero, direction))
 
-    across = np.stack([curvature(row) for row in np.eye(space.dense, len(mode))])
-    within = np.empty((*indices.shape, indices.shape[1]))
-    for i, index in enumerate(indices.T):
-        within[:, :, i] = curvature(np.isin(np.arange(len(mode)), index).astype(float))[indices]
-    roots = _root(within, _STIFFEST)
-    regression = -roots @ np.swapaxes(roots, 1, 2) @ np.moveaxis(across[:, indices], 0, -1)
-    left = across[:, : space.dense] + np.einsum("sbp,bpt->st", across[:, indices], regression)
-    return BlockArrowWhitening(mode, _root(left, 1.0), regression, roots, indices)
+    across = [curvature(row, zero[1]) for row in np.eye(len(zero[0]))]
+    within = [curvature(zero[0], np.tile(row, (blocks, 1)))[1] for row in np.eye(zero[1].shape[1])]
+    of_shared, between = np.stack([row for row, _ in across]), np.stack([row for _, row in across], axis=-1)
+    roots = _root(np.stack(within, axis=-1), _STIFFEST)
+    regression = -roots @ np.swapaxes(roots, 1, 2) @ between
+    left = of_shared + np.einsum("bis,bit->st", between, regression)
+    return BlockArrowWhitening(*mode, _root(left, 1.0), regression, roots)
 
 
-def _root(curvature: Array, least: float) -> Array:
+def _parts(sites: Values, first: Sequence[str]) -> tuple[Values, Values]:
+    """Sites with these names, and the others."""
+    return {name: sites[name] for name in first}, {name: sites[name] for name in sites if name not in first}
+
+
+def _root(curvature: Any, least: float) -> Any:
     """Root of the inverse of a symmetric matrix whose eigenvalues count for ``least`` at least (..., parameter, parameter)."""
     scale, axes = np.linalg.eigh(0.5 * (curvature + np.swapaxes(curvature, -1, -2)))
     return axes / np.sqrt(np.maximum(scale, least))[..., None, :]
 
 
-def flat_parameters(
-    model: Model, args: tuple[Any, ...], start: Values, dense: list[str]
-) -> tuple[FlatParameters, dict[str, Any], Array]:
-    """The sites as one vector, from the real line to the support of each, and the vector of ``start``."""
-    names = [*dense, *sorted(set(start) - set(dense))]
-    transforms = _transforms(model, args, start)
-    space = FlatParameters(
-        model, tuple((name, np.shape(start[name])) for name in names), sum(np.size(start[name]) for name in dense)
-    )
-    flat = np.concatenate([np.ravel(transforms[name].inv(jnp.asarray(start[name]))) for name in names]).astype(float)
-    return space, transforms, flat
+@partial(jax.jit, static_argnums=0)
+def _hessian_product(model: Model, args: tuple[Any, ...], mode: Any, flat: Any, direction: Any) -> Any:
+    def potential(moved: Any) -> Any:
+        return potential_energy(model, args, {}, _add(mode[0], moved[0]) | jax.vmap(_add)(mode[1], moved[1]))
+
+    return jax.jvp(jax.grad(potential), (flat,), (direction,))[1]
 
 
 @partial(jax.jit, static_argnums=0)
-def _hessian_product(space: FlatParameters, flat: Any, args: tuple[Any, ...], direction: Any) -> Any:
-    return jax.jvp(jax.grad(lambda x: space.potential(x, args)), (flat,), (direction,))[1]
-
-
-def _transforms(model: Model, args: tuple[Any, ...], start: Values) -> dict[str, Any]:
-    """From the real line to the support of each site; supports are read off a trace that computes nothing."""
-    with handlers.trace() as trace, handlers.substitute(data=start), handlers.seed(rng_seed=0):
-        jax.eval_shape(lambda: model(*args))
-    return {name: biject_to(trace[name]["fn"].support) for name in start}
+def unconstrained(model: Model, args: tuple[Any, ...], sites: Values) -> Values:
+    """A value per site on the real line, from values on its support."""
+    return unconstrain_fn(model, args, {}, sites)
 
 
 @partial(jax.jit, static_argnums=0)
-def value_and_grad(space: FlatParameters, flat: Any, args: tuple[Any, ...]) -> Any:
-    """The potential at a vector (parameter), and its gradient."""
-    return jax.value_and_grad(space.potential)(flat, args)
+def constrained(model: Model, args: tuple[Any, ...], sites: Values) -> Values:
+    """A value per site on its support, from values on the real line."""
+    return constrain_fn(model, args, {}, sites)
 
 
-def find_mode(space: FlatParameters, args: tuple[Any, ...], flat: Array) -> Whitening:
-    """Mode and curvature by BFGS; where that runs away, by a search within bounds."""
+@partial(jax.jit, static_argnums=0)
+def _value_and_grad(model: Model, args: tuple[Any, ...], parts: tuple[Values, Values]) -> Any:
+    """The potential at sites in two parts, and its gradient as one vector (parameter)."""
+    value, slopes = jax.value_and_grad(lambda parts: potential_energy(model, args, {}, parts[0] | parts[1]))(parts)
+    return value, ravel_pytree(slopes)[0]
+
+
+def _mode(value_and_grad: Callable[[Array], Any], start: Array) -> tuple[Array, Array]:
+    """Mode, and a root of the covariance around it, by BFGS; where that runs away, by a search within bounds."""
 
     def objective(x: Array) -> tuple[Any, Array]:
-        value, slope = (np.asarray(part) for part in value_and_grad(space, x, args))
+        value, slope = (np.asarray(part) for part in value_and_grad(x))
         return (value, slope) if np.isfinite(value) and np.isfinite(slope).all() else (_CLIFF, np.zeros_like(x))
 
     options = {"maxiter": _MODE_STEPS}
-    found = minimize(objective, flat, jac=True, method="BFGS", options=options)
+    found = minimize(objective, start, jac=True, method="BFGS", options=options)
     covariance = found.hess_inv
-    if not (np.abs(found.x - flat).max() < _FARTHEST and found.fun < _CLIFF):
-        bounds = [(low, low + 2.0 * _FARTHEST) for low in flat - _FARTHEST]
-        found = minimize(objective, flat, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    if not (np.abs(found.x - start).max() < _FARTHEST and found.fun < _CLIFF):
+        bounds = [(low, low + 2.0 * _FARTHEST) for low in start - _FARTHEST]
+        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         covariance = found.hess_inv.todense()
     scale, axes = np.linalg.eigh(np.nan_to_num(0.5 * (covariance + covariance.T)))
     if found.fun >= _CLIFF or scale[-1] <= 0:
-        return Whitening(flat, np.eye(len(flat)))
+        return start, np.eye(len(start))
     clipped = np.clip(scale, 1e-9 * min(scale[-1], _WIDEST), _WIDEST)
-    return Whitening(found.x, np.linalg.cholesky((axes * clipped) @ axes.T))
+    return found.x, np.linalg.cholesky((axes * clipped) @ axes.T)

@@ -150,11 +150,15 @@ def _estimates(design: Design) -> dict[str, Any]:
 
 
 def _constants(design: Design, schedule: Schedule) -> dict[str, Any]:
-    known = {"count": (STEP, design.count), "schedule_step": ("knot", schedule.steps), "schedule_lr": ("knot", schedule.lrs)}
+    variables = {
+        "count": (STEP, design.count),
+        "schedule_step": ("knot", schedule.steps),
+        "schedule_lr": ("knot", schedule.lrs),
+    }
     if not design.by_position:
-        return known
+        return variables
     estimates = design.estimates
-    return known | {
+    return variables | {
         "effect": (POSITION, estimates.effect),
         "effect_scale": (POSITION, estimates.effect_scale),
         "position_noise": ((), estimates.noise),
@@ -206,15 +210,15 @@ def positions_of(tree: xr.DataTree) -> PositionEffects:
     """Token positions of a run, their effects and noise (position); empty where mean losses were fitted."""
     if not is_by_position(tree):
         return PositionEffects(_EMPTY, _EMPTY, _EMPTY, 0.0, 1.0)
-    known = tree["constant_data"].to_dataset()
-    at, effect, scale = (known[name].to_numpy() for name in (POSITION, "effect", "effect_scale"))
-    return PositionEffects(at, effect, scale, float(known["position_noise"]), float(known["position_exponent"]))
+    constant = tree["constant_data"].to_dataset()
+    at, effect, scale = (constant[name].to_numpy() for name in (POSITION, "effect", "effect_scale"))
+    return PositionEffects(at, effect, scale, float(constant["position_noise"]), float(constant["position_exponent"]))
 
 
 def observed_of(tree: xr.DataTree) -> xr.Dataset:
     """Mean losses that a run was fitted to, and the estimates of its coefficients (step)."""
-    known = tree["constant_data"].to_dataset()
-    estimates = known[[name for name in known if str(name).endswith("_estimate")]]
+    constant = tree["constant_data"].to_dataset()
+    estimates = constant[[name for name in constant if str(name).endswith("_estimate")]]
     return tree["observed_data"].to_dataset().merge(estimates)
 
 
@@ -278,31 +282,31 @@ def schedule_of(tree: xr.DataTree) -> Schedule:
 
 def design_of(tree: xr.DataTree) -> Design:
     """What a run's fit conditioned on, without the losses at single positions."""
-    seen, known = observed_of(tree), tree["constant_data"].to_dataset()
-    step, anchor, positions = seen[STEP].to_numpy(), anchor_of(tree), positions_of(tree)
+    observed, constant = observed_of(tree), tree["constant_data"].to_dataset()
+    step, anchor, positions = observed[STEP].to_numpy(), anchor_of(tree), positions_of(tree)
     names = _ESTIMATES if is_by_position(tree) else ("mean",)
-    columns = {name: seen[f"{name}_estimate"].to_numpy() for name in names}
+    columns = {name: observed[f"{name}_estimate"].to_numpy() for name in names}
     polynomial, estimates = _EMPTY, estimates_of_means(columns["mean"])
     if is_by_position(tree):
         polynomial = mean_polynomial(positions.position, positions.exponent)
         estimates = CoefficientEstimates(
             np.stack(list(columns.values()), axis=1),
-            known["estimate_covariance"].to_numpy(),
+            constant["estimate_covariance"].to_numpy(),
             *positions[1:],
-            log_density=known["position_log_density"].to_numpy(),
+            log_density=constant["position_log_density"].to_numpy(),
         )
     last = [float(columns[name][-1]) if name in columns else 0.0 for name in ("log_gap", "log_rate")]
     return Design(
         step=step,
-        count=known["count"].to_numpy(),
+        count=constant["count"].to_numpy(),
         axis=make_time_axis(np.append(step, anchor.origin), schedule_of(tree), anchor),
         estimates=estimates,
         mean_polynomial=polynomial,
-        centre=np.array([*last, float(seen["floor_estimate"][-1])]),
+        centre=np.array([*last, float(observed["floor_estimate"][-1])]),
         anchor=anchor,
         position=positions.position,
         losses=np.zeros((len(step), 0)),
-        mean_loss=seen["mean_loss"].to_numpy(),
+        mean_loss=observed["mean_loss"].to_numpy(),
     )
 
 
@@ -345,12 +349,12 @@ def up_to_date(data: xr.DataTree) -> xr.DataTree:
 
 def _run_up_to_date(tree: xr.DataTree) -> xr.DataTree:
     groups = {name: group.to_dataset() for name, group in tree.children.items()}
-    posterior, seen = groups["posterior"], groups["observed_data"]
-    estimates = [name for name in seen if name != "mean_loss"]
+    posterior, observed = groups["posterior"], groups["observed_data"]
+    estimates = [name for name in observed if name != "mean_loss"]
     groups |= {
         "posterior": posterior.rename({name: new for name, new in RENAMED.items() if name in posterior}),
-        "observed_data": seen[["mean_loss"]],
-        "constant_data": groups["constant_data"].merge(seen[estimates]),
+        "observed_data": observed[["mean_loss"]],
+        "constant_data": groups["constant_data"].merge(observed[estimates]),
     }
     made = xr.DataTree.from_dict(groups)
     attrs = dict(tree.attrs)

@@ -41,11 +41,11 @@ def draw_coefficients(design: Design, fixed: Sites, drawn: Sites, key: Array) ->
     sites = {**fixed, **drawn}
     law, variance = trend(design.axis, sites), variances(design, sites)
     gap, rate, noise, drift, estimate = _draw_prior(key, design, variance)
-    seen = design.estimates.coefficients - jnp.stack(
+    departures = design.estimates.coefficients - jnp.stack(
         [law.log_gap, law.log_rate, mean_over_positions(law, design.mean_polynomial)], axis=1
     )
     informed = jnp.array([design.by_position, design.by_position, True])
-    pull = _solve(jnp.where(informed, seen - estimate, 0.0), conditionals(design, variance), variance.drift)
+    pull = _solve(jnp.where(informed, departures - estimate, 0.0), conditionals(design, variance), variance.drift)
     drift = drift + variance.drift @ pull[:, 2]
     latent = with_checkpoint_noise(
         law,

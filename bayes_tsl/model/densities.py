@@ -41,8 +41,8 @@ def leave_one_out(design: Design, fixed: Sites, drawn: Sites) -> jax.Array:
     off = _residuals(design, sites, given)
     precision = jnp.linalg.inv(variance.drift + jnp.diag(given[2].scale ** 2))
     total = 1.0 / jnp.diag(precision)
-    known = total - variance.noise
-    each = known + variance.noise * sites["weight"] / jnp.asarray(WEIGHTS)[:, None]
+    other_variance = total - variance.noise
+    each = other_variance + variance.noise * sites["weight"] / jnp.asarray(WEIGHTS)[:, None]
     by_weight = normal_log_density(precision @ off.mean * total, each)
     averaged = jax.nn.logsumexp(by_weight, axis=0) - jnp.log(len(WEIGHTS))
     return _of_gap_and_rate(design, off, given) + averaged

@@ -105,8 +105,8 @@ def whiten(u: ArrayLike, columns: ArrayLike, *, noise: ArrayLike, scale: ArrayLi
     u, columns, noise = (jnp.asarray(values)[::-1] for values in (u, columns, noise))
     power = jnp.asarray(scale) ** 2
 
-    def step(state: DriftState, seen: tuple[Array, ...]) -> tuple[DriftState, tuple[Array, Array]]:
-        width, measured, error = seen
+    def step(state: DriftState, interval: tuple[Array, ...]) -> tuple[DriftState, tuple[Array, Array]]:
+        width, measured, error = interval
         ahead = predict(state, width, power)
         variance, residual = ahead.value_value + error, measured - ahead.value
         return condition(ahead, residual, variance), (residual / jnp.sqrt(variance), jnp.log(variance))

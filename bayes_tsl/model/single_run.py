@@ -75,21 +75,23 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
     gap, rate, mean = conditionals(design, variance)
     mean_loss = mean_over_positions(law, design.mean_polynomial)
 
-    seen = design.estimates.coefficients if observe else None
+    observed = design.estimates.coefficients if observe else None
     off_gap = off_rate = 0.0
     if design.by_position:
         log_gap = numpyro.sample(
-            "log_gap_estimate", dist.Normal(law.log_gap, gap.scale), obs=None if seen is None else seen[:, 0]
+            "log_gap_estimate", dist.Normal(law.log_gap, gap.scale), obs=None if observed is None else observed[:, 0]
         )
         off_gap = log_gap - law.log_gap
         expected = law.log_rate + rate.gap * off_gap
         log_rate = numpyro.sample(
-            "log_rate_estimate", dist.Normal(expected, rate.scale), obs=None if seen is None else seen[:, 1]
+            "log_rate_estimate", dist.Normal(expected, rate.scale), obs=None if observed is None else observed[:, 1]
         )
         off_rate = log_rate - law.log_rate
     covariance = variance.drift + jnp.diag(mean.scale**2)
     expected = mean_loss + mean.gap * off_gap + mean.rate * off_rate
-    numpyro.sample("mean_estimate", dist.MultivariateNormal(expected, covariance), obs=None if seen is None else seen[:, 2])
+    numpyro.sample(
+        "mean_estimate", dist.MultivariateNormal(expected, covariance), obs=None if observed is None else observed[:, 2]
+    )
 
 
 def unreduced_model(design: Design, priors: Priors, basis: ArrayLike) -> None:
@@ -253,9 +255,9 @@ class Residuals(NamedTuple):
 
 def residuals(design: Design, law: Trend) -> tuple[Any, Any, Any]:
     """Estimates less the laws, drift aside (step): log gap, log rate, mean loss; zero for the first two without positions."""
-    seen = jnp.asarray(design.estimates.coefficients)
-    mean = seen[:, 2] - mean_over_positions(law, design.mean_polynomial)
-    return (seen[:, 0] - law.log_gap, seen[:, 1] - law.log_rate, mean) if design.by_position else (0.0, 0.0, mean)
+    estimates = jnp.asarray(design.estimates.coefficients)
+    mean = estimates[:, 2] - mean_over_positions(law, design.mean_polynomial)
+    return (estimates[:, 0] - law.log_gap, estimates[:, 1] - law.log_rate, mean) if design.by_position else (0.0, 0.0, mean)
 
 
 def successive(off: tuple[Any, Any, Any], given: tuple[Conditional, Conditional, Conditional]) -> Residuals:

@@ -207,9 +207,9 @@ def _calibration(tree: Tree) -> str:
     if tree["law"] != record["law"]:
         return f"How often intervals of the law {tree['law']!r} cover the truth has not been measured on public runs."
     share = tree["extent"]["last_step"] / tree["extent"]["horizon"]
-    near = min(record["cells"], key=lambda cell: abs(cell["seen"] - share))
-    runs = f"On {near['runs']} public runs ({record['kind']}) that nothing was chosen on, seen until {near['seen']:.0%}"
-    coverage = f"90% intervals covered {near['holds_90']:.0%} of the later losses"
+    near = min(record["cells"], key=lambda cell: abs(cell["prefix"] - share))
+    runs = f"On {near['runs']} public runs ({record['kind']}) that nothing was chosen on, seen until {near['prefix']:.0%}"
+    coverage = f"90% intervals covered {near['coverage_90']:.0%} of the later losses"
     error = f"the last loss was missed by {near['error']:.4f} on average"
     return f"{runs}, {coverage}, and {error}. Other kinds may be covered less often."
 

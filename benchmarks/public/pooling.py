@@ -95,7 +95,7 @@ def choose(name: str, prefix: float, losses: bt.LossTable, plans: Mapping[str, b
                 "prob_of_chosen": chance[chosen],
                 "brier": np.mean((chance - best) ** 2),
                 "mae": np.abs(error).mean(),
-                "holds_90": np.mean((truth >= low) & (truth <= high)),
+                "coverage_90": np.mean((truth >= low) & (truth <= high)),
             }
         )
     return pd.DataFrame(rows)

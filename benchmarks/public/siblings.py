@@ -68,7 +68,11 @@ def grow(task: Task) -> pd.DataFrame:
         end, off = table.iloc[-1], table["mean"] - table["observed"]
         row = {"kind": task.kind, "run": task.run, "share": task.share, "way": way, "runs": len(task.plans)}
         row |= {"mae": off.iloc[-1:].abs().mean(), "bias": off.iloc[-1], "mae_all": off.abs().mean()}
-        row |= {"holds_50": table["covered_50"].mean(), "holds_90": table["covered_90"].mean(), "crps": table["crps"].mean()}
+        row |= {
+            "coverage_50": table["covered_50"].mean(),
+            "coverage_90": table["covered_90"].mean(),
+            "crps": table["crps"].mean(),
+        }
         rows.append(row | {"end_held": end["covered_90"], "width_90": end["width_90"]})
     return pd.DataFrame(rows)
 

@@ -27,6 +27,7 @@ import bayes_tsl as bt
 from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.baselines import joint_curves
 from bayes_tsl.inference.nuts import sample
+from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model import laws
 from bayes_tsl.model.design import SKIP_WARMUPS
 from bayes_tsl.model.lr_response import excess_loss, make_time_axis
@@ -152,8 +153,7 @@ def by_model(
             model,
             seen,
             priors,
-            start=start,
-            dense=list(start),
+            coordinates=whitening(model, seen, priors, start=start, dense=list(start)),
             seed=0,
             chains=2,
             num_warmup=min(300, num_draws),

@@ -31,7 +31,7 @@ def test_uniform_ranks_pass_and_others_fail() -> None:
     rng = np.random.default_rng(0)
     good = uniformity(ranks_of(rng.uniform(size=400)))
     assert good.loc["heat", "p"] > 0.01
-    assert good.loc["heat", "holds_90"] == pytest.approx(0.9, abs=0.04)
+    assert good.loc["heat", "coverage_90"] == pytest.approx(0.9, abs=0.04)
     for bad in (rng.beta(2.0, 2.0, 400), rng.beta(0.5, 0.5, 400), rng.beta(1.0, 1.5, 400)):
         assert uniformity(ranks_of(bad)).loc["heat", "p"] < 1e-3
 

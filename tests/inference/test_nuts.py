@@ -1,4 +1,4 @@
-"""The sampler on posteriors that are known, and on a start from which a mode search runs away."""
+"""The sampler and the search for a mode on posteriors that are known, and on a start from which either could run away."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from bayes_tsl.inference import nuts as sampling
 from bayes_tsl.inference.nuts import sample
+from bayes_tsl.inference.preconditioning import laplace, whitening
 
 SETTINGS = {"seed": 0, "chains": 2, "num_warmup": 200, "num_draws": 500, "target_accept": 0.9, "progress": False}
 
@@ -24,7 +25,10 @@ def narrow_and_wide() -> None:
 
 def test_known_moments_in_few_steps() -> None:
     with jax.enable_x64(True):
-        draws = sample(narrow_and_wide, start={"level": 2.0, "slope": 1.0, "scale": 2.0}, dense=["level", "slope"], **SETTINGS)
+        start = {"level": 2.0, "slope": 1.0, "scale": 2.0}
+        draws = sample(
+            narrow_and_wide, coordinates=whitening(narrow_and_wide, start=start, dense=["level", "slope"]), **SETTINGS
+        )
     level, slope = draws.sites["level"].ravel(), draws.sites["slope"].ravel()
     assert abs(level.mean() - 3.0) < 1e-4
     assert 0.8 < level.std() / 0.0005 < 1.2
@@ -50,7 +54,8 @@ def test_a_second_posterior_of_the_same_shape_compiles_nothing() -> None:
         for place in (np.zeros(3), np.full(3, 5.0), np.full(4, 5.0)):
             before = compiled.count("/jax/core/compile/backend_compile_duration")
             with jax.enable_x64(True):
-                draws = sample(around, place, start={"x": 0.0 * place}, dense=["x"], **SETTINGS)
+                coordinates = whitening(around, place, start={"x": 0.0 * place}, dense=["x"])
+                draws = sample(around, place, coordinates=coordinates, **SETTINGS)
             assert np.abs(draws.sites["x"].mean(axis=(0, 1)) - place).max() < 0.3
             new = compiled.count("/jax/core/compile/backend_compile_duration") - before
             assert (new == 0) == (place.tolist() == [5.0, 5.0, 5.0]), f"{new} compilations for {place}"
@@ -68,11 +73,20 @@ def test_compiled_programs_are_let_go_before_the_system_runs_out_of_maps(
         monkeypatch.setattr(sampling, "_MOST_MAPS", tmp_path / "most")
         kept(0.0)
         with jax.enable_x64(True):
-            sample(around, np.zeros(3), start={"x": np.zeros(3)}, dense=["x"], **SETTINGS)
+            coordinates = whitening(around, np.zeros(3), start={"x": np.zeros(3)}, dense=["x"])
+            sample(around, np.zeros(3), coordinates=coordinates, **SETTINGS)
         assert kept._cache_size() == left
 
 
 def test_chains_stay_where_the_priors_are() -> None:
     with jax.enable_x64(True):
-        draws = sample(pit_far_away, start={"x": 11.9, "y": 0.0}, dense=["x"], **SETTINGS)
+        coordinates = whitening(pit_far_away, start={"x": 11.9, "y": 0.0}, dense=["x"])
+        draws = sample(pit_far_away, coordinates=coordinates, **SETTINGS)
     assert np.abs(draws.sites["x"]).max() < 6
+
+
+def test_a_mode_is_sought_where_the_priors_are() -> None:
+    with jax.enable_x64(True):
+        mode, variance = laplace(pit_far_away, start={"x": 11.9, "y": 0.5})
+    assert mode["x"] == pytest.approx(0.0, abs=1e-3)
+    assert variance["y"] == pytest.approx(1.0, rel=0.2)
