@@ -35,24 +35,29 @@ def arviz_groups(
     silent = (len(padded_design.step) - steps) * (3 if design.by_position else 1) * float(normal_log_density(0.0, SILENT))
     key = jax.random.fold_in(jax.random.key(seed), 2)
     keys = jax.random.split(key, np.shape(drift)[:2])
-    replicated = over_draws(_replicate, (padded_design, fixed), dict(draws), drift, keys)[..., :steps]
-    joint = over_draws(log_likelihood, (padded_design, fixed), dict(draws)) - silent
+    single, joint, replicated = over_draws(_of_draw, (padded_design, fixed), dict(draws), drift, keys)
     return {
-        "log_likelihood": {"mean_loss": _pointwise(design, padded_design, fixed, draws), "joint": joint},
+        "log_likelihood": {"mean_loss": single[..., :steps] + _of_positions(design), "joint": joint - silent},
         "log_prior": {name: np.asarray(values) for name, values in log_prior(design, priors, dict(draws)).items()},
-        "posterior_predictive": {"mean_loss": replicated},
+        "posterior_predictive": {"mean_loss": replicated[..., :steps]},
     }
 
 
 def pointwise_log_likelihood(design: Design, priors: Priors, draws: Mapping[str, Any]) -> np.ndarray:
     """Log density of each checkpoint given the others (chain, draw, step), from every sampled site (chain, draw, ...)."""
     with jax.enable_x64(True):
-        return _pointwise(design, design, priors.fixed(), draws)
+        return over_draws(leave_one_out, (design, priors.fixed()), dict(draws)) + _of_positions(design)
 
 
-def _pointwise(design: Design, padded_design: Design, fixed: Mapping[str, float], draws: Mapping[str, Any]) -> np.ndarray:
-    density = over_draws(leave_one_out, (padded_design, dict(fixed)), dict(draws))[..., : len(design.step)]
-    return density + (design.estimates.log_density if design.by_position else 0.0)
+def _of_positions(design: Design) -> Any:
+    """What the reduction to coefficients leaves of the log density of a checkpoint's positions (step)."""
+    return design.estimates.log_density if design.by_position else 0.0
+
+
+def _of_draw(design: Design, fixed: Sites, drawn: Sites, drift: Any, key: Any) -> tuple[Any, Any, Any]:
+    """Densities of each checkpoint (step) and of all together, and replicated mean losses (step), of one draw."""
+    replicated = _replicate(design, fixed, drawn, drift, key)
+    return leave_one_out(design, fixed, drawn), log_likelihood(design, fixed, drawn), replicated
 
 
 def _replicate(design: Design, fixed: Sites, drawn: Sites, drift: Any, key: Any) -> Any:

@@ -23,15 +23,14 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from numpyro.infer.hmc import hmc
-from numpyro.infer.util import ParamInfo, potential_energy
+from numpyro.infer.util import ParamInfo
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bayes_tsl._common.validation import require, require_number, require_seed
-from bayes_tsl.inference.preconditioning import BlockArrowWhitening, Model, Values, Whitening, constrained
+from bayes_tsl.inference.preconditioning import Coordinates, Model, Values, constrained, potential, value_and_grad
 
 Array = NDArray[np.float64]
-Coordinates = Whitening | BlockArrowWhitening
 
 NUM_WARMUP = 500
 TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
@@ -114,9 +113,9 @@ def sample(
     discarded = num_warmup if discarded is None else discarded
     tuning = _Tuning(num_warmup, target_accept)
     rng = np.random.default_rng(seed)
-    points = [_scatter(rng, partial(_value_and_grad, model, coordinates, args), coordinates.origin()) for _ in range(chains)]
+    points = [_scatter(rng, partial(value_and_grad, model, coordinates, args), coordinates.origin()) for _ in range(chains)]
     keys = jax.random.split(jax.random.key(seed), chains)
-    states = [_begin(model, tuning, coordinates, args, key, x) for key, x in zip(keys, points)]
+    states = [_begin(model, tuning, coordinates, args, key, at) for key, at in zip(keys, points)]
     traces = _run(partial(_block, model, tuning, coordinates, args), states, discarded + num_draws, progress)
     moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, discarded:], *traces)
     return Draws(jax.tree.map(np.asarray, _constrained(model, coordinates, args, moved)), stats)
@@ -147,7 +146,7 @@ def _make_room() -> None:
         jax.clear_caches()
 
 
-def _scatter(rng: np.random.Generator, potential: Callable[[Values], Any], mode: Values) -> Values:
+def _scatter(rng: np.random.Generator, potential: Callable[[Values], Any], mode: Values) -> ParamInfo:
     """A point as far from the mode as the posterior is wide, drawn in where the posterior is narrower than its curvature says.
 
     A normal in d dimensions is d/2 above its mode, give or take; beyond 2 d a chain may never come back.
@@ -156,21 +155,12 @@ def _scatter(rng: np.random.Generator, potential: Callable[[Values], Any], mode:
     away = rng.standard_normal(len(flat))
     ceiling = float(potential(mode)[0]) + 2.0 * len(flat)
     for _ in range(_HALVINGS):
-        value, slope = potential(unravel(flat + away))
+        at = unravel(flat + away)
+        value, slope = potential(at)
         if value <= ceiling and all(np.isfinite(each).all() for each in jax.tree.leaves(slope)):
-            break
+            return ParamInfo(at, value, slope)
         away = 0.5 * away
-    return unravel(flat + away)
-
-
-def _potential(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Any:
-    """Less the log density at whitened coordinates."""
-    return potential_energy(model, args, {}, coordinates.sites(x))
-
-
-@partial(jax.jit, static_argnums=0)
-def _value_and_grad(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Any:
-    return jax.value_and_grad(partial(_potential, model, coordinates, args))(x)
+    return ParamInfo(mode, *potential(mode))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -185,13 +175,13 @@ def _constrained(model: Model, coordinates: Coordinates, args: tuple[Any, ...], 
 
 def _sampler(model: Model, coordinates: Coordinates, args: tuple[Any, ...]) -> tuple[Callable[..., Any], ...]:
     """NumPyro's two halves of NUTS: how it begins, and one transition."""
-    return hmc(potential_fn=partial(_potential, model, coordinates, args), algo="NUTS")
+    return hmc(potential_fn=partial(potential, model, coordinates, args), algo="NUTS")
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _begin(model: Model, tuning: _Tuning, coordinates: Coordinates, args: tuple[Any, ...], key: Any, x: Values) -> Any:
+def _begin(model: Model, tuning: _Tuning, coordinates: Coordinates, args: tuple[Any, ...], key: Any, at: ParamInfo) -> Any:
     begin, _ = _sampler(model, coordinates, args)
-    return begin(x, rng_key=key, **_adaptation(tuning))
+    return begin(at, rng_key=key, **_adaptation(tuning))
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -90,6 +90,14 @@ class BlockArrowWhitening(NamedTuple):
         return _add(self.shared, moved) | jax.vmap(_add)(self.blocks, own)
 
 
+Coordinates = Whitening | BlockArrowWhitening
+
+
+def potential(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Any:
+    """Less the log density at whitened coordinates."""
+    return potential_energy(model, args, {}, coordinates.sites(x))
+
+
 def _add(sites: Values, flat: Any) -> Values:
     """Values by site, moved by a vector of all of them (parameter)."""
     at, unravel = ravel_pytree(sites)
@@ -107,9 +115,20 @@ def whitening(model: Model, *args: Any, start: Values, dense: Sequence[str]) -> 
         dense: sites that are to share a dense mass matrix.
     """
     flat, unravel = ravel_pytree(_parts(unconstrained(model, args, start), dense))
-    mode, root = _mode(lambda x: _value_and_grad(model, args, unravel(jnp.asarray(x))), np.asarray(flat))
-    in_dense, in_diagonal = unravel(jnp.asarray(mode))
-    return Whitening(in_dense, in_diagonal, root)
+
+    def around(mode: Any, root: Array) -> Whitening:
+        in_dense, in_diagonal = unravel(mode)
+        return Whitening(in_dense, in_diagonal, root)
+
+    around_start = around(flat, np.eye(len(flat)))
+    size = len(around_start.origin()["dense"])
+
+    def moved(x: Array) -> tuple[Any, Array]:
+        value, slope = value_and_grad(model, around_start, args, {"dense": x[:size], "diagonal": x[size:]})
+        return value, np.concatenate([slope["dense"], slope["diagonal"]])
+
+    away, root = _mode(moved, len(flat))
+    return around(flat + away, root)
 
 
 def laplace(model: Model, *args: Any, start: Values) -> tuple[Values, Values]:
@@ -175,28 +194,27 @@ def constrained(model: Model, args: tuple[Any, ...], sites: Values) -> Values:
 
 
 @partial(jax.jit, static_argnums=0)
-def _value_and_grad(model: Model, args: tuple[Any, ...], parts: tuple[Values, Values]) -> Any:
-    """The potential at sites in two parts, and its gradient as one vector (parameter)."""
-    value, slopes = jax.value_and_grad(lambda parts: potential_energy(model, args, {}, parts[0] | parts[1]))(parts)
-    return value, ravel_pytree(slopes)[0]
+def value_and_grad(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Any:
+    """The potential at whitened coordinates, and its gradient."""
+    return jax.value_and_grad(partial(potential, model, coordinates, args))(x)
 
 
-def _mode(value_and_grad: Callable[[Array], Any], start: Array) -> tuple[Array, Array]:
-    """Mode, and a root of the covariance around it, by BFGS; where that runs away, by a search within bounds."""
+def _mode(potential: Callable[[Array], Any], size: int) -> tuple[Array, Array]:
+    """Mode, and a root of the covariance around it, by BFGS from zero; where that runs away, by a search within bounds."""
 
     def objective(x: Array) -> tuple[Any, Array]:
-        value, slope = (np.asarray(part) for part in value_and_grad(x))
+        value, slope = potential(x)
         return (value, slope) if np.isfinite(value) and np.isfinite(slope).all() else (_CLIFF, np.zeros_like(x))
 
     options = {"maxiter": _MODE_STEPS}
-    found = minimize(objective, start, jac=True, method="BFGS", options=options)
+    found = minimize(objective, np.zeros(size), jac=True, method="BFGS", options=options)
     covariance = found.hess_inv
-    if not (np.abs(found.x - start).max() < _FARTHEST and found.fun < _CLIFF):
-        bounds = [(low, low + 2.0 * _FARTHEST) for low in start - _FARTHEST]
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    if not (np.abs(found.x).max() < _FARTHEST and found.fun < _CLIFF):
+        bounds = [(-_FARTHEST, _FARTHEST)] * size
+        found = minimize(objective, np.zeros(size), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         covariance = found.hess_inv.todense()
     scale, axes = np.linalg.eigh(np.nan_to_num(0.5 * (covariance + covariance.T)))
     if found.fun >= _CLIFF or scale[-1] <= 0:
-        return start, np.eye(len(start))
+        return np.zeros(size), np.eye(size)
     clipped = np.clip(scale, 1e-9 * min(scale[-1], _WIDEST), _WIDEST)
     return found.x, np.linalg.cholesky((axes * clipped) @ axes.T)
