@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -39,6 +40,7 @@ from bayes_tsl.model.hierarchical import (
 )
 
 Array = NDArray[np.float64]
+_floor_line = jax.jit(floor_line)
 
 HIERARCHICAL_ACCEPT = 0.95
 """Target acceptance for mean losses: no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md)."""
@@ -141,7 +143,7 @@ def _pilot(runs: HierarchicalDesign) -> tuple[PopulationParameters, Values, Arra
         most_likely, variance = (
             {name: np.concatenate([one[name] for one in each]) for name in each[0]} for each in zip(*found)
         )
-        line = floor_line(runs, population, most_likely)
+        line = _floor_line(runs, population, most_likely)
         mean = np.asarray(all_traits(runs, population, most_likely["trait"], line.mean[:, 1]))
         of_slope = population.spread**2 * np.linalg.inv(line.precision)[:, 1:, 1]
         of_traits = np.where(runs.is_floor_slope, of_slope, insert_floor_slope(runs, variance["trait"], 0.0))

@@ -34,6 +34,7 @@ Array = NDArray[np.float64]
 
 NUM_WARMUP = 500
 TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
+_ADAPTATION = {"dense_mass": [("dense",)], "trajectory_length": None}
 _BLOCK = 25  # transitions between two looks at the clock
 _HALVINGS = 30
 _MAPS = Path("/proc/self/maps")  # one line each, where the system is Linux
@@ -75,13 +76,6 @@ class Draws(NamedTuple):
     stats: dict[str, Array]
 
 
-class _Tuning(NamedTuple):
-    """Settings of the sampler's adaptation; a key of what is compiled."""
-
-    num_warmup: int
-    target_accept: float
-
-
 @threadpool_limits.wrap(limits=1, user_api="blas")
 def sample(
     model: Model,
@@ -111,12 +105,12 @@ def sample(
     """
     _make_room()
     discarded = num_warmup if discarded is None else discarded
-    tuning = _Tuning(num_warmup, target_accept)
+    tuning = {"num_warmup": num_warmup, "target_accept_prob": target_accept}
     rng = np.random.default_rng(seed)
     points = [_scatter(rng, partial(value_and_grad, model, coordinates, args), coordinates.origin()) for _ in range(chains)]
     keys = jax.random.split(jax.random.key(seed), chains)
-    states = [_begin(model, tuning, coordinates, args, key, at) for key, at in zip(keys, points)]
-    traces = _run(partial(_block, model, tuning, coordinates, args), states, discarded + num_draws, progress)
+    states = [_begin(model, coordinates, args, key, at, **tuning) for key, at in zip(keys, points)]
+    traces = _run(partial(_block, model, coordinates, args, **tuning), states, discarded + num_draws, progress)
     moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, discarded:], *traces)
     return Draws(jax.tree.map(np.asarray, _constrained(model, coordinates, args, moved)), stats)
 
@@ -178,31 +172,22 @@ def _sampler(model: Model, coordinates: Coordinates, args: tuple[Any, ...]) -> t
     return hmc(potential_fn=partial(potential, model, coordinates, args), algo="NUTS")
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _begin(model: Model, tuning: _Tuning, coordinates: Coordinates, args: tuple[Any, ...], key: Any, at: ParamInfo) -> Any:
+@partial(jax.jit, static_argnums=0, static_argnames="num_warmup")
+def _begin(model: Model, coordinates: Coordinates, args: tuple[Any, ...], key: Any, at: ParamInfo, **tuning: Any) -> Any:
     begin, _ = _sampler(model, coordinates, args)
-    return begin(at, rng_key=key, **_adaptation(tuning))
+    return begin(at, rng_key=key, **tuning, **_ADAPTATION)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _block(model: Model, tuning: _Tuning, coordinates: Coordinates, args: tuple[Any, ...], state: Any) -> tuple[Any, Any]:
+@partial(jax.jit, static_argnums=0, static_argnames="num_warmup")
+def _block(model: Model, coordinates: Coordinates, args: tuple[Any, ...], state: Any, **tuning: Any) -> tuple[Any, Any]:
     begin, step = _sampler(model, coordinates, args)
-    begin(ParamInfo(state.z, state.potential_energy, state.z_grad), **_adaptation(tuning))  # tells step how to adapt
+    begin(ParamInfo(state.z, state.potential_energy, state.z_grad), **tuning, **_ADAPTATION)  # tells step how to adapt
 
     def transition(state: Any, _: None) -> tuple[Any, Any]:
         state = step(state)
         return state, (state.z, _statistics(state))
 
     return lax.scan(transition, state, None, length=_BLOCK)
-
-
-def _adaptation(tuning: _Tuning) -> dict[str, Any]:
-    return {
-        "num_warmup": tuning.num_warmup,
-        "target_accept_prob": tuning.target_accept,
-        "dense_mass": [("dense",)],
-        "trajectory_length": None,
-    }
 
 
 def _run(block: Callable[[Any], tuple[Any, Any]], states: list[Any], total: int, progress: bool) -> list[Any]:

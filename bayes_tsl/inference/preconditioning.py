@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 _MODE_STEPS = 500
 _CLIFF = 1e12  # potential where it cannot be computed
 _FARTHEST = 12.0  # from typical values to the mode, on the real line, where priors have spreads of order one
+_SMALL = 1e-4  # step along a direction whose curvature is sought, where priors have spreads of order one
 _STIFFEST = 0.25  # least curvature of a block along any direction: its priors are of order one
 _WIDEST = 4.0  # largest variance along any direction: priors are of order one there
 
@@ -142,24 +143,29 @@ def laplace(model: Model, *args: Any, start: Values) -> tuple[Values, Values]:
 def block_arrow(model: Model, *args: Any, start: Values, shared: Sequence[str]) -> BlockArrowWhitening:
     """Whitening around ``start``, of sites ``shared`` and others whose first axis counts independent blocks.
 
-    Curvatures are read off products of the Hessian with one vector at a time, which give all blocks at once. Call inside
+    Curvatures are differences of the gradient along one direction at a time, which give all blocks at once. Call inside
     ``jax.enable_x64(True)``.
     """
-    mode = _parts(unconstrained(model, args, start), shared)
-    blocks = len(next(iter(mode[1].values())))
-    sizes = [sum(np.size(value) for value in part.values()) for part in mode]
-    zero = np.zeros(sizes[0]), np.zeros((blocks, sizes[1] // blocks))
+    in_shared, in_blocks = _parts(unconstrained(model, args, start), shared)
+    blocks = len(next(iter(in_blocks.values())))
+    size = sum(np.size(value) for value in in_shared.values()), sum(np.size(value) for value in in_blocks.values()) // blocks
+    unit = np.broadcast_to(np.eye(size[1]), (blocks, size[1], size[1]))
+    here = BlockArrowWhitening(in_shared, in_blocks, np.eye(size[0]), np.zeros((blocks, size[1], size[0])), unit)
 
-    def curvature(*direction: Any) -> Any:
-        return jax.tree.map(np.asarray, _hessian_product(model, args, mode, zero, direction))
+    def gradient(dense: Any, diagonal: Any) -> Values:
+        return value_and_grad(model, here, args, {"dense": dense, "diagonal": diagonal})[1]
 
-    across = [curvature(row, zero[1]) for row in np.eye(len(zero[0]))]
-    within = [curvature(zero[0], np.tile(row, (blocks, 1)))[1] for row in np.eye(zero[1].shape[1])]
-    of_shared, between = np.stack([row for row, _ in across]), np.stack([row for _, row in across], axis=-1)
+    def curvature(dense: Any, diagonal: Any) -> Values:
+        ahead, back = gradient(_SMALL * dense, _SMALL * diagonal), gradient(-_SMALL * dense, -_SMALL * diagonal)
+        return jax.tree.map(lambda a, b: np.asarray(a - b) / (2.0 * _SMALL), ahead, back)
+
+    across = [curvature(row, np.zeros((blocks, size[1]))) for row in np.eye(size[0])]
+    within = [curvature(np.zeros(size[0]), np.tile(row, (blocks, 1)))["diagonal"] for row in np.eye(size[1])]
+    between = np.stack([row["diagonal"] for row in across], axis=-1)
     roots = _root(np.stack(within, axis=-1), _STIFFEST)
     regression = -roots @ np.swapaxes(roots, 1, 2) @ between
-    left = of_shared + np.einsum("bis,bit->st", between, regression)
-    return BlockArrowWhitening(*mode, _root(left, 1.0), regression, roots)
+    left = np.stack([row["dense"] for row in across]) + np.einsum("bis,bit->st", between, regression)
+    return here._replace(root=_root(left, 1.0), regression=regression, roots=roots)
 
 
 def _parts(sites: Values, first: Sequence[str]) -> tuple[Values, Values]:
@@ -171,14 +177,6 @@ def _root(curvature: Any, least: float) -> Any:
     """Root of the inverse of a symmetric matrix whose eigenvalues count for ``least`` at least (..., parameter, parameter)."""
     scale, axes = np.linalg.eigh(0.5 * (curvature + np.swapaxes(curvature, -1, -2)))
     return axes / np.sqrt(np.maximum(scale, least))[..., None, :]
-
-
-@partial(jax.jit, static_argnums=0)
-def _hessian_product(model: Model, args: tuple[Any, ...], mode: Any, flat: Any, direction: Any) -> Any:
-    def potential(moved: Any) -> Any:
-        return potential_energy(model, args, {}, _add(mode[0], moved[0]) | jax.vmap(_add)(mode[1], moved[1]))
-
-    return jax.jvp(jax.grad(potential), (flat,), (direction,))[1]
 
 
 @partial(jax.jit, static_argnums=0)
