@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
@@ -335,7 +336,7 @@ def _polynomial(fitted: PositionEffects, weight: Array | None = None) -> Array:
     return mean_polynomial(fitted.position, fitted.exponent, weight) if len(fitted.position) else np.array([])
 
 
-def _law(positions: PositionEffects, gap: Array, rate: Array, floor: Array) -> Array:
+def _law(positions: PositionEffects, gap: AnyArray, rate: AnyArray, floor: AnyArray) -> Array:
     with jax.enable_x64(True):
         law = reciprocal_loss(positions.position, gap=gap, rate=rate, floor=floor, exponent=positions.exponent)
         return np.asarray(law)

@@ -20,6 +20,8 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from scipy.optimize import minimize
 from threadpoolctl import threadpool_limits
 
+from bayes_tsl._common.arrays import AnyArray
+
 Model = Callable[..., None]
 Values = dict[str, Any]
 Array = NDArray[np.float64]
@@ -42,7 +44,7 @@ class Whitening(NamedTuple):
 
     dense: Values
     diagonal: Values
-    root: Any
+    root: AnyArray
 
     def origin(self) -> Values:
         """Coordinates of the mode, zeros: "dense" (parameter) and "diagonal" (parameter)."""
@@ -76,9 +78,9 @@ class BlockArrowWhitening(NamedTuple):
 
     shared: Values
     blocks: Values
-    root: Any
-    regression: Any
-    roots: Any
+    root: AnyArray
+    regression: AnyArray
+    roots: AnyArray
 
     def origin(self) -> Values:
         """Coordinates of the mode, zeros: "dense" (shared) and "diagonal" (block, index)."""
@@ -99,7 +101,7 @@ def potential(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: 
     return potential_energy(model, args, {}, coordinates.sites(x))
 
 
-def _add(sites: Values, flat: Any) -> Values:
+def _add(sites: Values, flat: AnyArray) -> Values:
     """Values by site, moved by a vector of all of them (parameter)."""
     at, unravel = ravel_pytree(sites)
     return unravel(at + flat)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.single_run import (
     JITTER,
@@ -32,7 +33,7 @@ class Coefficients(NamedTuple):
 
     gap: Array
     rate: Array
-    floor: Array
+    floor: AnyArray
     drift: Array
 
 

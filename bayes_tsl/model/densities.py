@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from scipy.stats import gamma
 
+from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.single_run import (
@@ -33,7 +34,7 @@ WEIGHTS = gamma.ppf([(i + 0.5) / 24 for i in range(24)], TAIL / 2.0, scale=2.0 /
 """Quantiles of a noise weight's prior, over which the weight of a checkpoint left out is averaged."""
 
 
-def leave_one_out(design: Design, fixed: Sites, drawn: Sites) -> jax.Array:
+def leave_one_out(design: Design, fixed: Sites, drawn: Sites) -> AnyArray:
     """Log density of the estimates of each checkpoint given those of the others and one draw (step)."""
     sites = {**fixed, **drawn}
     variance = variances(design, sites)
@@ -65,7 +66,7 @@ def log_prior(design: Design, priors: Priors, drawn: Sites) -> dict[str, Any]:
     return {name: priors.distribution(name, design.centre).log_prob(drawn[name]) for name in names}
 
 
-def normal_log_density(off: Any, variance: Any) -> jax.Array:
+def normal_log_density(off: AnyArray | float, variance: AnyArray | float) -> AnyArray:
     """Log density of a normal of this variance, at ``off`` from its mean (shapes broadcast)."""
     return -0.5 * (off**2 / variance + jnp.log(2.0 * jnp.pi * variance))
 
@@ -74,7 +75,7 @@ def _residuals(design: Design, sites: Sites, given: tuple[Conditional, Condition
     return successive(residuals(design, trend(design.axis, sites)), given)
 
 
-def _of_gap_and_rate(design: Design, off: Residuals, given: tuple[Conditional, Conditional, Conditional]) -> Any:
+def _of_gap_and_rate(design: Design, off: Residuals, given: tuple[Conditional, Conditional, Conditional]) -> AnyArray:
     """Log density of the estimates of log gap, and of log rate given it (step)."""
     if not design.by_position:
         return jnp.zeros(len(design.step))

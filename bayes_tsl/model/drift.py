@@ -9,13 +9,15 @@ likelihood), as a Kalman filter (many runs at once, new checkpoints), and as a p
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
+
+from bayes_tsl._common.arrays import AnyArray
 
 
 class DriftState(NamedTuple):
@@ -26,11 +28,11 @@ class DriftState(NamedTuple):
         value_value, value_speed, speed_speed: covariances.
     """
 
-    value: Any
-    speed: Any
-    value_value: Any
-    value_speed: Any
-    speed_speed: Any
+    value: AnyArray
+    speed: AnyArray
+    value_value: AnyArray
+    value_speed: AnyArray
+    speed_speed: AnyArray
 
 
 def covariance(u: ArrayLike) -> Array:
@@ -65,7 +67,7 @@ def draw_path(rng: np.random.Generator, u: NDArray[np.float64], shape: tuple[int
     return np.stack(drawn, axis=-1)
 
 
-def predict(state: DriftState, width: Any, power: Any) -> DriftState:
+def predict(state: DriftState, width: AnyArray, power: AnyArray) -> DriftState:
     """The drift a ``width`` of log progress later, where ``power`` is its scale squared (Kalman prediction)."""
     value, speed, vv, vs, ss = state
     return DriftState(
@@ -77,7 +79,7 @@ def predict(state: DriftState, width: Any, power: Any) -> DriftState:
     )
 
 
-def condition(state: DriftState, residual: Any, variance: Any) -> DriftState:
+def condition(state: DriftState, residual: AnyArray, variance: AnyArray) -> DriftState:
     """The drift given a measurement that lies ``residual`` from its value, with total ``variance`` (Kalman update)."""
     value, speed, vv, vs, ss = state
     by_value, by_speed = vv / variance, vs / variance

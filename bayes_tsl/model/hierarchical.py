@@ -29,6 +29,7 @@ from numpyro import handlers
 from numpyro.distributions.transforms import SigmoidTransform
 from numpyro.infer.reparam import LocScaleReparam
 
+from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl.model import drift, laws
 from bayes_tsl.model.design import Design, padded
 from bayes_tsl.model.lr_response import excess_loss
@@ -59,9 +60,9 @@ FLOOR_LINE = ("floor_level", "floor_slope")  # in which the estimates are linear
 class PopulationParameters(NamedTuple):
     """What runs have in common: of each trait the mean (trait), the spread (trait) and the effects (covariate, trait)."""
 
-    mean: Any
-    spread: Any
-    effect: Any
+    mean: AnyArray
+    spread: AnyArray
+    effect: AnyArray
 
 
 class HierarchicalDesign(NamedTuple):
@@ -79,10 +80,10 @@ class HierarchicalDesign(NamedTuple):
 
     design: Design
     priors: Priors
-    prior_sd: Any
-    covariates: Any
-    progress_offset: Any
-    centered: Any
+    prior_sd: AnyArray
+    covariates: AnyArray
+    progress_offset: AnyArray
+    centered: AnyArray
 
     @property
     def traits(self) -> list[str]:
@@ -178,9 +179,9 @@ def _sample_population(runs: HierarchicalDesign) -> PopulationParameters:
     odds = dist.Normal(jnp.log(median / (1.0 - median)), SPREAD_SD)
     spread = numpyro.sample("trait_spread", dist.TransformedDistribution(odds, SigmoidTransform()).to_event(1))
     if not covariates:
-        return PopulationParameters(mean, spread, jnp.zeros((0, traits)))
+        return PopulationParameters(jnp.asarray(mean), jnp.asarray(spread), jnp.zeros((0, traits)))
     effect = numpyro.sample("trait_effect", dist.Normal(0.0, EFFECT_SD).expand([covariates, traits]).to_event(2))
-    return PopulationParameters(mean, spread, effect)
+    return PopulationParameters(jnp.asarray(mean), jnp.asarray(spread), jnp.asarray(effect))
 
 
 def spread_medians(runs: HierarchicalDesign) -> Array:
@@ -192,36 +193,38 @@ def spread_medians(runs: HierarchicalDesign) -> Array:
     return jnp.array(medians)
 
 
-def level_centre(runs: HierarchicalDesign, name: str) -> Any:
+def level_centre(runs: HierarchicalDesign, name: str) -> AnyArray:
     """Prior mean of a level of each run (run)."""
     return getattr(runs.priors, name).centre + runs.design.centre[:, LEVELS[name]]
 
 
-def trait_means(runs: HierarchicalDesign, population: PopulationParameters) -> Any:
+def trait_means(runs: HierarchicalDesign, population: PopulationParameters) -> AnyArray:
     """Population mean of each trait in runs of these covariates (run, trait)."""
     return population.mean[..., None, :] + runs.covariates @ population.effect
 
 
-def sampled_traits(runs: HierarchicalDesign, population: PopulationParameters) -> tuple[Any, Any]:
+def sampled_traits(runs: HierarchicalDesign, population: PopulationParameters) -> tuple[AnyArray, AnyArray]:
     """Mean and spread of the traits that NUTS moves in (run, sampled)."""
     k = runs.sampled
     mean = trait_means(runs, population)[..., k]
     return mean, jnp.broadcast_to(population.spread[..., None, k], jnp.shape(mean))
 
 
-def all_traits(runs: HierarchicalDesign, population: PopulationParameters, sampled: Any, slope: Any = 0.0) -> Any:
+def all_traits(
+    runs: HierarchicalDesign, population: PopulationParameters, sampled: AnyArray, slope: AnyArray | float = 0.0
+) -> AnyArray:
     """Traits of the runs (run, trait): those sampled (run, sampled), and the floor's slope in spreads off its mean (run)."""
     of_slope = (trait_means(runs, population) + population.spread * jnp.asarray(slope)[..., None])[:, runs.is_floor_slope]
     return insert_floor_slope(runs, sampled, of_slope[:, 0]) if of_slope.shape[1] else sampled
 
 
-def insert_floor_slope(runs: HierarchicalDesign, sampled: Any, slope: Any) -> Any:
+def insert_floor_slope(runs: HierarchicalDesign, sampled: AnyArray, slope: AnyArray | float) -> AnyArray:
     """A value per trait (run, trait): one for each that is sampled (run, sampled), and one for the floor's slope (run)."""
     at = np.flatnonzero(runs.is_floor_slope)
     return jnp.insert(jnp.asarray(sampled), at, jnp.asarray(slope)[..., None], axis=1) if at.size else sampled
 
 
-def run_parameters(runs: HierarchicalDesign, trait: Any) -> Sites:
+def run_parameters(runs: HierarchicalDesign, trait: AnyArray) -> Sites:
     """Parameters of the single-run model that have these traits (run, trait), and those that are fixed; each (run)."""
     sites: Sites = {name: jnp.zeros_like(runs.progress_offset) + value for name, value in runs.priors.fixed().items()}
     for k, name in enumerate(runs.traits):
@@ -249,9 +252,9 @@ class FloorLine(NamedTuple):
         precision: of the two (2, 2).
     """
 
-    log_density: Any
-    mean: Any
-    precision: Any
+    log_density: AnyArray
+    mean: AnyArray
+    precision: AnyArray
 
 
 def floor_line(runs: HierarchicalDesign, population: PopulationParameters, sampled: Sites) -> FloorLine:
@@ -265,7 +268,7 @@ def floor_line(runs: HierarchicalDesign, population: PopulationParameters, sampl
     return jax.vmap(_floor_line)(runs.design, sites, level, slope)
 
 
-def _floor_line(design: Design, sites: Sites, level: Any, slope: Any) -> FloorLine:
+def _floor_line(design: Design, sites: Sites, level: AnyArray | float, slope: AnyArray) -> FloorLine:
     r"""The same of one run.
 
     With ``y`` the residual of the mean losses at the prior means of level and slope, ``H = [level, slope * phi(u)]`` (step, 2)
@@ -299,11 +302,11 @@ def _floor_line(design: Design, sites: Sites, level: Any, slope: Any) -> FloorLi
     return FloorLine(density - 0.5 * deviance, mean, precision)
 
 
-def _normal(off: Any, scale: Any) -> Any:
+def _normal(off: AnyArray | float, scale: AnyArray) -> AnyArray:
     return dist.Normal(0.0, scale).log_prob(off).sum()
 
 
-def draw_floor_line(line: FloorLine, standard: Any) -> Any:
+def draw_floor_line(line: FloorLine, standard: AnyArray) -> AnyArray:
     """Level and slope of each run, in standard deviations of their priors, from standard normal numbers (run, 2)."""
     a, b, c = line.precision[:, 0, 0], line.precision[:, 0, 1], line.precision[:, 1, 1]
     corner = jnp.sqrt(c - b**2 / a)

@@ -24,6 +24,7 @@ import numpyro.distributions as dist
 from jax import Array
 from jax.typing import ArrayLike
 
+from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl.model import drift, laws
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.lr_response import excess_loss
@@ -42,9 +43,9 @@ Sites = dict[str, Any]  # values of sample sites
 class Trend(NamedTuple):
     """Coefficients of checkpoints: log gap, log rate, floor (..., step)."""
 
-    log_gap: Any
-    log_rate: Any
-    floor: Any
+    log_gap: AnyArray
+    log_rate: AnyArray
+    floor: AnyArray
 
 
 class Variances(NamedTuple):
@@ -134,7 +135,9 @@ def latent_coefficients(design: Design, fixed: Sites, drawn: Sites) -> Trend:
     )
 
 
-def with_checkpoint_noise(law: Trend, polynomial: ArrayLike, *, log_gap: Any, log_rate: Any, mean_loss: Any) -> Trend:
+def with_checkpoint_noise(
+    law: Trend, polynomial: ArrayLike, *, log_gap: AnyArray, log_rate: AnyArray, mean_loss: AnyArray
+) -> Trend:
     """Coefficients with noise (..., step): gap and rate move, the mean loss has noise of its own, the floor makes up for both.
 
     Args:
@@ -149,7 +152,7 @@ def with_checkpoint_noise(law: Trend, polynomial: ArrayLike, *, log_gap: Any, lo
     return noisy._replace(floor=mean - _above_floor(noisy, polynomial))
 
 
-def mean_over_positions(law: Trend, polynomial: ArrayLike) -> Any:
+def mean_over_positions(law: Trend, polynomial: ArrayLike) -> AnyArray:
     """Mean loss over positions; without positions the floor is the mean loss itself (..., step).
 
     Args:
@@ -159,7 +162,7 @@ def mean_over_positions(law: Trend, polynomial: ArrayLike) -> Any:
     return law.floor + _above_floor(law, polynomial)
 
 
-def _above_floor(law: Trend, polynomial: ArrayLike) -> Any:
+def _above_floor(law: Trend, polynomial: ArrayLike) -> AnyArray | float:
     """Mean loss over positions above the floor (..., step)."""
     return jnp.exp(law.log_gap) * mean_shape(jnp.exp(law.log_rate), polynomial) if jnp.size(polynomial) else 0.0
 
@@ -191,10 +194,10 @@ def trend(axis: TimeAxis, sites: Sites) -> Trend:
     return trend_with_excess(excess, axis.u[:-1], sites, slope=sites["floor_slope"] + sites["heat_decay"] * excess[-1])
 
 
-def trend_with_excess(excess: Any, u: Any, sites: Sites, *, slope: Any) -> Trend:
+def trend_with_excess(excess: AnyArray, u: AnyArray, sites: Sites, *, slope: AnyArray) -> Trend:
     """The same with a known excess loss (step + 1), the origin last, and a floor that has ``slope`` there beside it (step)."""
 
-    def law(name: str, time: Any, slope: Any) -> Array:
+    def law(name: str, time: AnyArray, slope: AnyArray) -> Array:
         return laws.temporal_law(time, level=sites[f"{name}_level"], slope=slope, curvature=sites[f"{name}_curvature"])
 
     floor = law("floor", u, slope) + excess[:-1] - excess[-1]
@@ -248,19 +251,21 @@ def conditionals(design: Design, variance: Variances) -> tuple[Conditional, Cond
 class Residuals(NamedTuple):
     """Estimates less what is expected of them, each given those before it (step): log gap, log rate, mean loss."""
 
-    gap: Any
-    rate: Any
-    mean: Any
+    gap: AnyArray | float
+    rate: AnyArray | float
+    mean: AnyArray
 
 
-def residuals(design: Design, law: Trend) -> tuple[Any, Any, Any]:
+def residuals(design: Design, law: Trend) -> tuple[AnyArray | float, AnyArray | float, AnyArray]:
     """Estimates less the laws, drift aside (step): log gap, log rate, mean loss; zero for the first two without positions."""
     estimates = jnp.asarray(design.estimates.coefficients)
     mean = estimates[:, 2] - mean_over_positions(law, design.mean_polynomial)
     return (estimates[:, 0] - law.log_gap, estimates[:, 1] - law.log_rate, mean) if design.by_position else (0.0, 0.0, mean)
 
 
-def successive(off: tuple[Any, Any, Any], given: tuple[Conditional, Conditional, Conditional]) -> Residuals:
+def successive(
+    off: tuple[AnyArray | float, AnyArray | float, AnyArray], given: tuple[Conditional, Conditional, Conditional]
+) -> Residuals:
     """Residuals of the estimates, each less its regression on those before it (step)."""
     gap, rate, mean = off
     return Residuals(gap, rate - given[1].gap * gap, mean - given[2].gap * gap - given[2].rate * rate)
