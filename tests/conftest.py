@@ -32,8 +32,13 @@ TRUTH = {
     "gap_noise": 0.02,
     "rate_noise": 0.03,
 }
-QUICK = {"chains": 2, "num_draws": 150, "throw": False, "progress": False}
-"""For fits whose sampling is not the subject. All are alike, since fits of like length and settings compile once."""
+SETTLED = {"chains": 2, "num_warmup": 100, "progress": False}
+"""For fits that are to converge: a warm-up of 100 gives as many effective draws as one of 500 (docs/modelling.md, sampling).
+
+All fits of a session have the same warm-up, since fits of like length and warm-up compile once.
+"""
+QUICK = SETTLED | {"num_draws": 150, "throw": False}
+"""For fits whose sampling is not the subject."""
 
 
 def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
@@ -61,13 +66,13 @@ def simulation(schedule: bt.Schedule) -> bt.Simulation:
 def fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
-        return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, seed=0, progress=False)
+        return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, seed=0, **SETTLED)
 
 
 @pytest.fixture(scope="session")
 def mean_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
     """The same run, its mean losses alone."""
-    return bt.fit(means(simulation).until(ORIGIN), schedule=schedule, progress=False)
+    return bt.fit(means(simulation).until(ORIGIN), schedule=schedule, **SETTLED)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 
 import bayes_tsl as bt
 from benchmarks import tables
+from tests.conftest import QUICK
 
 README = Path(__file__).parents[1] / "README.md"
 NUMBER = r"(?<![\w.])-?\d*\.?\d+"  # draws of another processor differ in their last digits
@@ -52,12 +53,16 @@ def test_blocks_of_the_paper_page_run_and_print_what_it_says(capsys: pytest.Capt
 
 
 @pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
-def test_readme_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("several_runs", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_readme_blocks_run(
+    several_runs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fit of several runs by position takes a minute: with it the slow suite."""
     monkeypatch.chdir(tmp_path)
-    blocks = blocks_of(README)
+    blocks = [block for block in blocks_of(README) if several_runs or "schedules={" not in block]
     assert len(blocks) >= 2
     assert len(blocks[0].strip().splitlines()) <= 11
-    monkeypatch.setattr(bt, "fit", partial(bt.fit, chains=2, num_warmup=150, num_draws=150, throw=False))
+    monkeypatch.setattr(bt, "fit", partial(bt.fit, **QUICK))
     run_all(blocks, README)
     assert "below 3.5 at the end:" in capsys.readouterr().out
     assert (tmp_path / "fit.nc").is_file()

@@ -12,8 +12,8 @@ import set_a_budget
 import watch_a_run
 
 import bayes_tsl as bt
+from tests.conftest import QUICK
 
-SHORT = {"chains": 2, "num_warmup": 100, "num_draws": 100, "throw": False, "progress": False}
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 
 
@@ -23,20 +23,20 @@ def draw_no_windows() -> None:
 
 
 def test_a_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    enough = set_a_budget.draw(tmp_path / "budget.png", **SHORT)
+    enough = set_a_budget.draw(tmp_path / "budget.png", **QUICK)
     assert enough.step > 1250
     assert capsys.readouterr().out.startswith(f"target {set_a_budget.TARGET}: ")
     assert (tmp_path / "budget.png").is_file()
 
 
 def test_a_schedule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stopping = choose_a_schedule.choose(tmp_path, **SHORT)
+    stopping = choose_a_schedule.choose(tmp_path, **QUICK)
     assert stopping.reason in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {"plans.png", "stopping.png"}
 
 
 def test_a_mixture(tmp_path: Path) -> None:
-    table = choose_a_mixture.choose(["prose"], tmp_path / "mixtures.png", **SHORT)
+    table = choose_a_mixture.choose(["prose"], tmp_path / "mixtures.png", **QUICK)
     assert set(table["run"]) == {"mix20_cosine", "mix50_cosine"}
     assert table["prob_lowest"].sum() == pytest.approx(1.0)
     assert table["ended"].notna().all()
@@ -44,9 +44,10 @@ def test_a_mixture(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_watched(tmp_path: Path) -> None:
-    losses = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose")
+    one = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose")
+    losses = bt.LossTable.from_frame(one.mean_losses().reset_index())
     plan = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
-    table = watch_a_run.watch(losses, plan, tmp_path / "watch.png", **SHORT)
+    table = watch_a_run.watch(losses, plan, tmp_path / "watch.png", **QUICK)
     assert list(table["origin"]) == [*range(1000, 2500, 150)]
     assert table["p_value"][:-1].between(0.0, 1.0).all()
     assert table["fitted"][0]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from tests.conftest import ORIGIN, means
+from tests.conftest import ORIGIN, SETTLED, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 END = 8000.0
@@ -67,7 +67,7 @@ FAULTS: dict[str, Callable[[Losses], Losses]] = {
 
 def outcome(losses: Losses, schedule: bt.Schedule) -> Outcome:
     table = bt.LossTable.from_frame(losses.rename("loss").rename_axis("step").reset_index())
-    fit = bt.fit(table, schedule=schedule, chains=2, num_draws=500, progress=False, throw=False)
+    fit = bt.fit(table, schedule=schedule, num_draws=500, throw=False, **SETTLED)
     quantiles = bt.forecast(fit, steps=[END]).quantile([0.05, 0.5, 0.95]).to_numpy()[:, 0]
     return Outcome(*map(float, quantiles), fit.converged)
 
@@ -86,7 +86,7 @@ def outcomes(past: Losses, schedule: bt.Schedule) -> dict[str, Outcome]:
 @pytest.mark.parametrize("name", ["clean", *FAULTS])
 def test_every_fault_is_survived(outcomes: dict[str, Outcome], name: str) -> None:
     assert np.isfinite(outcomes[name][:3]).all()
-    assert outcomes[name].width < 5.0
+    assert outcomes[name].width < 4.0 * outcomes["clean"].width
 
 
 @pytest.mark.parametrize("name", ["clean", "outlier", "spike", "five", "irregular", "rounded"])
@@ -101,7 +101,7 @@ def test_what_tells_nothing_new_moves_little(outcomes: dict[str, Outcome], name:
     assert outcomes[name].width < 2.0 * outcomes["clean"].width
 
 
-@pytest.mark.parametrize(("name", "times"), [("spike", 1.3), ("plateau", 1.1), ("divergence", 1.3), ("five", 1.0)])
+@pytest.mark.parametrize(("name", "times"), [("spike", 1.15), ("plateau", 1.1), ("divergence", 1.3), ("five", 1.0)])
 def test_the_interval_widens_where_less_is_known(outcomes: dict[str, Outcome], name: str, times: float) -> None:
     """Five checkpoints over the whole past say nearly as much as nineteen: the prior of a long run does the rest."""
     assert outcomes[name].width > times * outcomes["clean"].width
@@ -110,7 +110,7 @@ def test_the_interval_widens_where_less_is_known(outcomes: dict[str, Outcome], n
 def test_a_position_missing_everywhere_is_no_matter(simulation: bt.Simulation, schedule: bt.Schedule, fit: bt.Fit) -> None:
     frame = simulation.losses.until(ORIGIN).frame
     without = bt.LossTable.from_frame(frame[frame["position"] != 7])
-    refit = bt.fit(without, schedule=schedule, progress=False, throw=False)
+    refit = bt.fit(without, schedule=schedule, throw=False, **SETTLED)
     assert 7.0 not in refit.data["constant_data"]["position"]
     shift = bt.forecast(refit, steps=[END]).observed.mean() - bt.forecast(fit, steps=[END]).observed.mean()
     assert abs(float(shift)) < 0.05

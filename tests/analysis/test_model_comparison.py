@@ -12,14 +12,14 @@ from scipy import stats
 import bayes_tsl as bt
 from bayes_tsl.model.densities import WEIGHTS, leave_one_out
 from bayes_tsl.model.single_run import JITTER, trend, variances
-from tests.conftest import ORIGIN, means
+from tests.conftest import ORIGIN, SETTLED, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 
 
 @pytest.fixture(scope="module")
 def paper_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
-    return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, law="paper", progress=False, throw=False)
+    return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, law="paper", throw=False, **SETTLED)
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_the_reduction_to_coefficients_keeps_the_density_of_all_losses(
     fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule
 ) -> None:
     """A position law with a wrong exponent fits the positions worse, and says so."""
-    free = bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, law="free-exponent", progress=False, throw=False)
+    free = bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, law="free-exponent", throw=False, **SETTLED)
     exponent = free.positions.exponent
     assert exponent == pytest.approx(1.0, abs=0.3)
     elpd = bt.compare_laws({"general": fit, "free": free})["elpd"]
@@ -70,7 +70,7 @@ def test_an_average_has_draws_in_proportion_to_the_weights(ahead: bt.Forecast) -
 
 
 def test_laws_of_means_are_compared_too(mean_fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule) -> None:
-    paper = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, law="paper", progress=False, throw=False)
+    paper = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, law="paper", throw=False, **SETTLED)
     assert paper.law == "paper"
     assert "heat_power" not in paper.data["posterior"]
     assert np.isfinite(bt.compare_laws({"general": mean_fit, "paper": paper})["elpd"]).all()

@@ -8,7 +8,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.model.priors import default_priors
-from tests.conftest import means
+from tests.conftest import SETTLED, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 ORIGIN, END = 4000.0, 8000.0
@@ -33,7 +33,7 @@ def inside(plan: bt.Schedule, seed: int) -> float:
     """Share of a simulated run's later checkpoints inside the 95 % interval, which must also be of use."""
     run = bt.simulate(steps=STEPS, schedule=plan, origin=ORIGIN, priors=default_priors(plan, origin=ORIGIN), seed=seed)
     losses = means(run)
-    fit = bt.fit(losses.until(ORIGIN), schedule=plan, chains=2, num_draws=200, progress=False, throw=False)
+    fit = bt.fit(losses.until(ORIGIN), schedule=plan, num_draws=200, throw=False, **SETTLED)
     ahead = bt.forecast(fit, steps=STEPS[STEPS > ORIGIN])
     interval, truth = ahead.interval(prob=0.95), losses.mean_losses().loc[ahead.steps].to_numpy()
     assert float(interval["upper"][-1] - interval["lower"][-1]) < 0.6
@@ -49,7 +49,7 @@ def test_intervals_hold_whatever_the_plan() -> None:
 
 def test_a_restart_raises_the_loss_and_a_decay_lowers_it() -> None:
     losses = means(bt.simulate(steps=STEPS, schedule=PLANS["constant"], origin=ORIGIN, seed=3))
-    fit = bt.fit(losses.until(ORIGIN), schedule=PLANS["constant"], chains=2, num_draws=500, progress=False, throw=False)
+    fit = bt.fit(losses.until(ORIGIN), schedule=PLANS["constant"], num_draws=500, throw=False, **SETTLED)
     hotter = table((0, 0), (150, 2e-3), (4000, 2e-3), (4001, 4e-3), (END, 4e-3))
     decayed = bt.schedules.decayed(PLANS["constant"], start=ORIGIN, total=6000)
     plans = bt.what_if(fit, {"constant": None, "hotter": hotter, "decayed": decayed}, steps=[4200, 6000])

@@ -7,12 +7,11 @@ import warnings
 import pytest
 
 import bayes_tsl as bt
-from tests.conftest import ORIGIN, means
+from tests.conftest import ORIGIN, SETTLED, means
 
 
 @pytest.fixture(scope="session")
 def short_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
-    few = {"chains": 2, "num_warmup": 200, "num_draws": 200}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
-        return bt.fit(means(simulation).until(ORIGIN), schedule=schedule, progress=False, throw=False, **few)
+        return bt.fit(means(simulation).until(ORIGIN), schedule=schedule, num_draws=200, throw=False, **SETTLED)

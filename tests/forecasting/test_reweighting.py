@@ -17,7 +17,7 @@ from bayes_tsl.forecasting.checkpoint_filter import filter_checkpoints
 from bayes_tsl.forecasting.predict import forecast_paths
 from bayes_tsl.forecasting.reweighting import resampled
 from bayes_tsl.model.drift import covariance
-from tests.conftest import ORIGIN, STEPS, TRUTH
+from tests.conftest import ORIGIN, SETTLED, STEPS, TRUTH
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 AT = [6000.0, 8000.0]
@@ -44,10 +44,10 @@ def fitted(losses: bt.LossTable, schedule: bt.Schedule) -> Callable[[float], bt.
     return until
 
 
-def small_fit(losses: bt.LossTable, schedule: bt.Schedule | None) -> bt.Fit:
+def small_fit(losses: bt.LossTable, schedule: bt.Schedule | None, *, num_draws: int = 2000) -> bt.Fit:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
-        return bt.fit(losses, schedule=schedule, chains=2, num_warmup=200, num_draws=2000, progress=False, throw=False)
+        return bt.fit(losses, schedule=schedule, num_draws=num_draws, throw=False, **SETTLED)
 
 
 def shifted(losses: bt.LossTable, by: float) -> bt.LossTable:
@@ -236,7 +236,7 @@ def test_p_values_of_a_fit_are_uniform_under_its_own_draws(fitted: Callable[[flo
 
 
 def small_tsl(losses: bt.LossTable, *, steps: object, schedule: bt.Schedule | None = None, seed: int = 0) -> bt.Forecast:
-    return bt.forecast(small_fit(losses, schedule), steps=np.asarray(steps, float), seed=seed)
+    return bt.forecast(small_fit(losses, schedule, num_draws=500), steps=np.asarray(steps, float), seed=seed)
 
 
 def test_a_forecast_settles_and_a_run_that_leaves_its_curve_raises_an_alarm(

@@ -14,7 +14,7 @@ from bayes_tsl.inference import batch
 from tests.conftest import STEPS, TRUTH
 
 PLAN = bt.schedules.cosine(peak=2e-3, warmup=150, total=8000, final=2e-4)
-SHORT = {"chains": 2, "num_warmup": 200, "num_draws": 200, "progress": False}
+SHORT = {"chains": 2, "num_warmup": 100, "num_draws": 200, "progress": False}
 PARAMETERS = {name: value for name, value in TRUTH.items() if not name.startswith(("gap", "rate"))}
 
 

@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
-from bayes_tsl.model.priors import lognormal
+from bayes_tsl.analysis.model_comparison import log_likelihood
+from bayes_tsl.model.priors import lognormal, normal
 from tests.conftest import ORIGIN, QUICK, STEPS, TRUTH, means
 
 
@@ -112,6 +113,18 @@ def test_saved_and_loaded_it_is_equal_and_forecasts_identically(fit: bt.Fit, ahe
     assert again.positions is not None
     xr.testing.assert_identical(again.positions, ahead.positions)
     assert (loaded.schedule.text, loaded.priors, loaded.notices) == (fit.schedule.text, fit.priors, fit.notices)
+
+
+def test_a_file_of_schema_3_forecasts_what_it_did_when_it_was_written(tmp_path: Path) -> None:
+    """Its mean and standard deviation of step 2500 are those that the version which wrote it gave."""
+    fit = bt.load_fit(Path(__file__).parent / "fit_schema_3.nc")
+    at_end = bt.forecast(fit, steps=[2500.0]).expected
+    assert float(at_end.mean()) == pytest.approx(3.964054, abs=2e-5)
+    assert float(at_end.std()) == pytest.approx(0.055642, abs=2e-5)
+    assert fit.priors.heat_decay == normal(0.15, 0.15)
+    assert np.isfinite(log_likelihood(fit)).all()
+    fit.save(tmp_path / "fit.nc")
+    assert bt.load_fit(tmp_path / "fit.nc") == fit
 
 
 def test_arviz_reads_the_file(fit: bt.Fit, tmp_path: Path) -> None:

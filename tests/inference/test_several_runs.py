@@ -30,9 +30,9 @@ from bayes_tsl.model.hierarchical import (
 )
 from bayes_tsl.model.priors import normal
 from bayes_tsl.model.single_run import model
-from tests.conftest import STEPS, TRUTH
+from tests.conftest import QUICK, SETTLED, STEPS, TRUTH
 
-SHORT = {"chains": 2, "num_warmup": 300, "num_draws": 400, "target_accept": 0.95, "progress": False}
+SHORT = SETTLED | {"num_draws": 300, "target_accept": 0.95}
 CUT = {"a": 8000.0, "b": 8000.0, "c/young": 2000.0}
 PLAN = bt.schedules.cosine(peak=2e-3, warmup=150, total=8000, final=2e-4)
 PLANS = dict.fromkeys(CUT, PLAN)
@@ -42,7 +42,7 @@ HEAT = 0.45
 def simulated(run: str, seed: int, *, positions: tuple[float, ...] = ()) -> pd.DataFrame:
     truth = {name: value for name, value in TRUTH.items() if positions or not name.startswith(("gap", "rate"))}
     made = bt.simulate(
-        steps=STEPS, schedule=PLAN, origin=4000.0, positions=positions, parameters=truth | {"heat": HEAT}, seed=seed
+        steps=STEPS[::2], schedule=PLAN, origin=4000.0, positions=positions, parameters=truth | {"heat": HEAT}, seed=seed
     )
     return made.losses.frame.assign(run=run)
 
@@ -148,13 +148,14 @@ def test_forecasts_stand_side_by_side(fit: bt.Fit, ahead: bt.Forecast) -> None:
     assert abs(float(one.expected.mean() - ahead.select(run="c/young").expected.mean())) < 0.01
 
 
+@pytest.mark.slow
 def test_what_happens_to_runs_after_their_origin_is_their_own(losses: bt.LossTable) -> None:
     """Two runs of one history would else have one future, and no difference to be unsure of."""
     young = losses.select(run="c/young").frame
     twins = bt.LossTable.from_frame(pd.concat([young.assign(run="one"), young.assign(run="two")]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
-        fit = bt.fit(twins, schedules=dict.fromkeys(("one", "two"), PLAN), throw=False, **SHORT | {"num_draws": 200})
+        fit = bt.fit(twins, schedules=dict.fromkeys(("one", "two"), PLAN), **QUICK)
     apart = bt.compare_runs(bt.forecast(fit, steps=[8000.0])).difference("one", "two")
     assert float(apart.std()) > 0.005
 
@@ -215,12 +216,12 @@ def test_a_population_of_mean_losses_says_nothing_of_gap_and_rate(fit: bt.Fit) -
     assert (own.gap_slope, own.rate_slope) == (default.gap_slope, default.rate_slope)
 
 
+@pytest.mark.slow
 def test_a_covariate_moves_the_population(losses: bt.LossTable) -> None:
     table = pd.DataFrame({"run": list(CUT), "log_parameters": [17.0, 18.0, 19.0]})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
-        few = SHORT | {"num_warmup": 100, "num_draws": 100}
-        fit = bt.fit(losses, schedules=PLANS, runs=table, covariates=["log_parameters"], throw=False, **few)
+        fit = bt.fit(losses, schedules=PLANS, runs=table, covariates=["log_parameters"], **QUICK)
     population = fit.population()
     assert population.covariates["log_parameters"][0] == 18.0
     small, large = (population.priors(PLAN, origin=8000.0, covariates={"log_parameters": x}) for x in (17.0, 19.0))
@@ -283,7 +284,7 @@ def test_one_run_has_no_covariates(losses: bt.LossTable) -> None:
 
 def test_a_run_with_too_few_checkpoints_is_named(losses: bt.LossTable) -> None:
     frame = losses.frame
-    few = bt.LossTable.from_frame(frame[(frame["run"] != "a") | (frame["step"] <= 800)])
+    few = bt.LossTable.from_frame(frame[(frame["run"] != "a") | (frame["step"] <= 1200)])
     with pytest.raises(bt.DataError, match=r"^losses must hold 4 usable checkpoints; got 3 of 3 checkpoints\..*\(run 'a'\)$"):
         bt.fit(few, schedules=PLANS)
 
@@ -352,6 +353,5 @@ def test_a_run_that_will_hardly_win_is_stopped() -> None:
 def test_own_priors_are_the_base_of_a_population(losses: bt.LossTable) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
-        few = SHORT | {"num_warmup": 50, "num_draws": 50}
-        fit = bt.fit(losses, schedules=PLANS, priors=bt.Priors(heat_decay=normal(0.3, 0.05)), throw=False, **few)
+        fit = bt.fit(losses, schedules=PLANS, priors=bt.Priors(heat_decay=normal(0.3, 0.05)), **QUICK)
     assert abs(fit.population().priors(PLAN, origin=8000.0).heat_decay.centre - 0.3) < 0.15
