@@ -35,6 +35,7 @@ def test_a_schedule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"plans.png", "stopping.png"}
 
 
+@pytest.mark.slow
 def test_a_mixture(tmp_path: Path) -> None:
     table = choose_a_mixture.choose(["prose"], tmp_path / "mixtures.png", **QUICK)
     assert set(table["run"]) == {"mix20_cosine", "mix50_cosine"}

@@ -69,6 +69,7 @@ def test_an_average_has_draws_in_proportion_to_the_weights(ahead: bt.Forecast) -
     np.testing.assert_allclose(alone.observed.mean(), ahead.observed.mean(), atol=0.01)
 
 
+@pytest.mark.slow
 def test_laws_of_means_are_compared_too(mean_fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule) -> None:
     paper = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, law="paper", throw=False, **SETTLED)
     assert paper.law == "paper"

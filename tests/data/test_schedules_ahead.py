@@ -40,6 +40,7 @@ def inside(plan: bt.Schedule, seed: int) -> float:
     return float(np.mean((truth >= interval["lower"].to_numpy()) & (truth <= interval["upper"].to_numpy())))
 
 
+@pytest.mark.slow
 def test_intervals_hold_whatever_the_plan() -> None:
     """Six plans, a run each: checkpoints of a run stand or fall together, so one run may fall."""
     shares = {name: inside(plan, seed) for seed, (name, plan) in enumerate(PLANS.items())}

@@ -78,6 +78,7 @@ def test_density_of_a_run_is_that_of_the_model_of_one_run(positions: tuple[float
     size = len(family.prior_sd)
     common = PopulationParameters(np.zeros(size), np.ones(size), np.zeros((0, size)))
     rng = np.random.default_rng(1)
+    density = jax.jit(lambda design, values: log_density(model, (design, bt.Priors()), {}, values)[0])
     with jax.enable_x64(True):
         for _ in range(3):
             weight = np.ones(family.design.step.shape)
@@ -85,25 +86,27 @@ def test_density_of_a_run_is_that_of_the_model_of_one_run(positions: tuple[float
             own |= {
                 name: level_centre(family, name) + 0.01 * rng.normal(size=2) for name in family.levels if name not in FLOOR_LINE
             }
-            seen = floor_line(family, common, own)
+            line_given_rest = jax.jit(floor_line)(family, common, own)
             standard = rng.normal(size=(2, 2))
-            line = np.asarray(draw_floor_line(seen, standard))
+            line = np.asarray(draw_floor_line(line_given_rest, standard))
             sites = own | {"floor_level": level_centre(family, "floor_level") + bt.Priors().floor_level.sd * line[:, 0]}
             sites = single_run_sites(
                 family, sites | run_parameters(family, all_traits(family, common, own["trait"], line[:, 1]))
             )
             for run, design in enumerate(designs):
                 values = {name: sites[name][run] for name in family.parameters} | {"weight": np.ones(len(design.step))}
-                apart = float(log_density(model, (design, bt.Priors()), {}, values)[0])
+                apart = float(density(design, values))
                 apart -= sum(
                     float(bt.Priors().distribution(name, design.centre).log_prob(values[name])) for name in family.parameters
                 )
                 apart -= float(dist.Gamma(2.0, 2.0).log_prob(values["weight"]).sum())
                 silent = float(dist.Normal(0.0, SILENT**0.5).log_prob(0.0)) * (len(weight[run]) - len(design.step))
                 silent *= 3 if positions else 1
-                given = dist.MultivariateNormal(seen.mean[run], precision_matrix=seen.precision[run]).log_prob(line[run])
+                given = dist.MultivariateNormal(
+                    line_given_rest.mean[run], precision_matrix=line_given_rest.precision[run]
+                ).log_prob(line[run])
                 prior = dist.Normal(0.0, 1.0).log_prob(line[run]).sum()
-                assert np.isclose(seen.log_density[run], apart + silent + float(prior - given), rtol=1e-6)
+                assert np.isclose(line_given_rest.log_density[run], apart + silent + float(prior - given), rtol=1e-6)
 
 
 def test_chains_agree_over_all_runs(fit: bt.Fit) -> None:
@@ -350,6 +353,7 @@ def test_a_run_that_will_hardly_win_is_stopped() -> None:
     assert stopped.to_dict() == {"better": 8000.0, "worse": 4000.0}
 
 
+@pytest.mark.slow
 def test_own_priors_are_the_base_of_a_population(losses: bt.LossTable) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)

@@ -75,10 +75,11 @@ def test_gradient_is_that_of_finite_differences(design: Design, sites: dict[str,
     with jax.enable_x64(True):
         values = {name: jnp.asarray(value) for name, value in sites.items()}
 
+        @jax.jit
         def density(values: dict[str, jax.Array]) -> jax.Array:
             return log_density(model, (design, Priors()), {}, values)[0]
 
-        slope = jax.grad(density)(values)
+        slope = jax.jit(jax.grad(density))(values)
         for name in parameters(design, Priors()):
             width = 1e-6 * max(abs(float(values[name])), 1e-3)
             up, down = (density(values | {name: values[name] + sign * width}) for sign in (1, -1))
@@ -106,7 +107,7 @@ def test_coefficients_put_back_have_the_conditional_mean_and_spread(design: Desi
     draws = 4000
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), draws)
-        drawn = jax.vmap(lambda key: draw_coefficients(design, {}, sites, key))(keys)
+        drawn = jax.jit(jax.vmap(lambda key: draw_coefficients(design, {}, sites, key)))(keys)
         law, spread = trend(design.axis, sites), variances(design, sites)
         mean = np.stack([law.log_gap, law.log_rate, mean_over_positions(law, design.mean_polynomial)], axis=1).ravel()
         floor, shape = drawn.floor, mean_shape(drawn.rate, design.mean_polynomial)
