@@ -44,7 +44,7 @@ def fitted(losses: bt.LossTable, schedule: bt.Schedule) -> Callable[[float], bt.
     return until
 
 
-def small_fit(losses: bt.LossTable, schedule: bt.Schedule | None, *, num_draws: int = 1000) -> bt.Fit:
+def small_fit(losses: bt.LossTable, schedule: bt.Schedule | None, *, num_draws: int = 2000) -> bt.Fit:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
         return bt.fit(losses, schedule=schedule, num_draws=num_draws, throw=False, **SETTLED)
