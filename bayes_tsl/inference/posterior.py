@@ -208,6 +208,19 @@ def load_fit(path: str | Path) -> Fit:
     ...     example_fit().save(f"{folder}/fit.nc")
     ...     load_fit(f"{folder}/fit.nc") == example_fit()
     True
+
+    ArviZ reads the file by itself; here PSIS-LOO over checkpoints, and a comparison by it (``psens`` and ``plot_ppc`` as well):
+
+    >>> import warnings
+    >>> import arviz as az
+    >>> with TemporaryDirectory() as folder, warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # 100 draws are too few for every Pareto k to be good
+    ...     example_fit().save(f"{folder}/fit.nc")
+    ...     data = az.from_netcdf(f"{folder}/fit.nc")
+    ...     loo = az.loo(data, var_name="mean_loss")
+    ...     ranked = az.compare({"a": data, "b": data}, var_name="mean_loss")
+    >>> int(loo.n_data_points), sorted(ranked.index)
+    (21, ['a', 'b'])
     """
     path = Path(path)
     require(path.is_file(), "fit", "be a file", str(path), cure="Check the path.")
