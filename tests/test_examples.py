@@ -44,6 +44,7 @@ def test_a_mixture(tmp_path: Path) -> None:
     assert (tmp_path / "mixtures.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_watched(tmp_path: Path) -> None:
     one = bt.datasets.load("small_lm").select(run="mix50_cosine", test_set="prose")
     losses = bt.LossTable.from_frame(one.mean_losses().reset_index())

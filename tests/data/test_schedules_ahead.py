@@ -48,6 +48,7 @@ def test_intervals_hold_whatever_the_plan() -> None:
     assert np.sum(np.array(list(shares.values())) < 0.5) <= 1, shares
 
 
+@pytest.mark.slow
 def test_a_restart_raises_the_loss_and_a_decay_lowers_it() -> None:
     losses = means(bt.simulate(steps=STEPS, schedule=PLANS["constant"], origin=ORIGIN, seed=3))
     fit = bt.fit(losses.until(ORIGIN), schedule=PLANS["constant"], num_draws=500, throw=False, **SETTLED)

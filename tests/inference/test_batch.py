@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def table(losses: bt.LossTable, folder: Path) -> pd.DataFrame:
-    return bt.fit_each(losses, PLAN, folder=folder, workers=2, **SHORT)
+    return bt.fit_each(losses, PLAN, folder=folder, **SHORT)
 
 
 def test_a_run_that_cannot_be_fitted_says_why_and_stops_no_other(table: pd.DataFrame, folder: Path) -> None:
