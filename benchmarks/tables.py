@@ -40,6 +40,7 @@ HEADS = {
     "width_90": "90 % width",
     "width_at_end": "90 % width",
     "power_law_error": "power law",
+    "power_law_mae": "power law",
     "mae": "mean abs. error",
     "mae_all": "error, all steps",
     "seconds_per_run": "seconds per run",
@@ -144,6 +145,13 @@ def prefix_kinds() -> pd.DataFrame:
     return result("prefix").query("half == 'held out' and runs != 'all' and model == 'tsl'").drop(columns=["half", "model"])
 
 
+def unseen() -> pd.DataFrame:
+    """The model on every family, beside the final-loss error of a power law."""
+    table = result("unseen").drop(columns="failed")
+    power_law = table.query("model == 'power-law'").set_index(["runs", "prefix"])["endpoint_mae"].rename("power_law_mae")
+    return table.query("model == 'tsl'").drop(columns="model").join(power_law, on=["runs", "prefix"])
+
+
 def transfer() -> pd.DataFrame:
     return result("transfer").query("run == 'mean of six'").drop(columns="run")
 
@@ -211,6 +219,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "blind": blind,
     "prefix": prefix,
     "prefix-kinds": prefix_kinds,
+    "unseen": unseen,
     "transfer": transfer,
     "transfer-runs": transfer_runs,
     "positions": positions,
