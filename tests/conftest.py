@@ -66,7 +66,7 @@ def simulation(schedule: bt.Schedule) -> bt.Simulation:
 def fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
-        return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, seed=0, **SETTLED)
+        return bt.fit(simulation.losses.until(ORIGIN), schedule=schedule, seed=0, **SETTLED | {"chains": 4})
 
 
 @pytest.fixture(scope="session")

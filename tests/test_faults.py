@@ -67,7 +67,7 @@ FAULTS: dict[str, Callable[[Losses], Losses]] = {
 
 def outcome(losses: Losses, schedule: bt.Schedule) -> Outcome:
     table = bt.LossTable.from_frame(losses.rename("loss").rename_axis("step").reset_index())
-    fit = bt.fit(table, schedule=schedule, num_draws=500, throw=False, **SETTLED)
+    fit = bt.fit(table, schedule=schedule, num_draws=2000, throw=False, **SETTLED)
     quantiles = bt.forecast(fit, steps=[END]).quantile([0.05, 0.5, 0.95]).to_numpy()[:, 0]
     return Outcome(*map(float, quantiles), fit.converged)
 
@@ -101,7 +101,7 @@ def test_what_tells_nothing_new_moves_little(outcomes: dict[str, Outcome], name:
     assert outcomes[name].width < 2.0 * outcomes["clean"].width
 
 
-@pytest.mark.parametrize(("name", "times"), [("spike", 1.15), ("plateau", 1.1), ("divergence", 1.3), ("five", 0.9)])
+@pytest.mark.parametrize(("name", "times"), [("spike", 1.3), ("plateau", 1.1), ("divergence", 1.3), ("five", 1.0)])
 def test_the_interval_widens_where_less_is_known(outcomes: dict[str, Outcome], name: str, times: float) -> None:
     """Five checkpoints over the whole past say nearly as much as nineteen: the prior of a long run does the rest."""
     assert outcomes[name].width > times * outcomes["clean"].width

@@ -11,10 +11,10 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.inference import batch
-from tests.conftest import STEPS, TRUTH
+from tests.conftest import SETTLED, STEPS, TRUTH
 
 PLAN = bt.schedules.cosine(peak=2e-3, warmup=150, total=8000, final=2e-4)
-SHORT = {"chains": 2, "num_warmup": 100, "num_draws": 200, "progress": False}
+SHORT = SETTLED | {"num_draws": 200}
 PARAMETERS = {name: value for name, value in TRUTH.items() if not name.startswith(("gap", "rate"))}
 
 
