@@ -270,9 +270,8 @@ def filled(text: str) -> str:
 def held_out() -> str:
     """What reports say of calibration: the model on the held-out half of the public runs, by the share that was seen."""
     table = prefix().query("model == 'tsl'")
-    names = {"prefix": "prefix", "cells": "runs", "coverage_90": "coverage_90", "endpoint_mae": "error"}
-    cells = table[list(names)].rename(columns=names).to_dict("records")
-    record = {"law": "general", "kind": KIND, "source": "python -m benchmarks.public.prefix", "cells": cells}
+    cells = table[["prefix", "cells", "coverage_90", "endpoint_mae"]].rename(columns={"cells": "runs", "endpoint_mae": "error"})
+    record = {"law": "general", "kind": KIND, "source": "python -m benchmarks.public.prefix", "cells": cells.to_dict("records")}
     return json.dumps(record, indent=2) + "\n"
 
 

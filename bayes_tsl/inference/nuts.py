@@ -1,9 +1,9 @@
 """NUTS on one model: from a design and priors to draws of every sample site.
 
 Chains start around a mode or an estimate, and move in coordinates whitened around it (``preconditioning``). Global parameters
-share a dense mass matrix, the rest a diagonal one.
-Everything compiled takes the model's arguments as arguments, so that a second fit of like shapes compiles nothing. Chains run
-in threads, one BLAS thread each, and stop at every block of transitions to show progress; an interrupt takes effect soon.
+share a dense mass matrix, the rest have a diagonal one. Everything compiled takes the model's arguments as arguments, so that a
+second fit of like shapes compiles nothing. Chains run in threads, one BLAS thread each, and stop at every block of transitions
+to show progress; an interrupt takes effect soon.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def _parts(sites: Values, first: Sequence[str]) -> tuple[Values, Values]:
     return {name: sites[name] for name in first}, {name: sites[name] for name in sites if name not in first}
 
 
-def _root(curvature: Any, least: float) -> Any:
+def _root(curvature: Array, least: float) -> Array:
     """Root of the inverse of a symmetric matrix whose eigenvalues count for ``least`` at least (..., parameter, parameter)."""
     scale, axes = np.linalg.eigh(0.5 * (curvature + np.swapaxes(curvature, -1, -2)))
     return axes / np.sqrt(np.maximum(scale, least))[..., None, :]

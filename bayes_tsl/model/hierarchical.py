@@ -178,10 +178,10 @@ def _sample_population(runs: HierarchicalDesign) -> PopulationParameters:
     median = spread_medians(runs)
     odds = dist.Normal(jnp.log(median / (1.0 - median)), SPREAD_SD)
     spread = numpyro.sample("trait_spread", dist.TransformedDistribution(odds, SigmoidTransform()).to_event(1))
-    if not covariates:
-        return PopulationParameters(jnp.asarray(mean), jnp.asarray(spread), jnp.zeros((0, traits)))
-    effect = numpyro.sample("trait_effect", dist.Normal(0.0, EFFECT_SD).expand([covariates, traits]).to_event(2))
-    return PopulationParameters(jnp.asarray(mean), jnp.asarray(spread), jnp.asarray(effect))
+    effect = jnp.zeros((0, traits))
+    if covariates:
+        effect = numpyro.sample("trait_effect", dist.Normal(0.0, EFFECT_SD).expand([covariates, traits]).to_event(2))
+    return PopulationParameters(*map(jnp.asarray, (mean, spread, effect)))
 
 
 def spread_medians(runs: HierarchicalDesign) -> Array:

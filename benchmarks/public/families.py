@@ -6,6 +6,7 @@ a few are taken in the order of a hash of their names, which nobody chose.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import pandas as pd
@@ -51,9 +52,12 @@ def known(runs: list[str], batch_tokens: object, parameters: object, unique_toke
     return pd.DataFrame(columns, index=pd.Index(runs, name="run"), dtype=float)
 
 
+_read_once = cache(public_runs)
+
+
 def _public(source: str) -> tuple[pd.DataFrame, dict[str, bt.Schedule]]:
     """Runs of one source that end, in the order of their names."""
-    losses, plans, kinds = public_runs()
+    losses, plans, kinds = _read_once()
     ends = losses.frame.groupby("run")["loss"].last()
     chosen = sorted(run for run in plans if kinds[run].startswith(source) and ends[run] < DIVERGED)
     return losses.frame[losses.frame["run"].isin(chosen)], {run: plans[run] for run in chosen}
@@ -97,8 +101,10 @@ def olmo_1b() -> Family:
     return Family(losses, {"OLMo-1B": schedule}, known(["OLMo-1B"], 4_194_304, 1.18e9))
 
 
-def _datablations() -> Family:
+def _datablations(*, above_four: bool) -> Family:
+    """Runs whose data are repeated more than four times, or not."""
     frame = pd.read_csv(DATA / "datablations" / "train_curves.csv.gz")
+    frame = frame[(frame["epochs"] > 4) == above_four]
     ends = frame.groupby("run")["step"].max()
     plans = {
         str(run): bt.schedules.cosine(peak=2e-4, warmup=0.01 * end, total=float(end), final=2e-5) for run, end in ends.items()
@@ -111,25 +117,12 @@ def _datablations() -> Family:
     return Family(bt.LossTable.from_frame(frame[["run", "step", "loss"]]), plans, known(runs, 1_048_576, size, unique))
 
 
-def _by_repeats(above_four: bool) -> Family:
-    every = _datablations()
-    end = pd.Series({run: schedule.end for run, schedule in every.schedules.items()})
-    repeats = (end * every.known["batch_tokens"] / every.known["unique_tokens"]).fillna(1.0)
-    chosen = [run for run in every.schedules if (repeats[run] > 4.5) == above_four]
-    frame = every.losses.frame
-    return Family(
-        bt.LossTable.from_frame(frame[frame["run"].isin(chosen)]),
-        {run: every.schedules[run] for run in chosen},
-        every.known.loc[chosen],
-    )
-
-
 def datablations() -> Family:
-    return _by_repeats(above_four=False)
+    return _datablations(above_four=False)
 
 
 def repeated() -> Family:
-    return _by_repeats(above_four=True)
+    return _datablations(above_four=True)
 
 
 def _bundled(name: str, batch_tokens: float, parameters: float) -> Family:

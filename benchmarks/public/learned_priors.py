@@ -32,28 +32,17 @@ from tqdm import tqdm
 
 import bayes_tsl as bt
 from bayes_tsl.model.priors import Prior, lognormal, normal
-from benchmarks.common import SHORT, keep, options
+from benchmarks.common import keep, options
+from benchmarks.public import population
 from benchmarks.public.families import Family, families
 
 Array = NDArray[np.float64]
 
 MOST = 8  # runs of a family, one test set each
-WIDE = {
-    "floor_curvature": lognormal(0.4, 0.8),
-    "heat": lognormal(0.25, 1.0),
-    "heat_power": lognormal(0.8, 0.5),
-    "heat_fast_time": lognormal(0.003, 1.0),
-    "heat_slow_time": lognormal(0.03, 1.0),
-    "heat_decay": normal(0.15, 0.15),
-    "drift_scale": lognormal(0.05, 1.2),
-}
+WIDE = population.WIDE | {"heat_decay": normal(0.15, 0.15), "drift_scale": lognormal(0.05, 1.2)}
 UNIT = {"peak": 1e-3, "batch_tokens": 1e5, "parameters": 1e8, "progress": 2e4}
 NOT_LEARNED_FROM = ("repeated",)  # whose losses the law does not describe
 LEAST = 0.05  # precision that the losses of a run must add to that of the wide prior, as a share of it
-
-
-def scaled(prior: Prior, value: Array) -> Array:
-    return value if prior.family == "normal" else np.log(value)
 
 
 def covariates(schedule: bt.Schedule, known: Mapping[str, float]) -> dict[str, float]:
@@ -66,12 +55,10 @@ def estimate(task: tuple[str, str, bt.LossTable, bt.Schedule, dict[str, float]])
     """Estimate and error of each parameter of one whole run, the wide prior divided out."""
     family, run, losses, schedule, known = task
     warnings.simplefilter("ignore", bt.Notice)
-    priors = bt.Priors(noise_scale=lognormal(0.002, 1.5), **WIDE)
-    drawn = bt.fit(losses, schedule=schedule, priors=priors, **SHORT | {"num_draws": 300}).parameters()
+    drawn = population.whole_run(losses, schedule, WIDE)
     row: dict[str, object] = {"family": family, "run": run, **covariates(schedule, known)}
     for name, prior in WIDE.items():
-        values = scaled(prior, np.asarray(drawn[name]))
-        centre = scaled(prior, np.asarray(prior.centre))
+        values, centre = drawn[name], population.scaled(prior, np.asarray(prior.centre))
         added = max(1.0 / values.var() - prior.sd**-2, LEAST * prior.sd**-2)
         row |= {
             name: float((values.mean() / values.var() - centre * prior.sd**-2) / added),
@@ -80,14 +67,17 @@ def estimate(task: tuple[str, str, bt.LossTable, bt.Schedule, dict[str, float]])
     return row
 
 
+def on_first_set(losses: bt.LossTable, run: str) -> bt.LossTable:
+    one = losses.select(run=run)
+    return one.select(test_set=one.test_sets[0])
+
+
 def estimates(by_name: Mapping[str, Family], workers: int) -> pd.DataFrame:
     tasks = [
-        (name, run, one, family.schedules[run], family.known.loc[run].to_dict())
+        (name, run, on_first_set(family.losses, run), schedule, family.known.loc[run].to_dict())
         for name, family in by_name.items()
         if name not in NOT_LEARNED_FROM
-        for run in family.schedules
-        for one in [family.losses.select(run=run)]
-        for one in [one.select(test_set=one.test_sets[0])]
+        for run, schedule in family.schedules.items()
     ]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         return pd.DataFrame(list(tqdm(pool.map(estimate, tasks), total=len(tasks), desc="fitting", unit="run")))

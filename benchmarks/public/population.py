@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -52,11 +53,16 @@ def scaled(prior: Prior, value: Array) -> Array:
     return value if prior.family == "normal" else np.log(value)
 
 
+def whole_run(losses: bt.LossTable, schedule: bt.Schedule, wide: Mapping[str, Prior], **given: Prior) -> dict[str, Array]:
+    """Draws of each parameter that has a wide prior (of its logarithm, if positive), from a whole run."""
+    priors = bt.Priors(noise_scale=lognormal(0.002, 1.5), **wide, **given)
+    drawn = bt.fit(losses, schedule=schedule, priors=priors, **SHORT | {"num_draws": 300}).parameters()
+    return {name: scaled(prior, np.asarray(drawn[name])) for name, prior in wide.items()}
+
+
 def estimates(losses: bt.LossTable, schedule: bt.Schedule) -> dict[str, float]:
     """Posterior mean and standard deviation of each parameter, from a whole run."""
-    priors = bt.Priors(noise_scale=lognormal(0.002, 1.5), **WIDE, **GIVEN)
-    posterior = bt.fit(losses, schedule=schedule, priors=priors, **SHORT | {"num_draws": 300}).data["posterior"].to_dataset()
-    drawn = {name: scaled(prior, posterior[name].to_numpy()) for name, prior in WIDE.items()}
+    drawn = whole_run(losses, schedule, WIDE, **GIVEN)
     return {name: one.mean() for name, one in drawn.items()} | {f"{name}_sd": one.std() for name, one in drawn.items()}
 
 

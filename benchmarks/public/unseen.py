@@ -20,7 +20,7 @@ import pandas as pd
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
-from benchmarks.common import RESULTS, SHORT, by_kind, keep, options, tsl
+from benchmarks.common import RESULTS, by_kind, keep, options, tsl
 from benchmarks.public.families import Family, families
 from benchmarks.public.learned_priors import covariates, learn, priors_of_new_family
 
@@ -38,8 +38,7 @@ class ThreeLevel:
     priors: Mapping[str, bt.Priors]
 
     def __call__(self, losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
-        posterior = bt.fit(losses, schedule=schedule, priors=self.priors[losses.runs[0]], seed=seed, **SHORT)
-        return bt.forecast(posterior, steps=steps, seed=seed)
+        return tsl(losses, steps=steps, schedule=schedule, seed=seed, priors=self.priors[losses.runs[0]])
 
 
 def learned(by_name: Mapping[str, Family]) -> dict[str, bt.Priors]:
