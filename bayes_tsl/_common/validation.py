@@ -77,7 +77,7 @@ def require_once(given: Iterable[str], name: str, columns: Iterable[str]) -> Non
 def require_choice(value: Any, name: str, choices: Iterable[str], *, cure: str = "") -> None:
     """Raise ``DataError`` unless ``value`` is one of ``choices``, which are listed."""
     choices = list(choices)
-    require(value in choices, name, f"be one of {show(choices)}", value, cure=cure)
+    require(value in choices, name, f"be one of {', '.join(map(show, choices))}", value, cure=cure)
 
 
 def numbers(frame: pd.DataFrame, name: str) -> pd.Series:

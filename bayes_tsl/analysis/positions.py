@@ -21,7 +21,7 @@ from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit, require_positions
 from bayes_tsl.model.design import MIN_POSITIONS
 from bayes_tsl.model.laws import relaxation
-from bayes_tsl.model.lr_response import excess_loss, make_time_axis
+from bayes_tsl.model.lr_response import excess_loss
 from bayes_tsl.model.position_law import PositionGrid, estimate_coefficients, law_curves
 
 Array = NDArray[np.float64]
@@ -139,7 +139,7 @@ def convergence_step(fit: Fit, *, change: float = 0.05) -> xr.Dataset:
     require_positions(fit)
     first, end = float(fit.coefficients()[STEP][0]), min(fit.schedule.end, FAR * fit.origin)
     steps, sites = np.geomspace(first, end, GRID), fit.parameters()
-    u = np.log(fit.schedule.progress(steps) / fit.schedule.progress(fit.origin))
+    u = fit.time_axis(steps).u[:-1]
     return xr.Dataset({name: (DRAWS, first_settled(steps, u, sites, name=name, change=change)) for name in ("gap", "rate")})
 
 
@@ -210,7 +210,7 @@ def annealing_gain(fit: Fit, *, since: float) -> xr.DataArray:
     cure = "Fit with schedule=."
     require(fit.schedule.known, "schedule", "be known", "unknown", cure=cure)
     require_number(since, "since", low=0.0, high=fit.origin, cure="It is a step before the origin.")
-    axis = make_time_axis(np.array([since, fit.origin]), fit.schedule, fit.anchor)
+    axis = fit.time_axis([since])
     with jax.enable_x64(True):
         excess = np.asarray(over_draws(excess_loss, (axis,), fit.parameters()))
     return xr.DataArray(excess[..., 0] - excess[..., -1], dims=DRAWS, name="annealing_gain")

@@ -15,8 +15,10 @@ from bayes_tsl.cli.options import (
     cost_from,
     fit_and_compare,
     fit_and_forecast,
+    forecasters_from,
     parse_numbers,
     read_schedules,
+    recipe_options,
     single_run_options,
 )
 from bayes_tsl.cli.outputs import (
@@ -140,6 +142,7 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
 @click.command("backtest", no_args_is_help=True)
 @click.argument("losses", type=click.Path(path_type=Path))
 @_schedules
+@recipe_options
 @click.option("--prefixes", default="0.2,0.5,0.8", show_default=True, metavar="A,B,C", help="Shares of a run to forecast from.")
 @click.option("--models", default="tsl,power-law", show_default=True, help=f"Any of {', '.join(FORECASTERS)}.")
 @click.option("--run", help="Only this run.")
@@ -170,7 +173,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
             table,
             plans,
             prefixes=list(parse_numbers(options["prefixes"], "--prefixes", "0.2,0.5")),
-            forecasters=[name.strip() for name in options["models"].split(",")],
+            forecasters=forecasters_from(options),
             target=options["target"],
             store=out / "cells",
             workers=options["workers"],
@@ -189,6 +192,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
 @click.command("compare-runs", no_args_is_help=True)
 @click.argument("losses", type=click.Path(path_type=Path))
 @_schedules
+@recipe_options
 @click.option("--until", type=float, metavar="STEP", help="Fit every run up to this step; by default all of LOSSES.")
 @click.option("--at", type=float, metavar="STEP", required=True, help="Compare the runs at this step.")
 @click.option("--test-set", help="Which test set, if LOSSES has several.")

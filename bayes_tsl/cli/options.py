@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,17 +17,34 @@ from bayes_tsl._common.validation import require, require_number, require_seed, 
 from bayes_tsl.analysis.sensitivity import prior_sensitivity
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
+from bayes_tsl.data.recipe import FIELDS, OPTIMIZERS
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.errors import DataError
+from bayes_tsl.forecasting.baselines import Forecaster
 from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.forecasters import by_name, tsl
 from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.model.priors import LAWS
+from bayes_tsl.model.learned import learned
+from bayes_tsl.model.priors import LAWS, family
 
 _MOST_STEPS = 50
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is known of the runs beside their schedules: the more of it, the sharper the forecast."""
+    batch = "Tokens a step: a number, or a CSV with columns step, batch_tokens for a batch that changes."
+    options = (
+        click.option("--batch-tokens", metavar="TOKENS", help=batch),
+        click.option("--parameters", type=float, metavar="COUNT", help="Parameters of the model, e.g. 1.2e8."),
+        click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="By default as AdamW."),
+        click.option("--unique-tokens", type=float, metavar="TOKENS", help="Training data before any is repeated."),
+        click.option("--family", type=click.Choice(learned()["families"]), help="Priors of this bundled family."),
+    )
+    return reduce(lambda made, option: option(made), reversed(options), command)
 
 
 def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +64,7 @@ def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval."),
         click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
     )
-    return reduce(lambda made, option: option(made), reversed(options), command)
+    return reduce(lambda made, option: option(made), reversed(options), recipe_options(command))
 
 
 class RunForecast(NamedTuple):
@@ -77,7 +94,8 @@ def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
     past = table if options["until"] is None else table.until(options["until"])
     steps = steps_ahead(options["steps"], options["to"], past, table)
     schedule.require_reaches(steps[-1])
-    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False)
+    known = recipe_from(options)
+    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False, **known)
     ahead = forecast(posterior, steps=steps, seed=options["seed"])
     moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
     return RunForecast(table, posterior, ahead, moved)
@@ -101,8 +119,26 @@ def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Compari
         covariates=[name.strip() for name in (options["covariates"] or "").split(",") if name.strip()],
         seed=options["seed"],
         throw=False,
+        **recipe_from(options),
     )
     return posterior, compare_runs(forecast(posterior, steps=[options["at"]], seed=options["seed"]))
+
+
+def recipe_from(options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of ``fit`` that ``recipe_options`` give: batch_tokens, parameters, optimizer, unique_tokens, priors."""
+    known, batch = {name: options[name] for name in FIELDS}, options["batch_tokens"]
+    if batch is not None and batch.lower().endswith(ENDINGS):
+        known["batch_tokens"] = read_table(batch)
+    elif batch is not None:
+        known["batch_tokens"] = parse_number(batch, "--batch-tokens", "524288, or a file BATCH.csv")
+    return known | {"priors": None if options["family"] is None else family(options["family"])}
+
+
+def forecasters_from(options: dict[str, Any]) -> dict[str, Forecaster]:
+    """The forecasters that ``--models`` names; the temporal scaling law knows the recipe."""
+    chosen = by_name([name.strip() for name in options["models"].split(",")])
+    known = {name: value for name, value in recipe_from(options).items() if value is not None}
+    return {name: partial(tsl, **known) if one is tsl and known else one for name, one in chosen.items()}
 
 
 def cost_from(options: dict[str, Any]) -> Cost | None:
@@ -152,6 +188,14 @@ def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: Los
     more = last + spacing * max(np.ceil((to - last) / spacing / _MOST_STEPS), 1.0) * np.arange(1, _MOST_STEPS + 1)
     wanted = np.concatenate([observed[observed < to], more[more < to - 1e-6 * spacing], [to]])
     return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
+
+
+def parse_number(text: str, name: str, example: str) -> float:
+    """One number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise DataError(f"{name} must be a number; got {text!r}. Write e.g. {example}.") from None
 
 
 def parse_numbers(text: str, name: str, example: str) -> np.ndarray:

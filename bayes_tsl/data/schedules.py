@@ -6,10 +6,11 @@ learning rate). Everything else that the model knows of time follows from these 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import signature
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,9 @@ from bayes_tsl.errors import DataError
 
 UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
+_BENDS = 16  # straight pieces of a bend between two knots
+_REPEAT_KNOTS = 2048  # pieces of the repeated part of a run, within which worth is straight
+_WORN = 15.4  # repeats after which a token is worth 1 / e
 _JUMP = 1e-6  # steps that a jump of the learning rate takes
 _ROUNDING = 1e-14  # a curve logged at each of a million steps turns by 5e-12 a step
 
@@ -37,6 +41,7 @@ class Schedule:
         peak: learning rate that all others are measured by: the highest, unless spliced.
         end: last step that the plan covers; infinite for a constant one.
         known: False where nobody gave a schedule and a constant one stands in.
+        first_epoch: step at which the training data begin to repeat.
     """
 
     text: str
@@ -45,6 +50,7 @@ class Schedule:
     peak: float
     end: float
     known: bool = True
+    first_epoch: float = np.inf
 
     @property
     def warmup(self) -> float:
@@ -62,6 +68,22 @@ class Schedule:
         knot = np.clip(np.searchsorted(self.steps, step, side="right") - 1, 0, None)
         part = (step - self.steps[knot]) * 0.5 * (self.lrs[knot] + self.lr(step)) / self.peak
         return self._progress_at_knots[knot] + part
+
+    def learning(self, step: ArrayLike) -> Array:
+        """Progress as the laws count it (any shape): a step on data seen ``r`` times before counts ``exp(-r / 15.4)``.
+
+        So do repeated tokens in Muennighoff et al. (arXiv 2305.16264, eq. 5).
+        """
+        step = np.asarray(step, float)
+        last = float(step.max(initial=0.0))
+        if last <= self.first_epoch:
+            return self.progress(step)
+        knots = self.steps[(self.steps > self.first_epoch) & (self.steps < last)]
+        grid = np.unique(np.concatenate([np.linspace(self.first_epoch, last, _REPEAT_KNOTS), knots]))
+        worth = np.exp(-(grid / self.first_epoch - 1.0) / _WORN)
+        gained = np.diff(self.progress(grid)) * 0.5 * (worth[1:] + worth[:-1])
+        beyond = np.interp(step, grid, np.concatenate([[0.0], np.cumsum(gained)]))
+        return self.progress(np.minimum(step, self.first_epoch)) + beyond
 
     def require_reaches(self, step: float) -> None:
         """Raise ``DataError`` if ``step`` lies beyond the end of the plan."""
@@ -206,6 +228,21 @@ def splice(past: Schedule, future: Schedule, *, at: float) -> Schedule:
     lrs = np.concatenate([past.lrs[before], past.lr([at]), future.lr([landing]), future.lrs[after]])
     text = f"{past.text} until {show(at)}, then {future.text}"
     return Schedule(text, steps, lrs, past.peak, future.end)
+
+
+def reshaped(schedule: Schedule, at: ArrayLike, factor: Callable[[Array], Array], why: str) -> Schedule:
+    """A schedule times a ``factor`` of the step that bends between the steps ``at``; measured by the same peak.
+
+    >>> halved = reshaped(constant(peak=1e-3, total=1000), [0, 1000], lambda step: 1.0 - 0.5 * step / 1000, "halved")
+    >>> halved.lr([0, 500, 1000]).round(5).tolist()
+    [0.001, 0.00075, 0.0005]
+    """
+    knots = np.unique(np.concatenate([schedule.steps, np.asarray(at, float)]))
+    between = np.concatenate([np.linspace(first, last, _BENDS + 1) for first, last in pairwise(knots)])
+    steps = np.unique(between) if len(knots) > 1 else knots
+    lrs = schedule.lr(steps) * factor(steps)
+    keep = _corners(steps, lrs)
+    return replace(schedule, text=f"{schedule.text}, {why}", steps=steps[keep], lrs=lrs[keep])
 
 
 def decayed(plan: Schedule, *, start: float, total: float, final: float = 0.0) -> Schedule:

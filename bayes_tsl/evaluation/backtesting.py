@@ -20,13 +20,13 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.parallel import ResultStore, content_hash, one_line, run_tasks
-from bayes_tsl._common.validation import require, require_choice, require_number, require_seed
+from bayes_tsl._common.validation import require, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
 from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.baselines import Forecaster
-from bayes_tsl.forecasting.forecasters import FORECASTERS
+from bayes_tsl.forecasting.forecasters import by_name
 from bayes_tsl.inference.run_inputs import schedules_of
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class _Cell:
         schedule, later = self.schedule, self.later
         name = content_hash(
             (version("bayes_tsl"), self.label, self.seed, self.target, schedule.text, schedule.peak, schedule.end),
+            getattr(self.forecaster, "keywords", None),
             *(schedule.steps, schedule.lrs, later.index.to_numpy(float), later.to_numpy(float)),
             self.past.frame,
         )
@@ -113,7 +114,7 @@ def backtest(
         require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
-    cells = list(_cells(losses, schedules_of(losses, schedule), prefixes, _by_name(forecasters), target, seed))
+    cells = list(_cells(losses, schedules_of(losses, schedule), prefixes, by_name(forecasters), target, seed))
     kept = ResultStore(store, read=pd.read_parquet, write=pd.DataFrame.to_parquet)
     frames = run_tasks(
         _score_cell,
@@ -158,15 +159,6 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
             }
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _by_name(forecasters: Sequence[str] | Mapping[str, Forecaster]) -> Mapping[str, Forecaster]:
-    """Forecasters by name; names alone stand for those of ``FORECASTERS``."""
-    if isinstance(forecasters, Mapping):
-        return forecasters
-    for name in forecasters:
-        require_choice(name, "model", FORECASTERS, cure="Choose among these.")
-    return {name: FORECASTERS[name] for name in forecasters}
 
 
 def _cells(

@@ -30,7 +30,6 @@ from bayes_tsl.inference.posterior import Fit, require_positions
 from bayes_tsl.inference.schema import COEFFICIENTS
 from bayes_tsl.model.design import later_steps
 from bayes_tsl.model.drift import draw_path
-from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.position_law import PositionEffects, mean_polynomial, reciprocal_loss
 from bayes_tsl.model.single_run import TAIL, Trend, mean_over_positions, trend, with_checkpoint_noise
 from bayes_tsl.model.time_axis import TimeAxis
@@ -168,7 +167,7 @@ def forecast_paths(
     """
     of_positions = _positions(fit.positions, positions, weights)
     sites, begin, value, speed = start or at_origin(fit)
-    axes = {name: make_time_axis(np.append(steps[name], fit.origin), one, fit.anchor) for name, one in by_name.items()}
+    axes = {name: fit.time_axis(steps[name], one) for name, one in by_name.items()}
     u = np.unique(np.concatenate([axis.u[:-1] for axis in axes.values()])) - begin
     walk = sites["drift_scale"][..., None] * draw_path(np.random.default_rng((seed, 0)), u, value.shape)
     drift = value[..., None] + speed[..., None] * u + walk

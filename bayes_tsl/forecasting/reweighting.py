@@ -164,7 +164,7 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
     means = _later_means(fit, losses.select(run=fit.run, test_set=fit.test_set))
     whole, steps = schedule_ahead(fit, schedule), means.index.to_numpy(float)
     whole.require_reaches(float(steps[-1]))
-    axis, sites = make_time_axis(np.append(steps, fit.origin), whole, fit.anchor), at_origin(fit).sites
+    axis, sites = fit.time_axis(steps, whole), at_origin(fit).sites
     expected, error = mean_by_law(fit, axis, sites)
     off = means.to_numpy(float) - expected.reshape(-1, len(steps))
     drift_scale, noise_scale = sites["drift_scale"].ravel(), sites["noise_scale"].ravel()

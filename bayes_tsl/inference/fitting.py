@@ -24,17 +24,19 @@ from bayes_tsl.errors import Notice
 from bayes_tsl.inference.arviz_groups import arviz_groups
 from bayes_tsl.inference.diagnostics import ConvergenceError
 from bayes_tsl.inference.hierarchical_nuts import HIERARCHICAL_ACCEPT, sample_runs
+from bayes_tsl.inference.misfit import misfits, planned_otherwise
 from bayes_tsl.inference.nuts import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.preconditioning import whitening
-from bayes_tsl.inference.run_inputs import covariates_of, priors_of, schedules_of
-from bayes_tsl.inference.schema import population_dataset, run_tree, tree_of_runs
+from bayes_tsl.inference.run_inputs import covariates_of, priors_of, recipes_of, repeats, schedules_of
+from bayes_tsl.inference.schema import parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
+from bayes_tsl.inference.schema import priors_of as priors_in
 from bayes_tsl.model.coefficients import draw_coefficients
 from bayes_tsl.model.design import Design, make_designs, padded
 from bayes_tsl.model.hierarchical import make_hierarchical_design, reference_progress
 from bayes_tsl.model.population import Population, base_of
 from bayes_tsl.model.position_law import effect_basis
-from bayes_tsl.model.priors import LAWS, Priors
+from bayes_tsl.model.priors import LAWS, LearnedPriors, Priors
 from bayes_tsl.model.single_run import latent_coefficients, model, parameters, unreduced_model
 
 
@@ -45,7 +47,11 @@ def fit(
     schedules: Mapping[str, Schedule] | None = None,
     runs: pd.DataFrame | None = None,
     covariates: Sequence[str] = (),
-    priors: Priors | Population | None = None,
+    batch_tokens: float | Mapping[float, float] | pd.DataFrame | None = None,
+    parameters: float | None = None,
+    optimizer: str | None = None,
+    unique_tokens: float | None = None,
+    priors: Priors | Population | LearnedPriors | None = None,
     law: str = "general",
     seed: int = 0,
     chains: int = 4,
@@ -67,8 +73,15 @@ def fit(
         schedules: that of every run by name, to fit several together.
         runs: a table of what is known of each run, with a column ``run``.
         covariates: columns of ``runs`` that the population mean of every parameter follows, linearly, e.g. log parameters.
-        priors: by default ``priors.default_priors``: wide for a short run, those of a population of public runs for a long one.
-            A ``Population``, of ``Fit.population`` or ``load_population``, makes the priors of a run of its family.
+        batch_tokens: tokens a step: a number, or a ramp as a mapping of step to tokens or a table with columns step and
+            batch_tokens, joined by straight lines. By default read off a column tokens of ``losses``. This, parameters,
+            optimizer and unique_tokens may be columns of ``runs``; whatever is not given is integrated over, so that intervals
+            are wider.
+        parameters: of the model.
+        optimizer: one of ``recipe.OPTIMIZERS``; by default the learning rate is taken for one of AdamW.
+        unique_tokens: in the training data, before any is repeated.
+        priors: by default ``priors.default_priors``, those of a new family of runs; ``priors.family(name)`` for a run of a
+            bundled one. A ``Population``, of ``Fit.population`` or ``load_population``, is a family of your own.
         law: one of ``priors.LAWS``: "general", "free-exponent" or "paper" (of a single run).
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
@@ -101,25 +114,37 @@ def fit(
         seed=seed, chains=chains, num_warmup=num_warmup, num_draws=num_draws, target_accept=accept, progress=progress
     )
     require_choice(law, "law", LAWS, cure="Choose one of these.")
+    given = {"batch_tokens": batch_tokens, "parameters": parameters, "optimizer": optimizer, "unique_tokens": unique_tokens}
+    recipes = recipes_of(losses, given, runs)
+    effective = {run: recipes[run].effective(plan) for run, plan in by_run.items()}
     covariate_table = covariates_of(list(by_run), covariates, runs)
-    designs, notices = make_designs(losses, by_run, exponent=LAWS[law].exponent)
+    designs, notices = make_designs(losses, effective, exponent=LAWS[law].exponent)
     origins = [design.anchor.origin for design in designs]
-    run_priors = [replace(own, **LAWS[law].priors) for own in priors_of(by_run, origins, priors, runs)]
+    made, prior_notices = priors_of(effective, origins, recipes, priors, runs)
+    run_priors = [replace(own, **LAWS[law].priors) for own in made]
+    notices = (*notices, *prior_notices, *repeats(effective, recipes))
     attrs = {"test_set": losses.test_sets[0], "law": law, "notices": json.dumps(notices)}
     if len(by_run) == 1:
-        data = _fit_one(designs[0], run_priors[0], next(iter(by_run.values())), settings, reduce=reduce_positions)
-        data.attrs |= {"run": losses.runs[0], **attrs}
+        [run] = by_run
+        data = _fit_one(designs[0], run_priors[0], by_run[run], settings, reduce=reduce_positions)
+        data.attrs |= {"run": run, "recipe": recipes[run].to_json(), **attrs}
     else:
         cure = "Fit one run with losses.select(run=...)."
         require(law != "paper", "law", "be general or free-exponent", law, where="for several runs", cure=cure)
         require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
         base = base_of(priors if isinstance(priors, Priors) else None)
         data = _fit_several(designs, run_priors, by_run, covariate_table, base, attrs, settings)
+        for run, tree in run_trees(data).items():
+            tree.attrs["recipe"] = recipes[run].to_json()
+    for run, tree in run_trees(data).items():
+        of_run = losses.select(run=run)
+        shape = misfits(of_run, effective[run], priors_in(tree), parameters_of(tree))
+        tree.attrs["misfits"] = json.dumps([*planned_otherwise(of_run, by_run[run]), *shape])
     result = Fit(data)
     problems = result.diagnostics.problems
     if problems and throw:
         raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", result.diagnostics)
-    for notice in (*notices[len(losses.notices) :], *problems):
+    for notice in (*notices[len(losses.notices) :], *result.misfits, *problems):
         warnings.warn(notice, Notice, stacklevel=2)
     return result
 

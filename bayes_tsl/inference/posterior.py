@@ -14,18 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_choice
+from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import DataError
 from bayes_tsl.inference import schema
 from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
 from bayes_tsl.model.design import Design
+from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.population import Population
 from bayes_tsl.model.position_law import PositionEffects
 from bayes_tsl.model.priors import Priors
-from bayes_tsl.model.time_axis import Anchor
+from bayes_tsl.model.time_axis import Anchor, TimeAxis
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,16 @@ class Fit:
         return schema.schedule_of(self._tree)
 
     @property
+    def recipe(self) -> Recipe:
+        """What is known of the run beside its schedule."""
+        return schema.recipe_of(self._tree)
+
+    def time_axis(self, steps: ArrayLike, schedule: Schedule | None = None) -> TimeAxis:
+        """Where steps lie on its time axis, under its own schedule or another; the last row is the origin (step + 1)."""
+        plan = self.schedule if schedule is None else schedule
+        return make_time_axis(np.append(steps, self.origin), self.recipe.effective(plan), self.anchor)
+
+    @property
     def priors(self) -> Priors:
         """Priors it was made with."""
         return schema.priors_of(self._tree)
@@ -125,8 +138,15 @@ class Fit:
 
     @property
     def notices(self) -> tuple[str, ...]:
-        """What the user should know about this fit, in words."""
-        return tuple(json.loads(self.data.attrs["notices"]))
+        """What the user should know about this fit, in words; what contradicts the model comes last."""
+        return (*json.loads(self.data.attrs["notices"]), *self.misfits)
+
+    @property
+    def misfits(self) -> tuple[str, ...]:
+        """What in the past contradicts the model; nothing for a sound run."""
+        trees = schema.run_trees(self.data)
+        said = {run: json.loads(tree.attrs.get("misfits", "[]")) for run, tree in trees.items()}
+        return tuple(one if len(trees) == 1 else f"{run}: {one}" for run, notices in said.items() for one in notices)
 
     @property
     def by_position(self) -> bool:

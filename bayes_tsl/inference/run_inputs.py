@@ -1,17 +1,22 @@
-"""Per-run inputs of ``fit`` beside the losses: schedule, priors, covariates."""
+"""Per-run inputs of ``fit`` beside the losses: schedule, recipe, priors, covariates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.validation import numbers, require, require_frame, show
 from bayes_tsl.data.loss_table import LossTable
+from bayes_tsl.data.recipe import FIELDS, Recipe, make_recipe
 from bayes_tsl.data.schedules import Schedule, require_schedule, unknown
+from bayes_tsl.errors import DataError
 from bayes_tsl.model.population import Population
-from bayes_tsl.model.priors import Priors, default_priors
+from bayes_tsl.model.priors import LearnedPriors, Priors
+
+MOST_EPOCHS = 4.0  # until which repeated data are worth nearly as much as new ones (Muennighoff et al., arXiv 2305.16264)
 
 
 def schedules_of(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | None) -> dict[str, Schedule]:
@@ -30,27 +35,81 @@ def schedules_of(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] 
     return {run: schedule[run] or unknown() for run in losses.runs}
 
 
+def recipes_of(losses: LossTable, given: Mapping[str, Any], runs: pd.DataFrame | None) -> dict[str, Recipe]:
+    """What is known of every run beside its schedule: what was given for all, or else its row of the table ``runs``.
+
+    Args:
+        losses: of the runs.
+        given: arguments of ``make_recipe``; None where nobody said.
+        runs: a table with a column run, whose columns of the same names say it of one run each.
+
+    Raises:
+        DataError: a value cannot be used, is given twice, or a ramp ends before the losses.
+    """
+    said = {name: value for name, value in given.items() if value is not None}
+    table = pd.DataFrame(index=pd.Index(losses.runs)) if runs is None else _rows(runs, [], list(losses.runs))
+    twice = [name for name in said if name in table]
+    require(not twice, "runs", "not repeat an argument", twice, where="in both", cure="Give it once.")
+    recipes = {}
+    for run in losses.runs:
+        own = {name: table.at[run, name] for name in FIELDS if name in table and pd.notna(table.at[run, name])}
+        of_run = losses.select(run=run)
+        try:
+            recipe = make_recipe(**said, **own, losses=of_run)
+            last = float(of_run.curve().index[-1])
+            reach, cure = recipe.batch[-1][0] if recipe.is_ramp else np.inf, "Add rows to the ramp."
+            require(reach >= last, "batch_tokens", f"cover the steps up to {show(last)}", reach, cure=cure)
+        except DataError as error:
+            raise DataError(f"{error} (run {run!r})" if len(losses.runs) > 1 else str(error)) from None
+        recipes[run] = recipe
+    return recipes
+
+
+def repeats(schedules: Mapping[str, Schedule], recipes: Mapping[str, Recipe]) -> tuple[str, ...]:
+    """A notice for every run whose plan repeats its data more often than forecasts can be trusted."""
+    notices = []
+    for run, schedule in schedules.items():
+        epochs = recipes[run].epochs(schedule.end) if np.isfinite(schedule.end) else 0.0
+        if epochs > MOST_EPOCHS:
+            of = f"{run}: " if len(schedules) > 1 else ""
+            said = f"{of}The plan repeats its data {epochs:.3g} times: beyond {MOST_EPOCHS:g} epochs losses may stop falling"
+            notices.append(f"{said} or rise, which no law foresees. Do not rely on the interval.")
+    return tuple(notices)
+
+
 def priors_of(
-    schedules: Mapping[str, Schedule], origins: Sequence[float], priors: Priors | Population | None, runs: pd.DataFrame | None
-) -> list[Priors]:
-    """Priors of every run (run): those given, those that a population gives a single one, or the default.
+    schedules: Mapping[str, Schedule],
+    origins: Sequence[float],
+    recipes: Mapping[str, Recipe],
+    priors: Priors | Population | LearnedPriors | None,
+    runs: pd.DataFrame | None,
+) -> tuple[list[Priors], tuple[str, ...]]:
+    """Priors of every run (run): those given, or made for it by a population or by what other families taught; and notices.
 
     Args:
         schedules: of every run, by name.
         origins: last step used to fit each (run).
-        priors: of all runs, or a population.
+        recipes: of every run, by name.
+        priors: of all runs, a population, or a family.
         runs: a table with the covariates of the population.
 
     Raises:
         DataError: a population for several runs, or a covariate of it that is not in the table.
     """
+    if isinstance(priors, Priors):
+        return [priors] * len(schedules), ()
     if not isinstance(priors, Population):
-        return [priors or default_priors(schedule, origin=origin) for schedule, origin in zip(schedules.values(), origins)]
+        taught, made, notices = priors or LearnedPriors(), [], {}
+        for (run, schedule), origin in zip(schedules.items(), origins):
+            made.append(taught.priors(schedule, origin=origin, recipe=recipes[run]))
+            said = taught.notices(schedule, origin=origin, recipe=recipes[run])
+            notices |= dict.fromkeys(said if len(schedules) == 1 else (f"{run}: {notice}" for notice in said))
+        return made, tuple(notices)
     cure = "Fit each run by itself, as fit_each does, or all of them with those that the population was learned from."
     require(len(schedules) == 1, "priors", "be a Population for a single run only", "several runs", cure=cure)
     [(run, schedule)], [origin] = schedules.items(), origins
     covariates = _looked_up(runs, list(priors.covariates), [run]).iloc[0].to_dict() if priors.covariates else {}
-    return [priors.priors(schedule, origin=origin, covariates=covariates)]
+    return [priors.priors(schedule, origin=origin, covariates=covariates, recipe=recipes[run])], ()
 
 
 def covariates_of(names: list[str], covariates: str | Sequence[str], runs: pd.DataFrame | None) -> pd.DataFrame:
@@ -75,18 +134,23 @@ def _looked_up(runs: pd.DataFrame | None, covariates: Sequence[str], names: list
     """Columns of the table of runs, for these runs (run, covariate)."""
     cure = "Pass runs=, a table with a column run and one per covariate."
     require(runs is not None, "covariates", "be columns of runs", covariates, where="without runs", cure=cure)
-    frame = pd.DataFrame() if runs is None else runs
-    require_frame(frame, "runs", ["run", *covariates])
-    missing = [name for name in ("run", *covariates) if name not in frame]
-    require(not missing, "runs", f"have the columns run, {', '.join(covariates)}", list(frame), cure=f"Add {show(missing)}.")
-    table = frame.assign(run=frame["run"].astype(str)).set_index("run")
-    counted = {run: int(np.sum(table.index == run)) for run in names}
-    wrong = [run for run, count in counted.items() if count != 1]
-    require(
-        not wrong, "runs", "have one row for every run", wrong, where="without one, or with several", cure="Mend the table."
-    )
-    values = pd.DataFrame({name: numbers(table.loc[names], name) for name in covariates})
+    table = _rows(pd.DataFrame() if runs is None else runs, covariates, names)
+    values = pd.DataFrame({name: numbers(table, name) for name in covariates})
     for name in covariates:
         bad = values.index[~np.isfinite(values[name])]
         require(not len(bad), f"covariate {name!r}", "be a finite number", list(bad), where="without one", cure="Fill it in.")
     return values
+
+
+def _rows(frame: pd.DataFrame, columns: Sequence[str], names: list[str]) -> pd.DataFrame:
+    """The one row of each of these runs in the table of runs, which has these columns (run)."""
+    require_frame(frame, "runs", ["run", *columns])
+    missing = [name for name in ("run", *columns) if name not in frame]
+    rule = f"have the columns {', '.join(['run', *columns])}"
+    require(not missing, "runs", rule, list(frame), cure=f"Add {show(missing)}.")
+    table = frame.assign(run=frame["run"].astype(str)).set_index("run")
+    counted = {run: int(np.sum(table.index == run)) for run in names}
+    wrong = [run for run, count in counted.items() if count != 1]
+    where, cure = "without one, or with several", "Mend the table."
+    require(not wrong, "runs", "have one row for every run", wrong, where=where, cure=cure)
+    return table.loc[names]

@@ -28,6 +28,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.inference.nuts import Draws
 from bayes_tsl.model.design import Design
@@ -280,6 +281,11 @@ def schedule_of(tree: xr.DataTree) -> Schedule:
     )
 
 
+def recipe_of(tree: xr.DataTree) -> Recipe:
+    """What is known of a run beside its schedule; nothing in files that were saved before it was asked."""
+    return Recipe.from_json(tree.attrs["recipe"]) if "recipe" in tree.attrs else Recipe()
+
+
 def design_of(tree: xr.DataTree) -> Design:
     """What a run's fit conditioned on, without the losses at single positions."""
     observed, constant = observed_of(tree), tree["constant_data"].to_dataset()
@@ -299,7 +305,7 @@ def design_of(tree: xr.DataTree) -> Design:
     return Design(
         step=step,
         count=constant["count"].to_numpy(),
-        axis=make_time_axis(np.append(step, anchor.origin), schedule_of(tree), anchor),
+        axis=make_time_axis(np.append(step, anchor.origin), recipe_of(tree).effective(schedule_of(tree)), anchor),
         estimates=estimates,
         mean_polynomial=polynomial,
         centre=np.array([*last, float(observed["floor_estimate"][-1])]),

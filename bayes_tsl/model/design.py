@@ -18,6 +18,7 @@ from bayes_tsl._common.validation import require, show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
 from bayes_tsl.errors import DataError
+from bayes_tsl.model.early_phase import after_bend
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.position_law import (
     CoefficientEstimates,
@@ -33,6 +34,7 @@ MAX_CHECKPOINTS = 48
 MIN_CHECKPOINTS = 4
 FEW_CHECKPOINTS = 8
 MIN_POSITIONS = 8
+MOST_NATS = 14.0  # loss of a uniform guess among a million tokens: above this it is no loss per token
 SKIP_WARMUPS = 2.0
 PADDING = 16  # checkpoints: fits whose number of them is padded to the same multiple share what is compiled
 SILENT = 1e6  # variance of an estimate that says nothing  [nats^2]
@@ -145,7 +147,9 @@ def _measured(losses: LossTable, schedule: Schedule, *, run: str | None) -> _Mea
             return _measured(losses.select(run=run), schedule, run=None)
         except DataError as error:
             raise DataError(f"{error} (run {run!r})") from None
-    origin = float(losses.curve().index[-1])
+    origin, last = float(losses.curve().index[-1]), float(losses.mean_losses().iloc[-1])
+    cure = "Take the logarithm of a perplexity; divide a sum by its tokens."
+    require(last <= MOST_NATS, "loss", f"be in nats per token, at most {MOST_NATS:g}", last, where="at the end", cure=cure)
     schedule.require_reaches(origin)
     kept, notices = after_warmup(losses, schedule)
     curve = kept.curve()
@@ -199,9 +203,9 @@ def padded(design: Design, *, to: int | None = None) -> Design:
 
 
 def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
-    """Losses that can be fitted: past twice the warm-up, where the laws begin to hold, and with some progress made.
+    """Losses that can be fitted: past twice the warm-up and any early bend, where the laws begin to hold; and notices.
 
-    Where that leaves fewer than ``FEW_CHECKPOINTS``, those past the warm-up itself.
+    Where twice the warm-up leaves fewer than ``FEW_CHECKPOINTS``, those past the warm-up itself.
     """
     step, first, when = losses.steps, SKIP_WARMUPS * schedule.warmup, "twice the warm-up"
     if schedule.warmup > 0 and np.sum(step >= first) < FEW_CHECKPOINTS:
@@ -212,7 +216,22 @@ def after_warmup(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tupl
     require(kept >= MIN_CHECKPOINTS, "losses", rule, kept, where=f"of {len(step)} checkpoints", cure=cure)
     why = f"before step {show(first)}, {when}" if first > 0 else "without progress (step 0)"
     notice = f"{dropped} of {len(step)} checkpoints are left out: {why}."
-    return (losses.after(step[dropped - 1]), (notice,)) if dropped else (losses, ())
+    warm, notices = (losses.after(step[dropped - 1]), (notice,)) if dropped else (losses, ())
+    made, more = _after_bend(warm, schedule)
+    return made, notices + more
+
+
+def _after_bend(losses: LossTable, schedule: Schedule) -> tuple[LossTable, tuple[str, ...]]:
+    """Losses past an early bend, if enough follow it; and a notice of it."""
+    means = losses.mean_losses()
+    step = means.index.to_numpy(float)
+    first = after_bend(step, means.to_numpy(float), schedule) if schedule.known else 0
+    if first == 0:
+        return losses, ()
+    at, fell = show(step[first]), "the loss fell ever faster, which the laws do not describe"
+    if len(step) - first < MIN_CHECKPOINTS:
+        return losses, (f"Until step {at} {fell}, and too few checkpoints follow: forecast again later.",)
+    return losses.after(step[first - 1]), (f"{first} more checkpoints are left out, before step {at}: {fell}.",)
 
 
 def later_steps(steps: ArrayLike, origin: float, *, run: str | None = None) -> Array:

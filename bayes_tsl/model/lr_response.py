@@ -76,8 +76,8 @@ def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor) -> TimeA
     [-0.693, 0.0]
     """
     step = np.atleast_1d(np.asarray(step, float))
-    made = float(schedule.progress(anchor.origin))
-    u, end = np.log(schedule.progress(step) / made), float(np.log(anchor.time_unit / made))
+    u = np.log(schedule.learning(step) / schedule.learning(anchor.origin))
+    end = float(np.log(anchor.time_unit / schedule.progress(anchor.origin)))
     lagged = lag(schedule, step, powers=nodes(POWERS), times=nodes(TIMES) * anchor.time_unit)
     return TimeAxis(u, interpolant() @ lagged @ interpolant().T, end)
 

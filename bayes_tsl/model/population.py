@@ -17,10 +17,12 @@ import numpy as np
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_number
+from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import DataError
+from bayes_tsl.model.learned import learned
 from bayes_tsl.model.lr_response import excess_loss, make_time_axis
-from bayes_tsl.model.priors import RENAMED, Prior, Priors, default_priors, population, present_names
+from bayes_tsl.model.priors import ABSOLUTE, RENAMED, LearnedPriors, Prior, Priors, present_names
 from bayes_tsl.model.time_axis import make_anchor
 
 SCHEMA = "bayes_tsl population 1"
@@ -60,12 +62,20 @@ class Population:
     base: Mapping[str, Any] = field(repr=False)
     source: Mapping[str, Any] = field(repr=False)
 
-    def priors(self, schedule: Schedule, *, origin: float, covariates: Mapping[str, float] | None = None) -> Priors:
+    def priors(
+        self,
+        schedule: Schedule,
+        *,
+        origin: float,
+        covariates: Mapping[str, float] | None = None,
+        recipe: Recipe | None = None,
+    ) -> Priors:
         """Priors of a run of this family, seen until ``origin``.
 
         Args:
             schedule: its planned learning rate.
             origin: last step used to fit.
+            recipe: what else is known of the run.
             covariates: one value for each covariate of the population.
 
         Raises:
@@ -78,7 +88,7 @@ class Population:
         for name in self.covariates:
             require_number(given[name], f"covariate {name!r}")
         place = {name: (given[name] - centre) / scale for name, (centre, scale) in self.covariates.items()}
-        base = _base(self.base, schedule, origin)
+        base = _base(self.base, schedule, origin, recipe or Recipe())
         made = {name: _shifted(getattr(base, name), trait, place) for name, trait in self.traits.items()}
         slopes = [name for name in self.traits if name.endswith("_slope")]
         return _carried(replace(base, **made), slopes, schedule, origin, self.progress)
@@ -122,18 +132,39 @@ def base_of(priors: Priors | None) -> dict[str, Any]:
     """Priors that traits are counted from, as text can hold them: those given, or the defaults as they are in this version.
 
     >>> sorted(base_of(None))
-    ['known', 'wide']
+    ['levels']
     """
-    if priors is not None:
-        return {"priors": priors.to_dict()}
-    return {"wide": Priors().to_dict(), "known": dict(population())}
+    return {"levels": learned()} if priors is None else {"priors": priors.to_dict()}
 
 
-def _base(base: Mapping[str, Any], schedule: Schedule, origin: float) -> Priors:
+def _base(base: Mapping[str, Any], schedule: Schedule, origin: float, recipe: Recipe) -> Priors:
     if "priors" in base:
         return Priors.from_dict(base["priors"])
-    wide, known = Priors.from_dict(base["wide"]), present_names(base["known"])
-    return default_priors(schedule, origin=origin, wide=wide, known=known)
+    if "levels" in base:
+        return LearnedPriors(levels=base["levels"]).priors(schedule, origin=origin, recipe=recipe)
+    return _by_length(Priors.from_dict(base["wide"]), present_names(base["known"]), schedule, origin)
+
+
+def _by_length(wide: Priors, known: Mapping[str, Any], schedule: Schedule, origin: float) -> Priors:
+    """Default priors as they were before they had three levels, of files that were saved then.
+
+    From ``wide`` for a run of 2,500 steps they pass to those ``known`` of long runs, which follow peak and progress, at 7,000.
+    """
+    if not (schedule.known and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1]):
+        return wide
+    last = schedule.end if np.isfinite(schedule.end) else origin
+    share = float(np.clip(np.log(last / 2500.0) / np.log(7000.0 / 2500.0), 0.0, 1.0))
+    seen = {"peak": schedule.peak, "progress": float(schedule.progress(last))}
+    at = {name: np.log(np.clip(seen[name], *known["seen"][name]) / known["unit"][name]) for name in seen}
+    made = {}
+    for name, one in known["parameters"].items():
+        prior, shift = getattr(wide, name), sum(one[f"per_log_{covariate}"] * value for covariate, value in at.items())
+        if prior.family == "normal":
+            centre = (1.0 - share) * prior.centre + share * (one["centre"] + shift)
+        else:
+            centre = prior.centre ** (1.0 - share) * (one["centre"] * np.exp(shift)) ** share
+        made[name] = Prior(prior.family, float(centre), (1.0 - share) * prior.sd + share * one["sd"])
+    return replace(wide, **made)
 
 
 def _shifted(prior: Prior, trait: Trait, place: Mapping[str, float]) -> Prior:

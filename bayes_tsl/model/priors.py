@@ -2,17 +2,15 @@
 
 Levels are placed around the coefficients seen at the origin (``Design.centre``); all else is absolute. ``Priors()`` is
 wide on purpose: curvature and heat differ by factors between a tiny model on small batches and a 360M model on large
-ones, and a prior that is tight around one is wrong about the other. ``default_priors`` narrows it where a run is long enough
-to be one of a known kind.
+ones, and a prior that is tight around one is wrong about the other. ``default_priors`` are what finished runs taught
+(``learned``): those of a new family of runs, at the covariates of this one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.resources import files
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -21,9 +19,13 @@ import numpy as np
 import numpyro.distributions as dist
 
 from bayes_tsl._common.validation import require_choice, require_number
+from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.model.learned import beyond, learned, predictive
 
-LENGTHS = (2500.0, 7000.0)  # steps of the longest run that is short, and of the shortest that is long
+LINEAR = ("heat_decay",)  # learned parameters that may be negative
+EARLY = 1000.0  # progress, in steps at peak, until which runs leave the laws: drift is taken as larger before
+MOST_STEPS = 1e7  # progress beyond which a run cannot be counting optimizer steps, but tokens
 ABSOLUTE = (1e-5, 3e-2)  # peak learning rates that an AdamW run can have; others are in a unit of their own
 
 LEVELS = {"gap_level": 0, "rate_level": 1, "floor_level": 2}
@@ -225,47 +227,93 @@ converge and stand still, and a floor that follows the learning rate at once.
 """
 
 
-def default_priors(
-    schedule: Schedule, *, origin: float, wide: Priors | None = None, known: Mapping[str, Any] | None = None
-) -> Priors:
-    """Priors for a run of this length and peak learning rate: wide for a short one, those of a population for a long one.
+@dataclass(frozen=True)
+class LearnedPriors:
+    """Priors that finished runs of several families taught; ``fit(..., priors=family(name))`` uses those of one family.
 
-    Over ``LENGTHS`` they pass from ``Priors()`` to what public AdamW runs of 25M to 360M parameters have in common
-    (``population.json``, which says where from): a curvature near one half, little drift, and a heat that grows with the peak
-    learning rate. The length is that of the schedule in optimizer steps, or ``origin`` where that has no end. Where the
-    schedule is unknown, or its peak no learning rate of AdamW, they are ``Priors()``. ``wide`` and ``known`` stand in for
-    ``Priors()`` and ``population()``, as another version of the package had them.
+    Attributes:
+        family: of the run; None for a new one, whose priors are as wide as families differ.
+        levels: the three levels, as ``learned`` has them.
+    """
+
+    family: str | None = None
+    levels: Mapping[str, Any] = field(default_factory=learned, repr=False, compare=False)
+
+    def priors(self, schedule: Schedule, *, origin: float, recipe: Recipe | None = None) -> Priors:
+        """Priors of one run.
+
+        Args:
+            schedule: its planned learning rate.
+            origin: last step used to fit: the earlier it lies, the larger the drift.
+            recipe: what else is known of it.
+        """
+        if not schedule.known:
+            return Priors()
+        recipe = recipe or Recipe()
+        whole, past = (run_covariates(schedule, step, recipe) for step in (_end(schedule, origin), origin))
+        made = predictive(self.levels, whole, self.family)
+        mean, sd = predictive(self.levels, past, self.family)["drift_scale"]
+        made["drift_scale"] = mean + np.log1p((EARLY / past.get("progress", np.inf)) ** 2), sd
+        return Priors(**{name: _prior(name, *moments) for name, moments in made.items()})
+
+    def notices(self, schedule: Schedule, *, origin: float, recipe: Recipe) -> tuple[str, ...]:
+        """Where a run lies beyond all that priors were learned from, and what was not used."""
+        if not schedule.known:
+            return ()
+        unused = f"Priors were learned from AdamW: the learning rate of {recipe.optimizer} is not compared, and they are wider."
+        return (
+            *(() if recipe.uses_adam else (unused,)),
+            *beyond(self.levels, run_covariates(schedule, _end(schedule, origin), recipe)),
+        )
+
+
+def _end(schedule: Schedule, origin: float) -> float:
+    """Last step of a run, as far as it is planned."""
+    return schedule.end if np.isfinite(schedule.end) else origin
+
+
+def _prior(name: str, mean: float, sd: float) -> Prior:
+    return Prior("normal", mean, sd) if name in LINEAR else Prior("lognormal", float(np.exp(mean)), sd)
+
+
+def run_covariates(schedule: Schedule, step: float, recipe: Recipe) -> dict[str, float]:
+    """Covariates that are known of a run up to a step: peak learning rate, batch_tokens, parameters, progress."""
+    progress = float(schedule.progress(step))
+    in_tokens = progress > MOST_STEPS
+    steps = progress / (recipe.batch_tokens or np.nan) if in_tokens else progress
+    known = {
+        "peak": schedule.peak if recipe.uses_adam and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1] else None,
+        "batch_tokens": recipe.batch_tokens,
+        "parameters": recipe.parameters,
+        "progress": steps,
+    }
+    return {name: float(value) for name, value in known.items() if value is not None and np.isfinite(value)}
+
+
+def family(name: str) -> LearnedPriors:
+    """Priors of a family of runs that is bundled, for another run of its kind.
+
+    Raises:
+        DataError: there is no such family; those that are there are listed.
+
+    >>> family("lr_scheduling")
+    LearnedPriors(family='lr_scheduling')
+    """
+    require_choice(name, "family", learned()["families"], cure="Leave it out for a run of another kind.")
+    return LearnedPriors(name)
+
+
+def default_priors(schedule: Schedule, *, origin: float, recipe: Recipe | None = None) -> Priors:
+    """Priors of a run of a new family: what finished runs of other families taught, at its covariates.
+
+    Those are peak learning rate, tokens a step, parameters and length; ``recipe`` has what the schedule does not. What is not
+    known is integrated over, so that priors are wider. Where the schedule is unknown they are ``Priors()``.
 
     >>> from bayes_tsl.data import schedules
-    >>> default_priors(schedules.cosine(peak=1e-3, total=2000), origin=1000) == Priors()
+    >>> plan = schedules.cosine(peak=1e-3, total=20_000)
+    >>> alone = default_priors(plan, origin=5000)
+    >>> informed = default_priors(plan, origin=5000, recipe=Recipe(((0.0, 1e5),), parameters=1.2e8))
+    >>> informed.heat.sd < alone.heat.sd
     True
     """
-    wide, known = wide or Priors(), known or population()
-    if not (schedule.known and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1]):
-        return wide
-    last = schedule.end if np.isfinite(schedule.end) else origin
-    share = float(np.clip(np.log(last / LENGTHS[0]) / np.log(LENGTHS[1] / LENGTHS[0]), 0.0, 1.0))
-    seen = {"peak": schedule.peak, "progress": float(schedule.progress(last))}
-    at = {name: np.log(np.clip(seen[name], *known["seen"][name]) / known["unit"][name]) for name in seen}
-    return replace(wide, **{name: _between(getattr(wide, name), one, at, share) for name, one in known["parameters"].items()})
-
-
-def _between(wide: Prior, known: Mapping[str, float], at: Mapping[str, float], share: float) -> Prior:
-    """A prior on the way from ``wide`` (share 0) to the population's at its covariates (share 1)."""
-    sd = (1.0 - share) * wide.sd + share * known["sd"]
-    shift = sum(known[f"per_log_{name}"] * value for name, value in at.items())
-    if wide.family == "normal":
-        centre = (1.0 - share) * wide.centre + share * (known["centre"] + shift)
-    else:
-        centre = wide.centre ** (1.0 - share) * (known["centre"] * np.exp(shift)) ** share
-    return Prior(wide.family, float(centre), sd)
-
-
-@cache
-def population() -> dict[str, Any]:
-    """What the population of public runs was found to share, and where that comes from (``benchmarks/population.py``).
-
-    >>> sorted(population()["seen"])
-    ['peak', 'progress']
-    """
-    return json.loads(files("bayes_tsl.model").joinpath("default_population.json").read_text())
+    return LearnedPriors().priors(schedule, origin=origin, recipe=recipe)

@@ -19,7 +19,7 @@ import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.inference.nuts import TARGET_ACCEPT
-from bayes_tsl.model.priors import default_priors
+from bayes_tsl.model.priors import family
 from benchmarks.common import keep, options
 
 ORIGIN = 4000.0
@@ -45,7 +45,7 @@ def past(checkpoints: int, positions: int, seed: int) -> bt.LossTable:
         origin=ORIGIN,
         positions=range(positions),
         parameters=parameters,
-        priors=default_priors(SCHEDULE, origin=ORIGIN),
+        priors=family("lr_scheduling").priors(SCHEDULE, origin=ORIGIN),
         seed=seed,
     )
     return run.losses

@@ -31,7 +31,7 @@ from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model import laws
 from bayes_tsl.model.design import SKIP_WARMUPS
 from bayes_tsl.model.lr_response import excess_loss, make_time_axis
-from bayes_tsl.model.priors import Prior, Priors, default_priors, lognormal
+from bayes_tsl.model.priors import Prior, Priors, family, lognormal
 from bayes_tsl.model.time_axis import Anchor, TimeAxis
 from benchmarks.common import keep, options
 from benchmarks.public.curves import PEAK_STEP, multipowerlaw, plan
@@ -105,8 +105,8 @@ DEPARTURES = {"shared_scale": lognormal(0.005, 0.8), "own_scale": lognormal(0.00
 
 
 def priors_of(seen: pd.DataFrame) -> dict[str, Prior]:
-    """Default priors of a run, the level aside, and those of the departures."""
-    given = default_priors(plan(seen, from_peak=True), origin=ANCHOR)
+    """Priors of a run of this family, the level aside, and those of the departures."""
+    given = family("multipowerlaw").priors(plan(seen, from_peak=True), origin=ANCHOR)
     shared = {name: getattr(given, f"floor_{name}") for name in ("slope", "curvature")}
     heated = {name: getattr(given, name) for name in Priors.__dataclass_fields__ if name.startswith("heat")}
     return shared | heated | {"drift_scale": given.drift_scale} | DEPARTURES

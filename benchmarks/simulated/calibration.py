@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.calibration import simulated_ranks, uniformity
-from bayes_tsl.model.priors import default_priors, normal
+from bayes_tsl.model.priors import family, normal
 from benchmarks.common import keep, options
 
 ORIGIN = 4000.0
@@ -33,7 +33,7 @@ SURE = 0.01
 
 def ranks(runs: int, workers: int) -> pd.DataFrame:
     """Ranks of so many runs, spread over processes."""
-    priors = replace(default_priors(SCHEDULE, origin=ORIGIN), floor_slope=normal(-0.15, 0.05))
+    priors = replace(family("lr_scheduling").priors(SCHEDULE, origin=ORIGIN), floor_slope=normal(-0.15, 0.05))
     one = partial(simulated_ranks, schedule=SCHEDULE, steps=STEPS, origin=ORIGIN, priors=priors)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         futures = [pool.submit(one, [seed]) for seed in range(runs)]

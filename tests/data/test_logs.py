@@ -187,7 +187,8 @@ BAD = [
         "a.log",
         "iter 0: loss 4.2",
         {"format": "pickle"},
-        "format must be one of 'table', 'wandb-csv', 'wandb-jsonl', 'trainer-state', 'tensorboard' and 3 more; got 'pickle'. "
+        "format must be one of 'table', 'wandb-csv', 'wandb-jsonl', 'trainer-state', 'tensorboard', 'nanogpt', 'llmc', "
+        "'modded-nanogpt'; got 'pickle'. "
         "Leave it out to have it recognised by the content.",
     ),
     (

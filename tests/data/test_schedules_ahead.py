@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.model.priors import default_priors
+from bayes_tsl.model.priors import family
 from tests.conftest import SETTLED, means
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
@@ -31,9 +31,10 @@ PLANS = {
 
 def inside(plan: bt.Schedule, seed: int) -> float:
     """Share of a simulated run's later checkpoints inside the 95 % interval, which must also be of use."""
-    run = bt.simulate(steps=STEPS, schedule=plan, origin=ORIGIN, priors=default_priors(plan, origin=ORIGIN), seed=seed)
+    priors = family("lr_scheduling").priors(plan, origin=ORIGIN)
+    run = bt.simulate(steps=STEPS, schedule=plan, origin=ORIGIN, priors=priors, seed=seed)
     losses = means(run)
-    fit = bt.fit(losses.until(ORIGIN), schedule=plan, num_draws=200, throw=False, **SETTLED)
+    fit = bt.fit(losses.until(ORIGIN), schedule=plan, priors=priors, num_draws=200, throw=False, **SETTLED)
     ahead = bt.forecast(fit, steps=STEPS[STEPS > ORIGIN])
     interval, truth = ahead.interval(prob=0.95), losses.mean_losses().loc[ahead.steps].to_numpy()
     assert float(interval["upper"][-1] - interval["lower"][-1]) < 0.6

@@ -10,7 +10,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.calibration import simulated_ranks, uniformity
-from bayes_tsl.model.priors import default_priors, lognormal
+from bayes_tsl.model.priors import family, lognormal
 
 ORIGIN, RUNS = 4000.0, 40
 STEPS = np.arange(700.0, 8001.0, 300.0)
@@ -22,7 +22,7 @@ def ranks_of(values: np.ndarray) -> pd.DataFrame:
 
 
 def simulated(fitted_priors: bt.Priors | None = None) -> pd.DataFrame:
-    priors = default_priors(SCHEDULE, origin=ORIGIN)
+    priors = family("lr_scheduling").priors(SCHEDULE, origin=ORIGIN)
     run = {"schedule": SCHEDULE, "steps": STEPS, "origin": ORIGIN, "priors": priors, "fitted_priors": fitted_priors}
     return uniformity(simulated_ranks(range(RUNS), num_draws=200, **run), bins=4)
 
@@ -51,7 +51,7 @@ def test_too_few_runs_are_refused() -> None:
 @pytest.mark.slow
 def test_a_broken_model_is_found_out() -> None:
     """Fits that believe in a fifth of the drift: later losses fall outside, and the drift itself ranks too high."""
-    priors = default_priors(SCHEDULE, origin=ORIGIN)
+    priors = family("lr_scheduling").priors(SCHEDULE, origin=ORIGIN)
     small = lognormal(0.2 * priors.drift_scale.centre, 0.1)
     table = simulated(replace(priors, drift_scale=small))
     assert table.loc["drift_scale", "p_corrected"] < 0.01

@@ -10,13 +10,16 @@ import arviz as az
 import jax
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import bayes_tsl as bt
 from bayes_tsl.analysis.model_comparison import log_likelihood
+from bayes_tsl.data.recipe import make_recipe
+from bayes_tsl.inference.run_inputs import recipes_of
 from bayes_tsl.model.priors import lognormal, normal
-from tests.conftest import ORIGIN, QUICK, STEPS, TRUTH, means
+from tests.conftest import ORIGIN, QUICK, STEPS, TRUTH, means, refusal
 
 
 def test_it_converges(fit: bt.Fit) -> None:
@@ -259,3 +262,68 @@ def test_arviz_answers_questions_to_a_saved_fit(fit: bt.Fit, tmp_path: Path) -> 
         assert (sensitivity.to_array() >= 0).all()
     mpl.use("agg")
     assert az.plot_ppc(data, num_pp_samples=20) is not None
+
+
+RAMP = {0.0: 131_072.0, 2000.0: 131_072.0, 2001.0: 524_288.0, 8000.0: 524_288.0}
+CONSTANT = bt.schedules.constant(peak=1e-3, warmup=150, total=8000)
+
+
+@pytest.fixture(scope="module")
+def ramped() -> bt.LossTable:
+    """Mean losses of a run whose batch grows fourfold at step 2,000."""
+    effective = make_recipe(batch_tokens=RAMP).effective(CONSTANT)
+    truth = {name: value for name, value in TRUTH.items() if not name.startswith(("gap", "rate"))} | {"drift_scale": 0.005}
+    return bt.simulate(steps=STEPS, schedule=effective, origin=ORIGIN, parameters=truth, seed=2).losses
+
+
+@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
+def test_a_batch_ramp_is_followed(ramped: bt.LossTable, tmp_path: Path) -> None:
+    """What the ramp explains, drift need not: the interval is narrower for a fit that knows of it."""
+    known = bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, batch_tokens=RAMP, parameters=1e8, **QUICK)
+    unknown = bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, **QUICK)
+    assert known.recipe.is_ramp
+    assert known.schedule.text == CONSTANT.text
+    interval = {name: bt.forecast(one, steps=[8000]).interval() for name, one in (("known", known), ("unknown", unknown))}
+    width = {name: float(one["upper"][0] - one["lower"][0]) for name, one in interval.items()}
+    truth = float(ramped.mean_losses().loc[8000.0])
+    assert float(interval["known"]["lower"][0]) < truth < float(interval["known"]["upper"][0])
+    assert width["known"] < 0.7 * width["unknown"]
+    known.save(tmp_path / "fit.nc")
+    again = bt.load_fit(tmp_path / "fit.nc")
+    assert again.recipe == known.recipe
+    assert bt.forecast(again, steps=[8000]).interval().equals(bt.forecast(known, steps=[8000]).interval())
+
+
+@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
+def test_another_schedule_is_forecast_under_the_same_ramp(ramped: bt.LossTable) -> None:
+    fit = bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, batch_tokens=RAMP, **QUICK)
+    own, again = (bt.forecast(fit, steps=[6000, 8000], schedule=plan) for plan in (None, CONSTANT))
+    np.testing.assert_allclose(own.expected, again.expected, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
+def test_much_repetition_is_said(ramped: bt.LossTable) -> None:
+    known = {"batch_tokens": 524_288, "unique_tokens": 524_288 * 500}
+    fit = bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, **known, **QUICK)
+    assert any(notice.startswith("The plan repeats its data 16 times: beyond 4 epochs") for notice in fit.notices)
+
+
+def test_a_ramp_that_ends_early_is_refused(ramped: bt.LossTable) -> None:
+    endless = bt.schedules.constant(peak=1e-3, warmup=150)
+    with refusal("batch_tokens must cover the steps up to 4000; got 3000. Add rows to the ramp."):
+        bt.fit(ramped.until(ORIGIN), schedule=endless, batch_tokens={0: 1e5, 3000: 2e5}, **QUICK)
+
+
+def test_recipes_of_several_runs_are_columns() -> None:
+    losses = bt.LossTable.from_frame(
+        pd.DataFrame({"run": ["a", "b"] * 5, "step": np.repeat(np.arange(5.0), 2) + 1, "loss": 3.0})
+    )
+    table = pd.DataFrame({"run": ["b", "a"], "batch_tokens": [2e5, 1e5], "parameters": [np.nan, 1e8]})
+    recipes = recipes_of(losses, {"optimizer": "adamw"}, table)
+    assert (recipes["a"].batch_tokens, recipes["a"].parameters, recipes["a"].optimizer) == (1e5, 1e8, "adamw")
+    assert (recipes["b"].batch_tokens, recipes["b"].parameters) == (2e5, None)
+    with refusal("runs must not repeat an argument; got 'batch_tokens' in both. Give it once."):
+        recipes_of(losses, {"batch_tokens": 1e5}, table)
+    bad = "batch_tokens must be a number above 0; got -1. Give the tokens of one step, e.g. 524288. (run 'b')"
+    with refusal(bad):
+        recipes_of(losses, {}, table.assign(batch_tokens=[-1.0, 1e5]))

@@ -14,7 +14,7 @@ import bayes_tsl as bt
 from bayes_tsl.model.coefficients import draw_coefficients
 from bayes_tsl.model.design import PADDING, Design, make_design, padded
 from bayes_tsl.model.position_law import mean_shape
-from bayes_tsl.model.priors import LENGTHS, Prior, Priors, default_priors, lognormal, normal, population
+from bayes_tsl.model.priors import Prior, Priors, lognormal, normal
 from bayes_tsl.model.single_run import JITTER, mean_over_positions, model, parameters, trend, variances
 from tests.conftest import ORIGIN, TRUTH
 
@@ -131,33 +131,6 @@ def test_priors_save_as_text() -> None:
     priors = Priors(heat=lognormal(0.2, 0.3))
     assert Priors.from_json(priors.to_json()) == priors
     assert normal(1.0, 2.0).distribution(3.0).mean == 4.0
-
-
-def test_default_priors_are_wide_for_short_runs_and_the_population_for_long_ones() -> None:
-    def default(total: float, peak: float = 1e-3, origin: float = 100.0) -> Priors:
-        return default_priors(bt.schedules.constant(peak=peak, total=total), origin=origin)
-
-    known = population()["parameters"]
-    assert default(LENGTHS[0]) == Priors()
-    for name, prior in known.items():
-        found = getattr(default(20_000), name)
-        assert (found.centre, found.sd) == pytest.approx((prior["centre"], prior["sd"]), rel=1e-4), name
-    between = default(np.sqrt(LENGTHS[0] * LENGTHS[1]))
-    middle = np.sqrt(Priors.floor_curvature.centre * known["floor_curvature"]["centre"])
-    assert between.floor_curvature.centre == pytest.approx(middle)
-    assert between.heat_decay.centre == pytest.approx(0.5 * (Priors.heat_decay.centre + known["heat_decay"]["centre"]))
-    rise = default(20_000, peak=2e-3).heat.centre / default(20_000).heat.centre
-    assert rise == pytest.approx(2.0 ** known["heat"]["per_log_peak"])
-    assert default(20_000, peak=2e-2) == default(20_000, peak=1e-2), "no farther than what was seen"
-    assert default(np.inf, origin=50_000) == default(50_000), "a plan without end is as long as what was seen"
-    assert default(50_000, peak=1.0) == Priors(), "no learning rate of AdamW"
-    assert default_priors(bt.schedules.unknown(), origin=50_000) == Priors()
-
-
-def test_population_says_where_it_comes_from() -> None:
-    assert set(population()["parameters"]) <= set(Priors.__dataclass_fields__)
-    assert population()["command"] == "python -m benchmarks.public.population"
-    assert {"source", "made", "versions"} <= set(population())
 
 
 @pytest.mark.parametrize(
