@@ -8,7 +8,7 @@ SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
 
 forecast: $(VENV)/package
 	$(BIN)/bayes-tsl forecast $(DATA) --run mix50_cosine --test-set prose \
-		--schedule $(SCHEDULE) --until 1250 --to 2500 --out out
+		--schedule $(SCHEDULE) --parameters 1.1e6 --until 1250 --to 2500 --out out
 
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"

@@ -19,9 +19,9 @@ SHORT = {"chains": 2, "num_warmup": 300, "num_draws": 500, "target_accept": 0.95
 SMALL_LM = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)  # schedule of the bundled runs
 
 
-def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0, priors: bt.Priors | None = None) -> bt.Forecast:
-    """The model on two short chains, by default under its default priors: a thousand draws are enough to score."""
-    return bt.forecast(bt.fit(losses, schedule=schedule, priors=priors, seed=seed, **SHORT), steps=steps, seed=seed)
+def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0, **known) -> bt.Forecast:
+    """The model on two short chains, a thousand draws in all; what is ``known`` of the run goes to ``fit``."""
+    return bt.forecast(bt.fit(losses, schedule=schedule, seed=seed, **known, **SHORT), steps=steps, seed=seed)
 
 
 def options(doc: str | None, name: str, **flags: str) -> argparse.Namespace:

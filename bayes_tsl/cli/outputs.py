@@ -137,8 +137,9 @@ def converted_text(out: Path, losses: LossTable, format: str) -> str:
 
 
 def fit_text(posterior: Fit) -> str:
-    """Whether the chains agreed, and what the user should know about the fit."""
-    return "\n".join([posterior.diagnostics.verdict, *(f"note: {notice}" for notice in posterior.notices)])
+    """Whether the chains agreed, what contradicts the model, and what else the user should know about the fit."""
+    notes = [f"note: {notice}" for notice in posterior.notices if notice not in posterior.misfits]
+    return "\n".join([posterior.diagnostics.verdict, *(f"MISFIT: {misfit}" for misfit in posterior.misfits), *notes])
 
 
 def require_some_scored(scores: pd.DataFrame) -> None:

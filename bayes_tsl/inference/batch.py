@@ -159,7 +159,7 @@ def _save(store: ResultStore, task: _Task, made: Fit | Exception) -> dict[str, A
 
 def _row(store: ResultStore, task: _Task, made: Fit) -> dict[str, Any]:
     """The row of a fit."""
-    verdict = {"converged": made.converged, "verdict": made.diagnostics.verdict}
+    verdict = {"converged": made.converged, "verdict": made.verdict}
     return {**task.label, "file": str(store.path(task.file_name)), **verdict, "reason": ""}
 
 

@@ -45,9 +45,9 @@ class Fit:
 
     def __repr__(self) -> str:
         if len(self.runs) > 1:
-            return f"Fit(runs={self.runs}, test_set={self.test_set!r}, {self.diagnostics.verdict})"
+            return f"Fit(runs={self.runs}, test_set={self.test_set!r}, {self.verdict})"
         of = f"run={self.run!r}, test_set={self.test_set!r}, origin={self.origin:.10g}, schedule={self.schedule.text!r}"
-        return f"Fit({of}, {self.diagnostics.verdict})"
+        return f"Fit({of}, {self.verdict})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fit) and self.data.identical(other.data)
@@ -140,6 +140,12 @@ class Fit:
     def notices(self) -> tuple[str, ...]:
         """What the user should know about this fit, in words; what contradicts the model comes last."""
         return (*json.loads(self.data.attrs["notices"]), *self.misfits)
+
+    @property
+    def verdict(self) -> str:
+        """One line for people: whether the chains agreed, and what contradicts the model."""
+        misfit = f" MISFIT: {' '.join(self.misfits)}" if self.misfits else ""
+        return f"{self.diagnostics.verdict}{misfit}"
 
     @property
     def misfits(self) -> tuple[str, ...]:

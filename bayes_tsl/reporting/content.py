@@ -52,7 +52,9 @@ def summary(
         "extent": _extent(posterior, ahead),
         "last": frame.drop(columns="run").iloc[-1].to_dict(),
         "converged": posterior.converged,
-        "verdict": diagnostics.verdict,
+        "verdict": posterior.verdict,
+        "misfits": list(posterior.misfits),
+        "recipe": json.loads(posterior.recipe.to_json()),
         "max_r_hat": diagnostics.max_r_hat,
         "min_ess": diagnostics.min_ess,
         "divergences": diagnostics.divergences,
@@ -197,7 +199,8 @@ def _convergence(tree: Tree) -> str:
     """Whether the chains agreed, for people who have met neither R-hat nor effective sample sizes."""
     if tree["converged"]:
         numbers = f"R-hat at most {tree['max_r_hat']:.3f}, effective sample size at least {tree['min_ess']:.0f}"
-        return f"The sampler's chains started apart and agree on every parameter ({numbers})."
+        agreed = f"The sampler's chains started apart and agree on every parameter ({numbers})."
+        return f"{agreed} But the past contradicts the model: {' '.join(tree['misfits'])}" if tree["misfits"] else agreed
     return f"The sampler's chains do not agree: do not act on this report. {tree['verdict']}"
 
 

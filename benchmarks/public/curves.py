@@ -80,6 +80,21 @@ def public_runs() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.Series]:
     return bt.LossTable.from_frame(curves), plans, kinds[list(plans)]
 
 
+def known(runs: Iterable[str]) -> pd.DataFrame:
+    """Tokens a step, parameters and family (lr_scheduling or multipowerlaw) of public runs (run)."""
+    names = list(runs)
+    table = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run").reindex(names)
+    size = pd.Series([float(run.split("M_")[0]) * 1e6 if run[0].isdigit() else float("nan") for run in names], names)
+    other = table["parameters"].isna()
+    return pd.DataFrame(
+        {
+            "batch_tokens": table["tokens_per_step"].where(~other, 524_288.0),
+            "parameters": table["parameters"].where(~other, size),
+            "family": other.map({True: "multipowerlaw", False: "lr_scheduling"}),
+        }
+    )
+
+
 def plan(run: pd.DataFrame, *, from_peak: bool = False) -> bt.Schedule:
     """Learning rate of a run from its rows; those of multipowerlaw start at the peak, where its warm-up ends."""
     rows = run.dropna(subset="lr")[["step", "lr"]]

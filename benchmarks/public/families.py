@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 import bayes_tsl as bt
+from benchmarks.public import curves
 from benchmarks.public.curves import DATA, DIVERGED, by_hash, plan, public_runs
 
 TEST_SETS = 3  # of a run that was evaluated on many
@@ -63,20 +64,19 @@ def _public(source: str) -> tuple[pd.DataFrame, dict[str, bt.Schedule]]:
     return losses.frame[losses.frame["run"].isin(chosen)], {run: plans[run] for run in chosen}
 
 
+def _known_of_public(plans: dict[str, bt.Schedule]) -> pd.DataFrame:
+    table = curves.known(plans)
+    return known(list(plans), table["batch_tokens"].to_numpy(), table["parameters"].to_numpy())
+
+
 def lr_scheduling() -> Family:
     frame, plans = _public("lr_scheduling")
-    table = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run").loc[list(plans)]
-    return Family(
-        bt.LossTable.from_frame(frame),
-        plans,
-        known(list(plans), table["tokens_per_step"].to_numpy(), table["parameters"].to_numpy()),
-    )
+    return Family(bt.LossTable.from_frame(frame), plans, _known_of_public(plans))
 
 
 def multipowerlaw() -> Family:
     frame, plans = _public("multipowerlaw")
-    size = [float(run.split("M_")[0]) * 1e6 for run in plans]
-    return Family(bt.LossTable.from_frame(frame), plans, known(list(plans), 524_288, size))
+    return Family(bt.LossTable.from_frame(frame), plans, _known_of_public(plans))
 
 
 def olmo_ladder() -> Family:

@@ -59,7 +59,7 @@ WIDE = {
 }  # not the noise, which is a matter of how many tokens a checkpoint was evaluated on
 SCALE = np.array([LINEAR if prior.family == "normal" else 1.0 for prior in WIDE.values()])
 UNIT = {"peak": 1e-3, "batch_tokens": 1e5, "parameters": 1e8, "progress": 2e4}
-NOT_LEARNED_FROM = ("repeated",)  # whose losses the law does not describe
+NOT_LEARNED_FROM = ("repeated", "gpt_positions")  # whose losses the law does not describe, or only after an early bend
 TARGET = Path(bt.__file__).parent / "model" / "learned.json"
 
 
@@ -203,8 +203,11 @@ def main() -> None:
     target = asked.out / "learned.json" if asked.quick else TARGET
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(levels, default=float) + "\n")
-    print(shown(levels).round(2).to_string())
+    print(shown(levels).to_string())
     print(f"wrote {target.name}")
+
+
+SPREADS = {"families": "family_variance", "runs": "run_variance"}
 
 
 def shown(levels: Mapping[str, Any]) -> pd.DataFrame:
@@ -212,9 +215,10 @@ def shown(levels: Mapping[str, Any]) -> pd.DataFrame:
     rows = {}
     for name, one in levels["parameters"].items():
         mean, sd = np.array(one["mean"]), np.sqrt(np.diag(one["covariance"]))
-        rows[name] = {"centre": mean[0] if WIDE[name].family == "normal" else np.exp(mean[0])}
-        rows[name] |= {f"per log {of}": f"{mean[1 + i]:+.2f} ± {sd[1 + i]:.2f}" for i, of in enumerate(UNIT)}
-        rows[name] |= {"families": one["family_variance"] ** 0.5, "runs": one["run_variance"] ** 0.5}
+        centre = mean[0] if WIDE[name].family == "normal" else np.exp(mean[0])
+        effects = {f"per log {of}": f"{mean[1 + i]:+.2f} ± {sd[1 + i]:.2f}" for i, of in enumerate(UNIT)}
+        spreads = {f"spread of {of}": f"{one[variance] ** 0.5:.2f}" for of, variance in SPREADS.items()}
+        rows[name] = {"centre": f"{centre:.3g}"} | effects | spreads
     return pd.DataFrame(rows).T
 
 

@@ -1,64 +1,94 @@
 """Families of runs, each forecast under priors that were learned from others: what a user with a new kind of run may expect.
 
-    python -m benchmarks.public.unseen [--quick] [--learned] [--workers N] [--out FOLDER]
+    python -m benchmarks.public.unseen [--quick] [--told] [--workers N] [--out FOLDER]
 
 Families are those of ``benchmarks.public.families``, MOST runs of each in the order of a hash of their names; schedules are
-known. Models: *tsl* with the default priors, which were learned from half of lr_scheduling and multipowerlaw, so that these two
-are not unseen to it; the power law and the annealing law. --learned adds *three-level*, an experiment: the same model under
-priors learned from all families but the one judged, tokens a step and parameters known (``learned_priors``, whose estimates it
-reads), for FEW runs of a family. --quick: one run of each family from half. Started again with the same --out it goes on where
-it stopped.
+known. Models: *tsl*, whose priors are learned from all families but the one judged and those of its laboratory, tokens a step,
+parameters and unique tokens known; the power law and the annealing law. --told judges what knowledge is worth, on FEW runs of a
+family: *all*, *no size*, *no batch*, *neither*, and *family*, the bundled priors of the family itself (where there are none, as
+*all*). --quick: one run of each family from half. Started again with the same --out it goes on where it stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
+from bayes_tsl.model.learned import learned
+from bayes_tsl.model.priors import LearnedPriors
 from benchmarks.common import RESULTS, by_kind, keep, options, tsl
 from benchmarks.public.families import Family, families
-from benchmarks.public.learned_priors import covariates, learn, priors_of_new_family
+from benchmarks.public.learned_priors import learn
 
 MOST, FEW = 8, 2  # runs of a family
 PREFIXES = (0.2, 0.5, 0.8)
-SEEN_BY_DEFAULTS = ("lr_scheduling", "multipowerlaw")
 SAME_RUNS = {"repeated": "datablations"}  # families of one laboratory, left out together
 SCORES = ["endpoint_mae", "endpoint_bias", "crps", "coverage_50", "coverage_90", "width_90"]
+KNOWN = ("batch_tokens", "parameters", "unique_tokens")
 
 
 @dataclass(frozen=True)
-class ThreeLevel:
-    """A forecaster with priors for every run."""
+class Informed:
+    """A forecaster with priors of every family, and what is known of every run.
 
-    priors: Mapping[str, bt.Priors]
+    Attributes:
+        priors: by family.
+        known: arguments of ``fit`` by run.
+    """
+
+    priors: Mapping[str, LearnedPriors] = field(repr=False)
+    known: Mapping[str, dict[str, float]] = field(repr=False)
 
     def __call__(self, losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
-        return tsl(losses, steps=steps, schedule=schedule, seed=seed, priors=self.priors[losses.runs[0]])
+        run = losses.runs[0]
+        return tsl(losses, steps=steps, schedule=schedule, seed=seed, priors=self.priors[run.split("/")[0]], **self.known[run])
 
 
-def learned(by_name: Mapping[str, Family]) -> dict[str, bt.Priors]:
-    """Priors of every run, from whole runs of all families but its own."""
+def without(by_name: Mapping[str, Family]) -> dict[str, LearnedPriors]:
+    """Priors of every family, from whole runs of all others."""
     table = pd.read_csv(RESULTS / "learned_priors.csv", comment="#")
-    priors = {}
-    for name, family in by_name.items():
-        draws = learn(table, without=(name, SAME_RUNS.get(name, name)))
-        for run, schedule in family.schedules.items():
-            at = covariates(schedule, family.known.loc[run].to_dict())
-            priors[f"{name}/{run}"] = priors_of_new_family(draws, at)
-    return priors
+    left_out = {name: tuple({name, SAME_RUNS.get(name, name)}) for name in by_name}
+    return {name: LearnedPriors(levels=learn(table, without=names)) for name, names in left_out.items()}
+
+
+def known(by_name: Mapping[str, Family], names: tuple[str, ...] = KNOWN) -> dict[str, dict[str, Any]]:
+    """What is known of every run under these names."""
+    return {
+        f"{name}/{run}": family.known.loc[run, list(names)].dropna().to_dict()
+        for name, family in by_name.items()
+        for run in family.known.index
+    }
+
+
+def own_families(by_name: Mapping[str, Family]) -> dict[str, LearnedPriors]:
+    """The bundled priors of families that have some."""
+    same = {name: SAME_RUNS.get(name, name) for name in by_name}
+    return {name: bt.priors.family(own) for name, own in same.items() if own in learned()["families"]}
+
+
+def told(by_name: Mapping[str, Family]) -> dict[str, Informed]:
+    """The model with more and less knowledge of the runs."""
+    priors = without(by_name)
+    return {
+        "all": Informed(priors, known(by_name)),
+        "no size": Informed(priors, known(by_name, ("batch_tokens",))),
+        "no batch": Informed(priors, known(by_name, ("parameters",))),
+        "neither": Informed(priors, known(by_name, ())),
+        "family": Informed(priors | own_families(by_name), known(by_name)),
+    }
 
 
 def main() -> None:
-    asked = options(__doc__, "unseen", learned="judge priors learned from the other families as well; hours")
-    by_name = families(1 if asked.quick else FEW if asked.learned else MOST)
-    models = {"tsl": tsl, **{name: BASELINES[name] for name in ("power-law", "annealing-law")}}
-    if asked.learned:
-        models |= {"three-level": ThreeLevel(learned(by_name))}
+    asked = options(__doc__, "unseen", told="judge what batch, size and family are worth, on few runs")
+    by_name = families(1 if asked.quick else FEW if asked.told else MOST)
+    models = told(by_name) if asked.told else {"tsl": Informed(without(by_name), known(by_name))}
+    models |= {} if asked.told else {name: BASELINES[name] for name in ("power-law", "annealing-law")}
     frames = [family.losses.frame.assign(run=f"{name}/" + family.losses.frame["run"]) for name, family in by_name.items()]
     schedules = {f"{name}/{run}": plan for name, family in by_name.items() for run, plan in family.schedules.items()}
     scores = backtest(
@@ -70,10 +100,11 @@ def main() -> None:
         workers=asked.workers,
     )
     kinds = pd.Series({run: run.split("/")[0] for run in schedules})
-    unseen = scores[~scores["run"].map(kinds).isin(SEEN_BY_DEFAULTS)]
-    every = by_kind(unseen, pd.Series("unseen by the defaults", index=kinds.index), SCORES)
-    table = asked.table.with_name("unseen_learned.csv") if asked.learned else asked.table
-    keep(pd.concat([every, by_kind(scores, kinds, SCORES)]), table)
+    each = by_kind(scores, kinds, SCORES)
+    how = {"cells": "sum", "failed": "sum"} | dict.fromkeys(SCORES, "mean")
+    every = each.groupby(["model", "prefix"], as_index=False).agg(how)
+    table = asked.table.with_name("unseen_told.csv") if asked.told else asked.table
+    keep(pd.concat([every.assign(runs="mean of families"), each]), table)
 
 
 if __name__ == "__main__":

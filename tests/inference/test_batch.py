@@ -50,7 +50,7 @@ def test_a_run_that_cannot_be_fitted_says_why_and_stops_no_other(table: pd.DataF
 def test_what_is_kept_is_the_fit_of_that_run(table: pd.DataFrame) -> None:
     fits = [bt.load_fit(file) for file in table["file"][:2]]
     assert [fit.run for fit in fits] == ["a", "b"]
-    assert [fit.diagnostics.verdict for fit in fits] == list(table["verdict"][:2])
+    assert [fit.verdict for fit in fits] == list(table["verdict"][:2])
     one, two = (fit.data["posterior"]["heat"].to_numpy().ravel() for fit in fits)
     assert abs(np.corrcoef(one, two)[0, 1]) < 0.2
 
