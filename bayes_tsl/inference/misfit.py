@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bayes_tsl._common.validation import show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.model.design import FEW_CHECKPOINTS, MIN_CHECKPOINTS, after_warmup
+from bayes_tsl.model.design import MIN_CHECKPOINTS, after_warmup
 from bayes_tsl.model.early_phase import noise
 from bayes_tsl.model.priors import Priors
 
@@ -49,15 +49,8 @@ def misfits(losses: LossTable, schedule: Schedule, priors: Priors, drawn: Mappin
     """
     means = after_warmup(losses, schedule)[0].mean_losses()
     step, loss = means.index.to_numpy(float), means.to_numpy(float)
-    shape = (stale(step, loss), rising(step, loss, schedule), jump(step, loss, schedule))
-    found = (few(loss), *shape, *unusual(priors, drawn))
+    found = (stale(step, loss), rising(step, loss, schedule), jump(step, loss, schedule), *unusual(priors, drawn))
     return tuple(notice for notice in found if notice)
-
-
-def few(loss: Array) -> str:
-    """Too few checkpoints to see a misfit."""
-    rule = f"Only {len(loss)} checkpoints were fitted"
-    return f"{rule}: fewer than {FEW_CHECKPOINTS} hardly show whether the law holds." if len(loss) < FEW_CHECKPOINTS else ""
 
 
 def stale(step: Array, loss: Array) -> str:

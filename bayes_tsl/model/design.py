@@ -155,7 +155,8 @@ def _measured(losses: LossTable, schedule: Schedule, *, run: str | None) -> _Mea
     curve = kept.curve()
     step, values, mean_loss, number = _average(curve, kept.mean_losses(), schedule)
     averaged = (f"{len(curve)} checkpoints are averaged to {len(step)}, evenly in log progress.",)
-    notices = notices + (averaged if len(step) < len(curve) else ())
+    few = (f"Only {len(curve)} checkpoints are fitted: fewer than {FEW_CHECKPOINTS} hardly show whether the law holds.",)
+    notices += (averaged if len(step) < len(curve) else ()) + (few if len(curve) < FEW_CHECKPOINTS else ())
     return _Measured(origin, step, pd.DataFrame(values, columns=curve.columns), mean_loss, number, kept.by_position, notices)
 
 

@@ -234,7 +234,10 @@ def test_positions_are_averaged_with_their_checkpoints() -> None:
 
 def test_the_step_without_progress_is_left_out() -> None:
     design, said = make_design(mean_run(np.arange(0.0, 600.0, 100.0)), bt.schedules.constant(peak=1e-3))
-    assert said == ("1 of 6 checkpoints are left out: without progress (step 0).",)
+    assert said == (
+        "1 of 6 checkpoints are left out: without progress (step 0).",
+        "Only 5 checkpoints are fitted: fewer than 8 hardly show whether the law holds.",
+    )
     assert design.step[0] == 100.0
 
 
@@ -295,7 +298,8 @@ def test_too_few_checkpoints() -> None:
 
 def test_few_checkpoints_are_kept_from_the_end_of_the_warmup() -> None:
     design, said = make_design(mean_run(np.arange(50.0, 400.0, 50.0)), SCHEDULE)
-    assert said == ("1 of 7 checkpoints are left out: before step 100, the end of the warm-up (few follow).",)
+    assert said[:-1] == ("1 of 7 checkpoints are left out: before step 100, the end of the warm-up (few follow).",)
+    assert said[-1].startswith("Only 6 checkpoints are fitted")
     np.testing.assert_array_equal(design.step, np.arange(100.0, 400.0, 50.0))
 
 
