@@ -30,7 +30,6 @@ SHOWN = {
     "parameters": "models of {} parameters",
     "progress": "{} steps at peak learning rate",
 }
-HEAVY_TAIL = 1.296  # 95 % quantile of StudentT(4) over that of a normal: a normal that reaches as far
 
 
 @cache
@@ -51,7 +50,7 @@ def predictive(
     Args:
         levels: what ``learned`` gives.
         covariates: in their units, those that are known; all else is integrated over.
-        family: of the run; by default a new one, whose heavy-tailed spread is that of a normal with the same 90 % interval.
+        family: of the run; by default a new one, whose spread is a normal of the StudentT's scale.
     """
     names = list(levels["covariates"])
     x, x_cov = _completed(levels, covariates)
@@ -61,7 +60,7 @@ def predictive(
     for name, one in levels["parameters"].items():
         mean, covariance = np.array(one["mean"]), np.array(one["covariance"])
         variance = row @ covariance @ row + np.sum(x_cov * (np.outer(mean[at], mean[at]) + covariance[at, at]))
-        variance += one["run_variance"] + (HEAVY_TAIL**2 * one["family_variance"] if family is None else 0.0)
+        variance += one["run_variance"] + (one["family_variance"] if family is None else 0.0)
         made[name] = float(row @ mean), float(np.sqrt(variance))
     return made
 

@@ -36,7 +36,7 @@ def test_the_predictive_is_that_of_draws() -> None:
     size = -0.5 + 0.6 * (np.log(2.0) - 0.5) + np.sqrt(2.0 - 0.36) * rng.standard_normal(count)
     level = LEVELS["parameters"]["heat"]
     a, peak, parameters = (level["mean"][i] + level["covariance"][i][i] ** 0.5 * rng.standard_normal(count) for i in range(3))
-    apart = 1.296 * np.sqrt(0.09) * rng.standard_normal(count) + 0.1 * rng.standard_normal(count)
+    apart = np.sqrt(0.09) * rng.standard_normal(count) + 0.1 * rng.standard_normal(count)
     drawn = a + peak * np.log(2.0) + parameters * size + apart
     mean, sd = predictive(LEVELS, {"peak": 2.0})["heat"]
     assert mean == pytest.approx(drawn.mean(), abs=0.005)
