@@ -166,6 +166,11 @@ def prefix_reported() -> pd.DataFrame:
     return table.sort_values(["prefix", "crps"])[["prefix", "model", "cells", *SCORES]]
 
 
+def faults() -> pd.DataFrame:
+    """Runs outside the model; of what is said, the first sentence."""
+    return result("faults").assign(says=lambda table: table["says"].fillna("").str.split(". ", regex=False).str[0])
+
+
 def learned_levels() -> pd.DataFrame:
     """The three levels of every parameter."""
     return shown(learned()).rename_axis("parameter").reset_index()
@@ -242,6 +247,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "unseen-told": unseen_told,
     "prefix-reported": prefix_reported,
     "learned": learned_levels,
+    "faults": faults,
     "transfer": transfer,
     "transfer-runs": transfer_runs,
     "positions": positions,
@@ -256,7 +262,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "position-law-errors": position_law_errors,
     **{
         name: partial(result, name)
-        for name in ("laws", "faults", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
+        for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
     },
     **{
         name.replace("_", "-"): partial(result, name)

