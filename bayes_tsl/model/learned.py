@@ -37,7 +37,7 @@ def learned() -> dict[str, Any]:
     """The three levels, and where they come from.
 
     >>> learned()["families"][:2]
-    ['datablations', 'gpt_positions']
+    ['datablations', 'lr_scheduling']
     """
     return json.loads(files("bayes_tsl.model").joinpath("learned.json").read_text())
 
