@@ -154,21 +154,21 @@ def unseen() -> pd.DataFrame:
     return table.query("model == 'tsl'").drop(columns="model").join(power_law, on=["runs", "prefix"])
 
 
-def unseen_told() -> pd.DataFrame:
+def unseen_knowledge() -> pd.DataFrame:
     """What knowledge of a run is worth: one row of each prefix and model, a mean of families."""
-    return result("unseen_told").query("runs == 'mean of families'").drop(columns=["runs", "failed"])
+    return result("unseen_knowledge").query("runs == 'mean of families'").drop(columns=["runs", "failed"])
 
 
 def prefix_reported() -> pd.DataFrame:
-    """Held-out runs of lr_scheduling and multipowerlaw: the model told batch and size, and told its family; a power law."""
+    """Held-out runs of lr_scheduling and multipowerlaw: the model that knows batch and size, and that knows its family too; a power law."""
     table = result("prefix_reported").query("half == 'held out' and runs == 'all'")
     table = table.query("model in ['tsl', 'tsl, family', 'power-law', 'annealing-law']")
     return table.sort_values(["prefix", "crps"])[["prefix", "model", "cells", *SCORES]]
 
 
 def faults() -> pd.DataFrame:
-    """Runs outside the model; of what is said, the first sentence."""
-    return result("faults").assign(says=lambda table: table["says"].fillna("").str.split(". ", regex=False).str[0])
+    """Runs outside the model; of the longest notice, the first sentence."""
+    return result("faults").assign(notice=lambda table: table["notice"].fillna("").str.split(". ", regex=False).str[0])
 
 
 def learned_levels() -> pd.DataFrame:
@@ -244,7 +244,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "prefix": prefix,
     "prefix-kinds": prefix_kinds,
     "unseen": unseen,
-    "unseen-told": unseen_told,
+    "unseen-knowledge": unseen_knowledge,
     "prefix-reported": prefix_reported,
     "learned": learned_levels,
     "faults": faults,

@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is known of a run beside its schedule; None where nobody said.
+    """What is known of a run beside its schedule; None where unknown.
 
     Attributes:
         batch: tokens a step: (step, tokens) pairs, joined by straight lines; one pair where it is the same throughout.
@@ -71,7 +71,7 @@ class Recipe:
 
     @property
     def first_epoch(self) -> float:
-        """Step at which the training data begin to repeat; infinite where nobody said how many there are."""
+        """Step at which the training data begin to repeat; infinite where their number is unknown."""
         if self.unique_tokens is None:
             return np.inf
         knots = np.unique([0.0, *(step for step, _ in self.batch)])
@@ -83,7 +83,7 @@ class Recipe:
         return float(np.interp(self.unique_tokens, [self.tokens(step) for step in grid], grid))
 
     def epochs(self, step: float) -> float:
-        """How often the training data have been seen by a step; 0 where nobody said how many there are."""
+        """How often the training data have been seen by a step; 0 where their number is unknown."""
         return 0.0 if self.unique_tokens is None else self.tokens(step) / self.unique_tokens
 
     def effective(self, schedule: Schedule) -> Schedule:

@@ -27,7 +27,7 @@ from bayes_tsl.inference.nuts import NUM_WARMUP
 from bayes_tsl.inference.posterior import Fit, load_fit
 from bayes_tsl.inference.run_inputs import schedules_of
 from bayes_tsl.model.population import Population
-from bayes_tsl.model.priors import Priors
+from bayes_tsl.model.priors import LearnedPriors, Priors
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -65,7 +65,7 @@ def fit_each(
     *,
     folder: str | Path,
     runs: pd.DataFrame | None = None,
-    priors: Priors | Population | None = None,
+    priors: Priors | Population | LearnedPriors | None = None,
     law: str = "general",
     chains: int = 4,
     num_warmup: int = NUM_WARMUP,
@@ -81,7 +81,8 @@ def fit_each(
         losses: runs up to their origins, on any number of test sets.
         schedule: that of all runs, or of each by name; without one it is unknown.
         folder: where fits are kept; those found there, of the same losses and settings, are not made again.
-        runs: a table with the covariates of a population, and a column ``run``.
+        runs: a table with a column ``run``: covariates of a population, and ``batch_tokens``, ``parameters``, ``optimizer`` and
+            ``unique_tokens``.
         priors: as ``fit`` takes them; a ``Population`` lets every run learn from others of its kind.
         law: one of ``priors.LAWS``.
         chains: number of chains of every fit.

@@ -71,7 +71,7 @@ def fit(
         losses: one test set, up to the origin of each run; ``losses.before(step)`` cuts a table.
         schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
         schedules: that of every run by name, to fit several together.
-        runs: a table of what is known of each run, with a column ``run``.
+        runs: a table of what is known of each run, with a column ``run``: covariates and recipes.
         covariates: columns of ``runs`` that the population mean of every parameter follows, linearly, e.g. log parameters.
         batch_tokens: tokens a step: a number, or a ramp as a mapping of step to tokens or a table with columns step and
             batch_tokens, joined by straight lines. By default read off a column tokens of ``losses``. This, parameters,

@@ -96,8 +96,8 @@ def planned_otherwise(losses: LossTable, schedule: Schedule) -> tuple[str, ...]:
         return ()
     worst = int(np.argmax(off))
     at, one, other = step[used][worst], logged.to_numpy(float)[used][worst], planned[used][worst]
-    said = f"at step {show(at)} it is {one:.3g}, planned was {other:.3g}"
-    return (f"The column lr does not follow the schedule: {said}. Check the schedule, or take --schedule column.",)
+    worst_row = f"at step {show(at)} it is {one:.3g}, planned was {other:.3g}"
+    return (f"The column lr does not follow the schedule: {worst_row}. Check the schedule, or take --schedule column.",)
 
 
 def rising(step: Array, loss: Array, schedule: Schedule) -> str:

@@ -40,22 +40,22 @@ def recipes_of(losses: LossTable, given: Mapping[str, Any], runs: pd.DataFrame |
 
     Args:
         losses: of the runs.
-        given: arguments of ``make_recipe``; None where nobody said.
-        runs: a table with a column run, whose columns of the same names say it of one run each.
+        given: arguments of ``make_recipe``; None where unknown.
+        runs: a table with a column run, whose columns of the same names give them by run.
 
     Raises:
         DataError: a value cannot be used, is given twice, or a ramp ends before the losses.
     """
-    said = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in given.items() if value is not None}
     table = pd.DataFrame(index=pd.Index(losses.runs)) if runs is None else _rows(runs, [], list(losses.runs))
-    twice = [name for name in said if name in table]
+    twice = [name for name in given if name in table]
     require(not twice, "runs", "not repeat an argument", twice, where="in both", cure="Give it once.")
     recipes = {}
     for run in losses.runs:
         own = {name: table.at[run, name] for name in FIELDS if name in table and pd.notna(table.at[run, name])}
         of_run = losses.select(run=run)
         try:
-            recipe = make_recipe(**said, **own, losses=of_run)
+            recipe = make_recipe(**given, **own, losses=of_run)
             last = float(of_run.curve().index[-1])
             reach, cure = recipe.batch[-1][0] if recipe.is_ramp else np.inf, "Add rows to the ramp."
             require(reach >= last, "batch_tokens", f"cover the steps up to {show(last)}", reach, cure=cure)
@@ -72,8 +72,8 @@ def repeats(schedules: Mapping[str, Schedule], recipes: Mapping[str, Recipe]) ->
         epochs = recipes[run].epochs(schedule.end) if np.isfinite(schedule.end) else 0.0
         if epochs > MOST_EPOCHS:
             of = f"{run}: " if len(schedules) > 1 else ""
-            said = f"{of}The plan repeats its data {epochs:.3g} times: beyond {MOST_EPOCHS:g} epochs losses may stop falling"
-            notices.append(f"{said} or rise, which no law foresees. Do not rely on the interval.")
+            notice = f"{of}The plan repeats its data {epochs:.3g} times: beyond {MOST_EPOCHS:g} epochs losses may stop falling"
+            notices.append(f"{notice} or rise, which no law foresees. Do not rely on the interval.")
     return tuple(notices)
 
 
@@ -102,8 +102,8 @@ def priors_of(
         taught, made, notices = priors or LearnedPriors(), [], {}
         for (run, schedule), origin in zip(schedules.items(), origins):
             made.append(taught.priors(schedule, origin=origin, recipe=recipes[run]))
-            said = taught.notices(schedule, origin=origin, recipe=recipes[run])
-            notices |= dict.fromkeys(said if len(schedules) == 1 else (f"{run}: {notice}" for notice in said))
+            own = taught.notices(schedule, origin=origin, recipe=recipes[run])
+            notices |= dict.fromkeys(own if len(schedules) == 1 else (f"{run}: {notice}" for notice in own))
         return made, tuple(notices)
     cure = "Fit each run by itself, as fit_each does, or all of them with those that the population was learned from."
     require(len(schedules) == 1, "priors", "be a Population for a single run only", "several runs", cure=cure)

@@ -29,7 +29,7 @@ SCORES = ["endpoint_mae", "endpoint_median", "endpoint_bias", "crps", "coverage_
 
 
 @dataclass(frozen=True)
-class Told:
+class Informed:
     """A forecaster that knows batch and size of every run, and its family if ``named``."""
 
     known: pd.DataFrame = field(repr=False)
@@ -69,7 +69,7 @@ def main() -> None:
     halves = pd.Series({run: "chosen on" if i < half else "held out" for i, run in enumerate(order)})
     chosen = order[half : half + 4] if asked.quick else order[half:] if asked.reported else order
     about = known(losses.runs)
-    every = {"tsl": Told(about, False), "tsl, family": Told(about, True), **BASELINES}
+    every = {"tsl": Informed(about, False), "tsl, family": Informed(about, True), **BASELINES}
     models = {name: forecaster for name, forecaster in every.items() if not (asked.reported and name == SLOW)}
     scores = backtest(
         bt.LossTable.from_frame(losses.frame[losses.frame["run"].isin(chosen)]),

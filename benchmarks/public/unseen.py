@@ -1,10 +1,10 @@
 """Families of runs, each forecast under priors that were learned from others: what a user with a new kind of run may expect.
 
-    python -m benchmarks.public.unseen [--quick] [--told] [--workers N] [--out FOLDER]
+    python -m benchmarks.public.unseen [--quick] [--knowledge] [--workers N] [--out FOLDER]
 
 Families are those of ``benchmarks.public.families``, MOST runs of each in the order of a hash of their names; schedules are
 known. Models: *tsl*, whose priors are learned from all families but the one judged and those of its laboratory, tokens a step,
-parameters and unique tokens known; the power law and the annealing law. --told judges what knowledge is worth, on FEW runs of a
+parameters and unique tokens known; the power law and the annealing law. --knowledge judges what knowledge is worth, on FEW runs of a
 family: *all*, *no size*, *no batch*, *neither*, and *family*, the bundled priors of the family itself (where there are none, as
 *all*). --quick: one run of each family from half. Started again with the same --out it goes on where it stopped.
 """
@@ -72,7 +72,7 @@ def own_families(by_name: Mapping[str, Family]) -> dict[str, LearnedPriors]:
     return {name: bt.priors.family(own) for name, own in same.items() if own in learned()["families"]}
 
 
-def told(by_name: Mapping[str, Family]) -> dict[str, Informed]:
+def by_knowledge(by_name: Mapping[str, Family]) -> dict[str, Informed]:
     """The model with more and less knowledge of the runs."""
     priors = without(by_name)
     return {
@@ -85,10 +85,10 @@ def told(by_name: Mapping[str, Family]) -> dict[str, Informed]:
 
 
 def main() -> None:
-    asked = options(__doc__, "unseen", told="judge what batch, size and family are worth, on few runs")
-    by_name = families(1 if asked.quick else FEW if asked.told else MOST)
-    models = told(by_name) if asked.told else {"tsl": Informed(without(by_name), known(by_name))}
-    models |= {} if asked.told else {name: BASELINES[name] for name in ("power-law", "annealing-law")}
+    asked = options(__doc__, "unseen", knowledge="judge what batch, size and family are worth, on few runs")
+    by_name = families(1 if asked.quick else FEW if asked.knowledge else MOST)
+    models = by_knowledge(by_name) if asked.knowledge else {"tsl": Informed(without(by_name), known(by_name))}
+    models |= {} if asked.knowledge else {name: BASELINES[name] for name in ("power-law", "annealing-law")}
     frames = [family.losses.frame.assign(run=f"{name}/" + family.losses.frame["run"]) for name, family in by_name.items()]
     schedules = {f"{name}/{run}": plan for name, family in by_name.items() for run, plan in family.schedules.items()}
     scores = backtest(
@@ -103,7 +103,7 @@ def main() -> None:
     each = by_kind(scores, kinds, SCORES)
     how = {"cells": "sum", "failed": "sum"} | dict.fromkeys(SCORES, "mean")
     every = each.groupby(["model", "prefix"], as_index=False).agg(how)
-    table = asked.table.with_name("unseen_told.csv") if asked.told else asked.table
+    table = asked.table.with_name("unseen_knowledge.csv") if asked.knowledge else asked.table
     keep(pd.concat([every.assign(runs="mean of families"), each]), table)
 
 

@@ -44,15 +44,15 @@ class Fault(NamedTuple):
 
     Attributes:
         change: of the measured losses, given steps, losses and a random generator.
-        run, told: the schedule that it ran and the one that the fit is given.
+        run, planned: the schedule that it ran and the one that the fit is given.
         every: steps between checkpoints.
         batch_tokens: that the fit is given.
-        unit: of the step column and of the told schedule, in steps.
+        unit: of the step column and of the planned schedule, in steps.
     """
 
     change: Callable[[Array, Array, np.random.Generator], Array] = lambda step, loss, rng: loss
     run: bt.Schedule = COSINE
-    told: bt.Schedule = COSINE
+    planned: bt.Schedule = COSINE
     every: float = EVERY
     batch_tokens: Any = 524_288
     unit: float = 1.0
@@ -77,10 +77,10 @@ def correlated(step: Array, loss: Array, rng: np.random.Generator) -> Array:
 
 FAULTS = {
     "control": Fault(),
-    "told cosine, was constant": Fault(run=CONSTANT),
-    "told constant, was cosine": Fault(told=CONSTANT),
-    "told twice the total": Fault(told=LONGER),
-    "schedule unknown": Fault(told=bt.schedules.unknown()),
+    "cosine planned, was constant": Fault(run=CONSTANT),
+    "constant planned, was cosine": Fault(planned=CONSTANT),
+    "twice the total planned": Fault(planned=LONGER),
+    "schedule unknown": Fault(planned=bt.schedules.unknown()),
     "mixture +.15 at 3,000": Fault(shifted(0.15, 3000.0)),
     "mixture -.15 at 4,500": Fault(shifted(-0.15, 4500.0)),
     "change of slope at 3,500": Fault(lambda step, loss, rng: loss - 0.1 * np.log(np.maximum(step / 3500.0, 1.0))),
@@ -98,10 +98,10 @@ FAULTS = {
     "rounded to .1": Fault(lambda step, loss, rng: loss.round(1)),
     "perplexity": Fault(lambda step, loss, rng: np.exp(loss)),
     "six evaluations": Fault(every=800.0),
-    "batch x 4 at 2,500, told": Fault(run=RAMPED, batch_tokens=RAMP),
-    "batch x 4 at 2,500, not told": Fault(run=RAMPED, batch_tokens=None),
-    "steps counted in tokens": Fault(told=IN_TOKENS, unit=524_288.0),
-    "learning rate relative to one": Fault(told=RELATIVE),
+    "batch x 4 at 2,500, known": Fault(run=RAMPED, batch_tokens=RAMP),
+    "batch x 4 at 2,500, unknown": Fault(run=RAMPED, batch_tokens=None),
+    "steps counted in tokens": Fault(planned=IN_TOKENS, unit=524_288.0),
+    "learning rate relative to one": Fault(planned=RELATIVE),
 }
 
 
@@ -124,7 +124,7 @@ def outcome(task: tuple[str, int]) -> dict[str, Any]:
     warnings.simplefilter("ignore", bt.Notice)
     try:
         known = {"batch_tokens": fault.batch_tokens, "parameters": 1.2e8}
-        fit = bt.fit(losses.until(origin), schedule=fault.told, **known, **SHORT)
+        fit = bt.fit(losses.until(origin), schedule=fault.planned, **known, **SHORT)
     except bt.DataError as error:
         return {"fault": name, "seed": seed, "covered": np.nan, "width": np.nan, "named": f"refused: {error}"}
     later = losses.after(origin).mean_losses()
@@ -142,8 +142,8 @@ def main() -> None:
         found = pd.DataFrame(list(tqdm(pool.map(outcome, tasks), total=len(tasks), desc="fitting", unit="run")))
     groups = found.groupby("fault", sort=False)
     table = groups.agg(runs=("seed", "count"), covered=("covered", "mean"), width=("width", "mean"))
-    table["named"] = groups["named"].agg(lambda said: float((said != "").mean()))
-    table["says"] = groups["named"].agg(lambda said: max(said, key=len))
+    table["named"] = groups["named"].agg(lambda notices: float((notices != "").mean()))
+    table["notice"] = groups["named"].agg(lambda notices: max(notices, key=len))
     keep(table.reset_index(), asked.table)
 
 
