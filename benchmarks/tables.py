@@ -160,7 +160,7 @@ def unseen_knowledge() -> pd.DataFrame:
 
 
 def prefix_reported() -> pd.DataFrame:
-    """Held-out runs of lr_scheduling and multipowerlaw: the model that knows batch and size, and that knows its family too; a power law."""
+    """Held-out runs of lr_scheduling and multipowerlaw: the model that knows batch and size, or the family too; baselines."""
     table = result("prefix_reported").query("half == 'held out' and runs == 'all'")
     table = table.query("model in ['tsl', 'tsl, family', 'power-law', 'annealing-law']")
     return table.sort_values(["prefix", "crps"])[["prefix", "model", "cells", *SCORES]]

@@ -4,9 +4,9 @@
 
 Families are those of ``benchmarks.public.families``, MOST runs of each in the order of a hash of their names; schedules are
 known. Models: *tsl*, whose priors are learned from all families but the one judged and those of its laboratory, tokens a step,
-parameters and unique tokens known; the power law and the annealing law. --knowledge judges what knowledge is worth, on FEW runs of a
-family: *all*, *no size*, *no batch*, *neither*, and *family*, the bundled priors of the family itself (where there are none, as
-*all*). --quick: one run of each family from half. Started again with the same --out it goes on where it stopped.
+parameters and unique tokens known; the power law and the annealing law. --knowledge judges what knowledge is worth, on FEW runs
+of a family: *all*, *no size*, *no batch*, *neither*, and *family*, the bundled priors of the family itself (where there are
+none, as *all*). --quick: one run of each family from half. Started again with the same --out it goes on where it stopped.
 """
 
 from __future__ import annotations
