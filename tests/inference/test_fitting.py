@@ -17,7 +17,7 @@ import xarray as xr
 import bayes_tsl as bt
 from bayes_tsl.analysis.model_comparison import log_likelihood
 from bayes_tsl.data.recipe import make_recipe
-from bayes_tsl.inference.run_inputs import recipes_of
+from bayes_tsl.inference.run_inputs import recipes_of, repeats
 from bayes_tsl.model.priors import lognormal, normal
 from tests.conftest import ORIGIN, QUICK, STEPS, TRUTH, means, refusal
 
@@ -276,10 +276,14 @@ def ramped() -> bt.LossTable:
     return bt.simulate(steps=STEPS, schedule=effective, origin=ORIGIN, parameters=truth, seed=2).losses
 
 
+@pytest.fixture(scope="module")
+def known(ramped: bt.LossTable) -> bt.Fit:
+    return bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, batch_tokens=RAMP, parameters=1e8, **QUICK)
+
+
 @pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
-def test_a_batch_ramp_is_followed(ramped: bt.LossTable, tmp_path: Path) -> None:
+def test_a_batch_ramp_is_followed(ramped: bt.LossTable, known: bt.Fit, tmp_path: Path) -> None:
     """What the ramp explains, drift need not: the interval is narrower for a fit that knows of it."""
-    known = bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, batch_tokens=RAMP, parameters=1e8, **QUICK)
     unknown = bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, **QUICK)
     assert known.recipe.is_ramp
     assert known.schedule.text == CONSTANT.text
@@ -294,18 +298,16 @@ def test_a_batch_ramp_is_followed(ramped: bt.LossTable, tmp_path: Path) -> None:
     assert bt.forecast(again, steps=[8000]).interval().equals(bt.forecast(known, steps=[8000]).interval())
 
 
-@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
-def test_another_schedule_is_forecast_under_the_same_ramp(ramped: bt.LossTable) -> None:
-    fit = bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, batch_tokens=RAMP, **QUICK)
-    own, again = (bt.forecast(fit, steps=[6000, 8000], schedule=plan) for plan in (None, CONSTANT))
+def test_another_schedule_is_forecast_under_the_same_ramp(known: bt.Fit) -> None:
+    own, again = (bt.forecast(known, steps=[6000, 8000], schedule=plan) for plan in (None, CONSTANT))
     np.testing.assert_allclose(own.expected, again.expected, atol=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
-def test_much_repetition_is_said(ramped: bt.LossTable) -> None:
-    known = {"batch_tokens": 524_288, "unique_tokens": 524_288 * 500}
-    fit = bt.fit(ramped.until(ORIGIN), schedule=CONSTANT, **known, **QUICK)
-    assert any(notice.startswith("The plan repeats its data 16 times: beyond 4 epochs") for notice in fit.notices)
+def test_much_repetition_is_in_a_notice() -> None:
+    recipes = {"run": make_recipe(batch_tokens=524_288, unique_tokens=524_288 * 500)}
+    [notice] = repeats({"run": CONSTANT}, recipes)
+    assert notice.startswith("The plan repeats its data 16 times: beyond 4 epochs")
+    assert repeats({"run": CONSTANT}, {"run": make_recipe(batch_tokens=524_288, unique_tokens=524_288 * 2000)}) == ()
 
 
 def test_a_ramp_that_ends_early_is_refused(ramped: bt.LossTable) -> None:
