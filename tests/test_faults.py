@@ -83,24 +83,28 @@ def outcomes(past: Losses, schedule: bt.Schedule) -> dict[str, Outcome]:
     return found | {name: outcome(fault(past), schedule) for name, fault in FAULTS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clean", *FAULTS])
 def test_every_fault_is_survived(outcomes: dict[str, Outcome], name: str) -> None:
     assert np.isfinite(outcomes[name][:3]).all()
     assert outcomes[name].width < (6.0 if name == "divergence" else 4.0) * outcomes["clean"].width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clean", "outlier", "spike", "five", "irregular", "rounded"])
 def test_the_interval_still_holds_the_truth(outcomes: dict[str, Outcome], simulation: bt.Simulation, name: str) -> None:
     truth = float(simulation.losses.mean_losses().loc[END])
     assert outcomes[name].lower < truth < outcomes[name].upper
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["outlier", "irregular", "rounded"])
 def test_what_tells_nothing_new_moves_little(outcomes: dict[str, Outcome], name: str) -> None:
     assert abs(outcomes[name].median - outcomes["clean"].median) < 0.5 * outcomes["clean"].width
     assert outcomes[name].width < 2.0 * outcomes["clean"].width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "times"), [("spike", 1.3), ("plateau", 1.1), ("divergence", 1.3), ("five", 1.0)])
 def test_the_interval_widens_where_less_is_known(outcomes: dict[str, Outcome], name: str, times: float) -> None:
     """Five checkpoints over the whole past say nearly as much as nineteen: the prior of a long run does the rest."""

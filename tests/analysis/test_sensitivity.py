@@ -27,6 +27,7 @@ def test_a_refit_under_the_same_priors_is_the_same_fit(short_fit: bt.Fit) -> Non
     assert again.by_position == short_fit.by_position
 
 
+@pytest.mark.slow
 def test_data_overrule_the_prior_early_and_it_says_where_they_do_not(mean_fit: bt.Fit) -> None:
     moved = bt.prior_sensitivity(mean_fit, steps=AHEAD)
     assert list(moved) == ["median", "wider", "shift", "share", "prior_decides", "converged"]

@@ -239,6 +239,7 @@ def small_tsl(losses: bt.LossTable, *, steps: object, schedule: bt.Schedule | No
     return bt.forecast(small_fit(losses, schedule, num_draws=500), steps=np.asarray(steps, float), seed=seed)
 
 
+@pytest.mark.slow
 def test_a_forecast_settles_and_a_run_that_leaves_its_curve_raises_an_alarm(
     losses: bt.LossTable, schedule: bt.Schedule
 ) -> None:
