@@ -154,11 +154,6 @@ def unseen() -> pd.DataFrame:
     return table.query("model == 'tsl'").drop(columns="model").join(power_law, on=["runs", "prefix"])
 
 
-def unseen_knowledge() -> pd.DataFrame:
-    """What knowledge of a run is worth: one row of each prefix and model, a mean of families."""
-    return result("unseen_knowledge").query("runs == 'mean of families'").drop(columns=["runs", "failed"])
-
-
 def prefix_reported() -> pd.DataFrame:
     """Held-out runs of lr_scheduling and multipowerlaw: the model that knows batch and size, or the family too; baselines."""
     table = result("prefix_reported").query("half == 'held out' and runs == 'all'")
@@ -244,7 +239,6 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "prefix": prefix,
     "prefix-kinds": prefix_kinds,
     "unseen": unseen,
-    "unseen-knowledge": unseen_knowledge,
     "prefix-reported": prefix_reported,
     "learned": learned_levels,
     "faults": faults,
