@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial, reduce
 from pathlib import Path
@@ -44,7 +44,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--unique-tokens", type=float, metavar="TOKENS", help="Training data before any is repeated."),
         click.option("--family", type=click.Choice(learned()["families"]), help="Priors of this bundled family."),
     )
-    return reduce(lambda made, option: option(made), reversed(options), command)
+    return _decorated(command, options)
 
 
 def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +64,12 @@ def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval."),
         click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
     )
-    return reduce(lambda made, option: option(made), reversed(options), recipe_options(command))
+    return _decorated(recipe_options(command), options)
+
+
+def _decorated(command: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """The command with these options, listed in their order."""
+    return reduce(lambda made, option: option(made), reversed(options), command)
 
 
 class RunForecast(NamedTuple):

@@ -127,18 +127,17 @@ def fit(
     if len(by_run) == 1:
         [run] = by_run
         data = _fit_one(designs[0], run_priors[0], by_run[run], settings, reduce=reduce_positions)
-        data.attrs |= {"run": run, "recipe": recipes[run].to_json(), **attrs}
+        data.attrs |= {"run": run, **attrs}
     else:
         cure = "Fit one run with losses.select(run=...)."
         require(law != "paper", "law", "be general or free-exponent", law, where="for several runs", cure=cure)
         require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
         base = base_of(priors if isinstance(priors, Priors) else None)
         data = _fit_several(designs, run_priors, by_run, covariate_table, base, attrs, settings)
-        for run, tree in run_trees(data).items():
-            tree.attrs["recipe"] = recipes[run].to_json()
     for run, tree in run_trees(data).items():
         of_run = losses.select(run=run)
         shape = misfits(of_run, effective[run], priors_in(tree), parameters_of(tree))
+        tree.attrs["recipe"] = recipes[run].to_json()
         tree.attrs["misfits"] = json.dumps([*planned_otherwise(of_run, by_run[run]), *shape])
     result = Fit(data)
     problems = result.diagnostics.problems
