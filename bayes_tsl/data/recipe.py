@@ -101,7 +101,7 @@ class Recipe:
         if not self.is_ramp:
             return schedule
         at = np.array([step for step, _ in self.batch])
-        end = schedule.end if np.isfinite(schedule.end) else at[-1]
+        end = schedule.last_step(at[-1])
         cure = "Add rows: it is joined by straight lines, from step 0 to the last step."
         require(at[0] <= 0.0 and at[-1] >= end, "batch_tokens", f"cover the steps 0 to {end:.10g}", at[[0, -1]], cure=cure)
         return reshaped(schedule, at, lambda step: np.sqrt(self.batch[-1][1] / self.batch_at(step)), "batch ramp")

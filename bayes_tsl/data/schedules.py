@@ -85,6 +85,10 @@ class Schedule:
         beyond = np.interp(step, grid, np.concatenate([[0.0], np.cumsum(gained)]))
         return self.progress(np.minimum(step, self.first_epoch)) + beyond
 
+    def last_step(self, origin: float) -> float:
+        """Last step that the plan covers, or ``origin`` where it has no end."""
+        return self.end if np.isfinite(self.end) else origin
+
     def require_reaches(self, step: float) -> None:
         """Raise ``DataError`` if ``step`` lies beyond the end of the plan."""
         cure = "Give a schedule for the whole forecast, or forecast fewer steps."

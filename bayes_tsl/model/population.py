@@ -152,7 +152,7 @@ def _by_length(wide: Priors, known: Mapping[str, Any], schedule: Schedule, origi
     """
     if not (schedule.known and ABSOLUTE[0] <= schedule.peak <= ABSOLUTE[1]):
         return wide
-    last = schedule.end if np.isfinite(schedule.end) else origin
+    last = schedule.last_step(origin)
     share = float(np.clip(np.log(last / 2500.0) / np.log(7000.0 / 2500.0), 0.0, 1.0))
     seen = {"peak": schedule.peak, "progress": float(schedule.progress(last))}
     at = {name: np.log(np.clip(seen[name], *known["seen"][name]) / known["unit"][name]) for name in seen}

@@ -250,7 +250,7 @@ class LearnedPriors:
         if not schedule.known:
             return Priors()
         recipe = recipe or Recipe()
-        whole, past = (run_covariates(schedule, step, recipe) for step in (_end(schedule, origin), origin))
+        whole, past = (run_covariates(schedule, step, recipe) for step in (schedule.last_step(origin), origin))
         made = predictive(self.levels, whole, self.family)
         mean, sd = predictive(self.levels, past, self.family)["drift_scale"]
         made["drift_scale"] = mean + np.log1p((EARLY / past.get("progress", np.inf)) ** 2), sd
@@ -263,13 +263,8 @@ class LearnedPriors:
         unused = f"Priors were learned from AdamW: the learning rate of {recipe.optimizer} is not compared, and they are wider."
         return (
             *(() if recipe.uses_adam else (unused,)),
-            *beyond(self.levels, run_covariates(schedule, _end(schedule, origin), recipe)),
+            *beyond(self.levels, run_covariates(schedule, schedule.last_step(origin), recipe)),
         )
-
-
-def _end(schedule: Schedule, origin: float) -> float:
-    """Last step of a run, as far as it is planned."""
-    return schedule.end if np.isfinite(schedule.end) else origin
 
 
 def _prior(name: str, mean: float, sd: float) -> Prior:

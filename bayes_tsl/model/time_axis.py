@@ -44,4 +44,4 @@ def make_anchor(schedule: Schedule, origin: float) -> Anchor:
     >>> make_anchor(schedules.constant(peak=1e-3, warmup=100), 1000.0)
     Anchor(origin=1000.0, time_unit=950.0)
     """
-    return Anchor(origin, float(schedule.progress(schedule.end if np.isfinite(schedule.end) else origin)))
+    return Anchor(origin, float(schedule.progress(schedule.last_step(origin))))
