@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +25,20 @@ SMALL_LM = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)  #
 def tsl(losses: bt.LossTable, *, steps, schedule=None, seed=0, **known) -> bt.Forecast:
     """The model on two short chains, a thousand draws in all; what is ``known`` of the run goes to ``fit``."""
     return bt.forecast(bt.fit(losses, schedule=schedule, seed=seed, **known, **SHORT), steps=steps, seed=seed)
+
+
+@dataclass(frozen=True)
+class Informed:
+    """The same, with what is known of each run.
+
+    Attributes:
+        known: arguments of ``fit`` by run.
+    """
+
+    known: Mapping[str, Mapping[str, Any]] = field(repr=False)
+
+    def __call__(self, losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
+        return tsl(losses, steps=steps, schedule=schedule, seed=seed, **self.known[str(losses.runs[0])])
 
 
 def options(doc: str | None, name: str, **flags: str) -> argparse.Namespace:

@@ -69,6 +69,10 @@ class Schedule:
         part = (step - self.steps[knot]) * 0.5 * (self.lrs[knot] + self.lr(step)) / self.peak
         return self._progress_at_knots[knot] + part
 
+    def repeats(self, step: ArrayLike) -> Array:
+        """Epochs of the training data beyond the first (any shape)."""
+        return np.maximum(np.asarray(step, float) / self.first_epoch - 1.0, 0.0)
+
     def learning(self, step: ArrayLike) -> Array:
         """Progress as the laws count it (any shape): a step on data seen ``r`` times before counts ``exp(-r / 15.4)``.
 
@@ -80,7 +84,7 @@ class Schedule:
             return self.progress(step)
         knots = self.steps[(self.steps > self.first_epoch) & (self.steps < last)]
         grid = np.unique(np.concatenate([np.linspace(self.first_epoch, last, _REPEAT_KNOTS), knots]))
-        worth = np.exp(-(grid / self.first_epoch - 1.0) / _WORN)
+        worth = np.exp(-self.repeats(grid) / _WORN)
         gained = np.diff(self.progress(grid)) * 0.5 * (worth[1:] + worth[:-1])
         beyond = np.interp(step, grid, np.concatenate([[0.0], np.cumsum(gained)]))
         return self.progress(np.minimum(step, self.first_epoch)) + beyond

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from bayes_tsl.data.recipe import FIELDS, Recipe, make_recipe
 from bayes_tsl.data.schedules import Schedule, require_schedule, unknown
 from bayes_tsl.errors import DataError
 from bayes_tsl.model.population import Population
-from bayes_tsl.model.priors import LearnedPriors, Priors
+from bayes_tsl.model.priors import OVERFITTING, LearnedPriors, Priors
 
 MOST_EPOCHS = 4.0  # until which repeated data are worth nearly as much as new ones (Muennighoff et al., arXiv 2305.16264)
 
@@ -104,12 +105,18 @@ def priors_of(
             made.append(taught.priors(schedule, origin=origin, recipe=recipes[run]))
             own = taught.notices(schedule, origin=origin, recipe=recipes[run])
             notices |= dict.fromkeys(own if len(schedules) == 1 else (f"{run}: {notice}" for notice in own))
-        return made, tuple(notices)
+        return _alike(made), tuple(notices)
     cure = "Fit each run by itself, as fit_each does, or all of them with those that the population was learned from."
     require(len(schedules) == 1, "priors", "be a Population for a single run only", "several runs", cure=cure)
     [(run, schedule)], [origin] = schedules.items(), origins
     covariates = _looked_up(runs, list(priors.covariates), [run]).iloc[0].to_dict() if priors.covariates else {}
     return [priors.priors(schedule, origin=origin, covariates=covariates, recipe=recipes[run])], ()
+
+
+def _alike(priors: list[Priors]) -> list[Priors]:
+    """The same priors (run); where one run repeats its data, all have a prior of what that adds."""
+    repeated = any(own.overfitting == OVERFITTING for own in priors)
+    return [replace(own, overfitting=OVERFITTING) for own in priors] if repeated else priors
 
 
 def covariates_of(names: list[str], covariates: str | Sequence[str], runs: pd.DataFrame | None) -> pd.DataFrame:

@@ -193,7 +193,7 @@ def padded(design: Design, *, to: int | None = None) -> Design:
     return design._replace(
         step=design.step[kept],
         count=design.count[kept],
-        axis=TimeAxis(design.axis.u[placed], design.axis.lag[placed], design.axis.end),
+        axis=design.axis._replace(**{name: getattr(design.axis, name)[placed] for name in ("u", "lag", "repetition")}),
         estimates=CoefficientEstimates(
             estimates.coefficients[kept], estimates.covariance[kept] + silence, none, none, estimates.noise
         ),

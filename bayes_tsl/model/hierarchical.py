@@ -44,7 +44,6 @@ from bayes_tsl.model.single_run import (
     trend_with_excess,
     variances,
 )
-from bayes_tsl.model.time_axis import TimeAxis
 
 MEAN_SD = float(np.sqrt(0.5))  # prior sd of a trait's mean: half of the variance that the prior of one run has
 SPREAD_MEDIAN = 0.4  # prior median of a trait's spread, in units of the prior of one run ...
@@ -239,7 +238,8 @@ def run_parameters(runs: HierarchicalDesign, trait: AnyArray) -> Sites:
 def single_run_sites(runs: HierarchicalDesign, sites: Sites) -> Sites:
     """Sites as the single-run model has them: its floor slope at the origin includes the decay of the excess loss there."""
     axis = runs.design.axis
-    excess = jax.vmap(excess_loss)(TimeAxis(axis.u[:, -1:], axis.lag[:, -1:], axis.end), sites)[:, 0]
+    at_origin = axis._replace(u=axis.u[:, -1:], lag=axis.lag[:, -1:])
+    excess = jax.vmap(excess_loss)(at_origin, sites)[:, 0]
     return sites | {"floor_slope": sites["floor_slope"] - sites["heat_decay"] * excess}
 
 
@@ -283,8 +283,8 @@ def _floor_line(design: Design, sites: Sites, level: AnyArray | float, slope: An
         level: prior standard deviation of the floor's level.  [nats]
         slope: that of its slope.  [nats]
     """
-    u, excess, variance = design.axis.u[:-1], excess_loss(design.axis, sites), variances(design, sites)
-    law = trend_with_excess(excess, u, sites, slope=sites["floor_slope"])
+    u, heat, variance = design.axis.u[:-1], excess_loss(design.axis, sites), variances(design, sites)
+    law = trend_with_excess(heat, design.axis, sites, slope=sites["floor_slope"])
     given = conditionals(design, variance)
     off = successive(residuals(design, law), given)
     density = 0.0

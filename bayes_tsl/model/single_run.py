@@ -30,6 +30,7 @@ from bayes_tsl.model.design import Design
 from bayes_tsl.model.lr_response import excess_loss
 from bayes_tsl.model.position_law import mean_shape, reciprocal_loss
 from bayes_tsl.model.priors import Priors
+from bayes_tsl.model.repetition import overfitting
 from bayes_tsl.model.time_axis import TimeAxis
 
 TAIL = 4.0  # degrees of freedom of the noise of a checkpoint
@@ -190,12 +191,13 @@ def trend(axis: TimeAxis, sites: Sites) -> Trend:
 
     ``floor_slope`` is how the floor moves at the origin with the learning rate held, so the decay of the excess loss is in it.
     """
-    excess = excess_loss(axis, sites)
-    return trend_with_excess(excess, axis.u[:-1], sites, slope=sites["floor_slope"] + sites["heat_decay"] * excess[-1])
+    heat = excess_loss(axis, sites)
+    return trend_with_excess(heat, axis, sites, slope=sites["floor_slope"] + sites["heat_decay"] * heat[-1])
 
 
-def trend_with_excess(excess: AnyArray, u: AnyArray, sites: Sites, *, slope: AnyArray) -> Trend:
-    """The same with a known excess loss (step + 1), the origin last, and a floor that has ``slope`` there beside it (step)."""
+def trend_with_excess(heat: AnyArray, axis: TimeAxis, sites: Sites, *, slope: AnyArray) -> Trend:
+    """The same with a known excess loss (step + 1), and a floor that has ``slope`` at the origin beside it (step)."""
+    u, excess = axis.u[:-1], heat + overfitting(axis, sites)
 
     def law(name: str, time: AnyArray, slope: AnyArray) -> Array:
         return laws.temporal_law(time, level=sites[f"{name}_level"], slope=slope, curvature=sites[f"{name}_curvature"])

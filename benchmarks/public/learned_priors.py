@@ -183,7 +183,7 @@ def moments(draws: Mapping[str, Array]) -> dict[str, Any]:
         made[name] = {
             "mean": levels.mean(axis=0).tolist(),
             "covariance": np.cov(levels, rowvar=False).tolist(),
-            "family_variance": float(prior.sd**2 * np.mean(draws["family_spread"][:, k] ** 2)),
+            "family_variance": float(prior.sd**2 * np.median(draws["family_spread"][:, k]) ** 2),
             "run_variance": float(prior.sd**2 * np.mean(draws["run_spread"][:, k] ** 2)),
         }
     return made

@@ -12,15 +12,13 @@ prefixes. Started again with the same --out it goes on where it stopped.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import matplotlib as mpl
 import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
-from benchmarks.common import by_kind, keep, options, tsl
+from benchmarks.common import Informed, by_kind, keep, options
 from benchmarks.public.curves import by_hash, known, public_runs
 
 PREFIXES = (0.2, 0.35, 0.5, 0.65, 0.8)
@@ -28,18 +26,11 @@ SLOW = "multi-power-law"
 SCORES = ["endpoint_mae", "endpoint_median", "endpoint_bias", "crps", "coverage_50", "coverage_90", "width_90"]
 
 
-@dataclass(frozen=True)
-class Informed:
-    """A forecaster that knows batch and size of every run, and its family if ``named``."""
-
-    known: pd.DataFrame = field(repr=False)
-    named: bool
-
-    def __call__(self, losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
-        row = self.known.loc[losses.runs[0]]
-        priors = bt.priors.family(row["family"]) if self.named else None
-        known = {"batch_tokens": row["batch_tokens"], "parameters": row["parameters"], "priors": priors}
-        return tsl(losses, steps=steps, schedule=schedule, seed=seed, **known)
+def informed(runs: list[str], *, named: bool) -> Informed:
+    """The model that knows batch and size of every run, and its family if ``named``."""
+    table = known(runs)
+    priors = {run: bt.priors.family(table.loc[run, "family"]) if named else None for run in runs}
+    return Informed({run: table.loc[run, ["batch_tokens", "parameters"]].to_dict() | {"priors": priors[run]} for run in runs})
 
 
 def diverged(losses: bt.LossTable) -> list[str]:
@@ -68,8 +59,8 @@ def main() -> None:
     half = len(order) // 2
     halves = pd.Series({run: "chosen on" if i < half else "held out" for i, run in enumerate(order)})
     chosen = order[half : half + 4] if asked.quick else order[half:] if asked.reported else order
-    about = known(losses.runs)
-    every = {"tsl": Informed(about, False), "tsl, family": Informed(about, True), **BASELINES}
+    runs = list(losses.runs)
+    every = {"tsl": informed(runs, named=False), "tsl, family": informed(runs, named=True), **BASELINES}
     models = {name: forecaster for name, forecaster in every.items() if not (asked.reported and name == SLOW)}
     scores = backtest(
         bt.LossTable.from_frame(losses.frame[losses.frame["run"].isin(chosen)]),

@@ -74,7 +74,7 @@ def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
         numbers.append(np.full(len(at), number))
         losses.append(rows["loss"].to_numpy(float)[at])
     u, lag = (np.concatenate(parts) for parts in zip(*axes))
-    return Runs(TimeAxis(u, lag, 0.0), *(np.concatenate(parts) for parts in (rates, numbers, losses)))
+    return Runs(TimeAxis(u, lag, 0.0, np.zeros_like(u)), *(np.concatenate(parts) for parts in (rates, numbers, losses)))
 
 
 def settled(rows: pd.DataFrame) -> pd.DataFrame:

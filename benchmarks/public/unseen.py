@@ -12,8 +12,6 @@ none, as *all*). --quick: one run of each family from half. Started again with t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -22,7 +20,7 @@ from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
 from bayes_tsl.model.learned import learned
 from bayes_tsl.model.priors import LearnedPriors
-from benchmarks.common import RESULTS, by_kind, keep, options, tsl
+from benchmarks.common import RESULTS, Informed, by_kind, keep, options
 from benchmarks.public.families import Family, families
 from benchmarks.public.learned_priors import learn
 
@@ -33,23 +31,6 @@ SCORES = ["endpoint_mae", "endpoint_bias", "crps", "coverage_50", "coverage_90",
 KNOWN = ("batch_tokens", "parameters", "unique_tokens")
 
 
-@dataclass(frozen=True)
-class Informed:
-    """A forecaster with priors of every family, and what is known of every run.
-
-    Attributes:
-        priors: by family.
-        known: arguments of ``fit`` by run.
-    """
-
-    priors: Mapping[str, LearnedPriors] = field(repr=False)
-    known: Mapping[str, dict[str, float]] = field(repr=False)
-
-    def __call__(self, losses: bt.LossTable, *, steps, schedule=None, seed=0) -> bt.Forecast:
-        run = losses.runs[0]
-        return tsl(losses, steps=steps, schedule=schedule, seed=seed, priors=self.priors[run.split("/")[0]], **self.known[run])
-
-
 def without(by_name: Mapping[str, Family]) -> dict[str, LearnedPriors]:
     """Priors of every family, from whole runs of all others."""
     table = pd.read_csv(RESULTS / "learned_priors.csv", comment="#")
@@ -57,13 +38,14 @@ def without(by_name: Mapping[str, Family]) -> dict[str, LearnedPriors]:
     return {name: LearnedPriors(levels=learn(table, without=names)) for name, names in left_out.items()}
 
 
-def known(by_name: Mapping[str, Family], names: tuple[str, ...] = KNOWN) -> dict[str, dict[str, Any]]:
-    """What is known of every run under these names."""
-    return {
-        f"{name}/{run}": family.known.loc[run, list(names)].dropna().to_dict()
+def informed(by_name: Mapping[str, Family], priors: Mapping[str, LearnedPriors], *names: str) -> Informed:
+    """The model with these priors of every family, and what is known of its runs under these names."""
+    known = {
+        f"{name}/{run}": family.known.loc[run, list(names)].dropna().to_dict() | {"priors": priors[name]}
         for name, family in by_name.items()
         for run in family.known.index
     }
+    return Informed(known)
 
 
 def own_families(by_name: Mapping[str, Family]) -> dict[str, LearnedPriors]:
@@ -76,18 +58,18 @@ def by_knowledge(by_name: Mapping[str, Family]) -> dict[str, Informed]:
     """The model with more and less knowledge of the runs."""
     priors = without(by_name)
     return {
-        "all": Informed(priors, known(by_name)),
-        "no size": Informed(priors, known(by_name, ("batch_tokens",))),
-        "no batch": Informed(priors, known(by_name, ("parameters",))),
-        "neither": Informed(priors, known(by_name, ())),
-        "family": Informed(priors | own_families(by_name), known(by_name)),
+        "all": informed(by_name, priors, *KNOWN),
+        "no size": informed(by_name, priors, "batch_tokens"),
+        "no batch": informed(by_name, priors, "parameters"),
+        "neither": informed(by_name, priors),
+        "family": informed(by_name, priors | own_families(by_name), *KNOWN),
     }
 
 
 def main() -> None:
     asked = options(__doc__, "unseen", knowledge="judge what batch, size and family are worth, on few runs")
     by_name = families(1 if asked.quick else FEW if asked.knowledge else MOST)
-    models = by_knowledge(by_name) if asked.knowledge else {"tsl": Informed(without(by_name), known(by_name))}
+    models = by_knowledge(by_name) if asked.knowledge else {"tsl": informed(by_name, without(by_name), *KNOWN)}
     models |= {} if asked.knowledge else {name: BASELINES[name] for name in ("power-law", "annealing-law")}
     frames = [family.losses.frame.assign(run=f"{name}/" + family.losses.frame["run"]) for name, family in by_name.items()]
     schedules = {f"{name}/{run}": plan for name, family in by_name.items() for run, plan in family.schedules.items()}

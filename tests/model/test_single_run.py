@@ -48,7 +48,7 @@ def test_sites_are_the_priors_and_the_weights(design: Design) -> None:
     trace = handlers.trace(handlers.seed(model, 0)).get_trace(design, Priors())
     latent = {name for name, site in trace.items() if site["type"] == "sample" and not site["is_observed"]}
     observed = {name for name, site in trace.items() if site["type"] == "sample" and site["is_observed"]}
-    assert latent == set(Priors.__dataclass_fields__) - {"convergence"} | {"weight"}
+    assert latent == set(Priors.__dataclass_fields__) - set(Priors().fixed()) | {"weight"}
     assert observed == {"log_gap_estimate", "log_rate_estimate", "mean_estimate"}
     assert trace["weight"]["value"].shape == design.step.shape
 
