@@ -193,7 +193,7 @@ def padded(design: Design, *, to: int | None = None) -> Design:
     return design._replace(
         step=design.step[kept],
         count=design.count[kept],
-        axis=design.axis._replace(**{name: getattr(design.axis, name)[placed] for name in ("u", "lag", "repetition")}),
+        axis=design.axis._replace(**{name: getattr(design.axis, name)[placed] for name in ("u", "lag", "repeats")}),
         estimates=CoefficientEstimates(
             estimates.coefficients[kept], estimates.covariance[kept] + silence, none, none, estimates.noise
         ),

@@ -23,7 +23,6 @@ from scipy.signal import lfilter
 
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.model.polynomials import basis, interpolant, nodes
-from bayes_tsl.model.repetition import repetition
 from bayes_tsl.model.time_axis import Anchor, TimeAxis
 
 POWERS = (0.2, 2.0)  # bounds of the exponent of the learning rate
@@ -80,7 +79,7 @@ def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor) -> TimeA
     u = np.log(schedule.learning(step) / schedule.learning(anchor.origin))
     end = float(np.log(anchor.time_unit / schedule.progress(anchor.origin)))
     lagged = lag(schedule, step, powers=nodes(POWERS), times=nodes(TIMES) * anchor.time_unit)
-    return TimeAxis(u, interpolant() @ lagged @ interpolant().T, end, repetition(schedule, step))
+    return TimeAxis(u, interpolant() @ lagged @ interpolant().T, end, schedule.repeats(step))
 
 
 def relative_excess(

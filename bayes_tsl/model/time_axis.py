@@ -30,13 +30,13 @@ class TimeAxis(NamedTuple):
         u: log progress since the origin (step).
         lag: the lagged relative learning rate, as a polynomial in log time and log power (step, time, power).
         end: log progress of the end of the schedule since the origin, where the excess loss has its stated strength.
-        repetition: epochs beyond the first, to a power (``repetition``); zero where no data repeat (step).
+        repeats: epochs of the training data beyond the first; zero where none are known to repeat (step).
     """
 
     u: NDArray[np.float64]
     lag: NDArray[np.float64]
     end: float
-    repetition: NDArray[np.float64]
+    repeats: NDArray[np.float64]
 
 
 def make_anchor(schedule: Schedule, origin: float) -> Anchor:

@@ -1,4 +1,4 @@
-"""What repeated data add to the loss: nothing before the second epoch, a power of the repeats after, and only where asked."""
+"""What repeated data add to the loss: nothing in the first epoch, the same in each after it, and only where data repeat."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.inference.run_inputs import priors_of
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.priors import OVERFITTING, default_priors, fixed
-from bayes_tsl.model.repetition import POWER, repetition
 from bayes_tsl.model.single_run import trend
 from bayes_tsl.model.time_axis import make_anchor
 
@@ -30,20 +29,12 @@ SITES = {
 }
 
 
-def test_nothing_is_added_in_the_first_epoch() -> None:
-    plan = OFTEN.effective(PLAN)
-    assert repetition(plan, [0.0, 500.0, 1000.0]).tolist() == [0.0, 0.0, 0.0]
-    assert repetition(plan, [2000.0, 4000.0]) == pytest.approx([1.0, 3.0**POWER])
-    assert not repetition(PLAN, [8000.0]).any()
-
-
-def test_the_floor_rises_by_what_repeats_add_since_the_origin() -> None:
-    plan, steps = OFTEN.effective(PLAN), np.array([500.0, 2000.0, 6000.0, 3000.0])
+def test_the_floor_rises_by_as_much_in_every_epoch_but_the_first() -> None:
+    plan, steps = OFTEN.effective(PLAN), np.array([500.0, 1000.0, 2000.0, 6000.0, 3000.0])
     axis = make_time_axis(steps, plan, make_anchor(plan, 3000.0))
     with jax.enable_x64(True):
         without, with_it = (np.asarray(trend(axis, SITES | {"overfitting": each}).floor) for each in (0.0, 0.002))
-    expected = 0.002 * (np.array([0.0, 1.0, 5.0**POWER]) - 2.0**POWER)
-    np.testing.assert_allclose(with_it - without, expected, atol=1e-9)
+    np.testing.assert_allclose(with_it - without, 0.002 * (np.array([0.0, 0.0, 1.0, 5.0]) - 2.0), atol=1e-9)
 
 
 @pytest.mark.parametrize(("recipe", "prior"), [(ONCE, fixed(0.0)), (OFTEN, OVERFITTING)])
