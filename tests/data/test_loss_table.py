@@ -391,7 +391,7 @@ UNREADABLE: dict[str, tuple[str, bytes, str]] = {
     ),
     "bad word": (
         "log.csv.gz",
-        gzip.compress(b"step,loss\n100,5.0\n200,4.5\n300,oops\n"),
+        gzip.compress(b"step,loss\n100,5.0\n200,4.5\n300,oops\n", mtime=0),
         f"loss must be a number; got 'oops' at step=300 (line 4 of log.csv.gz). {CORRECT}",
     ),
     "blank lines": (
@@ -457,8 +457,8 @@ def test_what_is_wrong_with_a_file_is_said(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "content"),
     [
-        ("cut.csv.gz", gzip.compress(grid().to_csv().encode())[:-30]),
-        ("torn.csv.gz", gzip.compress(grid().to_csv().encode())[:40] + b"\xff" * 60),
+        ("cut.csv.gz", gzip.compress(grid().to_csv().encode(), mtime=0)[:-30]),
+        ("torn.csv.gz", gzip.compress(grid().to_csv().encode(), mtime=0)[:40] + b"\xff" * 60),
         ("empty.parquet", b""),
         ("picture.parquet", PNG),
     ],
