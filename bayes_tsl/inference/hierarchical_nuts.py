@@ -22,6 +22,7 @@ from bayes_tsl.model.hierarchical import (
     FLOOR_LINE,
     MEAN_SD,
     OUTLYING,
+    POPULATION,
     SPREAD_SD,
     HierarchicalDesign,
     PopulationParameters,
@@ -30,11 +31,10 @@ from bayes_tsl.model.hierarchical import (
     floor_line,
     hierarchical_model,
     insert_floor_slope,
-    level_centre,
+    named_parameters,
     partially_centered_model,
-    run_parameters,
+    population_parameters,
     sampled_traits,
-    single_run_sites,
     spread_medians,
     trait_means,
 )
@@ -46,7 +46,6 @@ HIERARCHICAL_ACCEPT = 0.95
 """Target acceptance for mean losses: no divergence in 50 runs, at two thirds of the work of .98 (docs/modelling.md)."""
 _TRIAL = 150  # transitions thrown away, and as many kept, before the centring is settled
 _DECENTERED = "trait_decentered"  # the site that LocScaleReparam samples in place of a trait
-_SHARED = tuple(f"trait_{name}" for name in PopulationParameters._fields)
 _ROUNDS = 4  # of expectation-maximisation
 _SPREADS = expit(np.linspace(-7.0, 5.0, 500))  # grid on which the spread of a trait is maximised
 
@@ -65,15 +64,17 @@ def sample_runs(runs: HierarchicalDesign, *, seed: int, **settings: Any) -> tupl
     left = _departures(runs, _draw(runs, population, start, seed=seed, **trial).sites).var(axis=(0, 1))
     runs = _with_centering(runs, 1.0 - np.asarray(insert_floor_slope(runs, left, 1.0)))
     drawn = _draw(runs, population, start, seed=seed, **settings)
-    own = {name: values for name, values in drawn.sites.items() if name not in _SHARED}
+    own = {name: values for name, values in drawn.sites.items() if name not in POPULATION}
     size = (*drawn.stats["lp"].shape, len(runs.progress_offset), len(FLOOR_LINE))
     standard = np.random.default_rng(seed).standard_normal(size)
-    named = over_draws(_parameters, (runs,), _population(runs, drawn.sites), own, standard) | {"weight": drawn.sites["weight"]}
+    named = over_draws(_parameters, (runs,), population_parameters(runs, drawn.sites), own, standard) | {
+        "weight": drawn.sites["weight"]
+    }
     each = [
         Draws({name: values[:, :, run] for name, values in named.items()}, drawn.stats)
         for run in range(len(runs.progress_offset))
     ]
-    return each, Draws({name: values for name, values in drawn.sites.items() if name in _SHARED}, drawn.stats)
+    return each, Draws({name: values for name, values in drawn.sites.items() if name in POPULATION}, drawn.stats)
 
 
 def _with_centering(runs: HierarchicalDesign, centered: Array) -> HierarchicalDesign:
@@ -96,7 +97,7 @@ def _draw(runs: HierarchicalDesign, population: PopulationParameters, start: Val
 
 def _with_traits(runs: HierarchicalDesign, sites: Values) -> Values:
     """Draws with the traits themselves in place of what was sampled of them (chain, draw, ...)."""
-    mean, spread = (np.asarray(one) for one in sampled_traits(runs, _population(runs, sites)))
+    mean, spread = (np.asarray(one) for one in sampled_traits(runs, population_parameters(runs, sites)))
     centered, sampled = runs.centered[:, runs.sampled], sites[_DECENTERED]
     trait = mean + spread ** (1.0 - centered) * (sampled - centered * mean)
     return {name: values for name, values in sites.items() if name != _DECENTERED} | {"trait": trait}
@@ -104,23 +105,13 @@ def _with_traits(runs: HierarchicalDesign, sites: Values) -> Values:
 
 def _departures(runs: HierarchicalDesign, sites: Values) -> Array:
     """Departures of traits from the population mean, in spreads (chain, draw, run, sampled)."""
-    mean, spread = sampled_traits(runs, _population(runs, sites))
+    mean, spread = sampled_traits(runs, population_parameters(runs, sites))
     return (sites["trait"] - mean) / spread
-
-
-def _population(runs: HierarchicalDesign, sites: Values) -> PopulationParameters:
-    """Draws of the population (chain, draw, ...)."""
-    mean, spread = sites["trait_mean"], sites["trait_spread"]
-    nothing = np.zeros((*mean.shape[:-1], runs.covariates.shape[1], mean.shape[-1]))
-    return PopulationParameters(mean, spread, sites.get("trait_effect", nothing))
 
 
 def _parameters(runs: HierarchicalDesign, population: PopulationParameters, own: Values, standard: Array) -> Values:
     """Every parameter of each run (run), level and slope of the floor among them."""
-    level, slope = draw_floor_line(floor_line(runs, population, own), standard).T
-    sites = own | {"floor_level": level_centre(runs, "floor_level") + runs.priors.floor_level.sd * level}
-    sites = single_run_sites(runs, sites | run_parameters(runs, all_traits(runs, population, own["trait"], slope)))
-    return {name: sites[name] for name in runs.parameters}
+    return named_parameters(runs, population, own, draw_floor_line(floor_line(runs, population, own), standard))
 
 
 def _pilot(runs: HierarchicalDesign) -> tuple[PopulationParameters, Values, Array]:

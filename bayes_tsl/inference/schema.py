@@ -32,7 +32,7 @@ from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.inference.nuts import Draws
 from bayes_tsl.model.design import Design
-from bayes_tsl.model.hierarchical import HierarchicalDesign
+from bayes_tsl.model.hierarchical import POPULATION, HierarchicalDesign
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.population import Population, Trait
 from bayes_tsl.model.position_law import (
@@ -119,8 +119,7 @@ def population_dataset(
         progress: at which slopes are compared, in steps at peak learning rate.
         base: the priors that traits are counted from.
     """
-    dims = {"trait_mean": ("trait",), "trait_spread": ("trait",), "trait_effect": ("covariate", "trait")}
-    sampled = {name: ((*DRAWS, *dims[name]), values, {"sampled": 1}) for name, values in drawn.sites.items()}
+    sampled = {name: ((*DRAWS, *POPULATION[name]), values, {"sampled": 1}) for name, values in drawn.sites.items()}
     scales = {"prior_sd": ("trait", runs.prior_sd), "variance": ("trait", runs.variance)}
     data = _dataset(sampled | scales, {"trait": runs.traits, "covariate": list(covariates.columns)})
     moments = {name: [float(np.mean(covariates[name])), float(np.std(covariates[name]))] for name in covariates.columns}

@@ -64,6 +64,10 @@ class PopulationParameters(NamedTuple):
     effect: AnyArray
 
 
+POPULATION = {"trait_mean": ("trait",), "trait_spread": ("trait",), "trait_effect": ("covariate", "trait")}
+"""Sample sites of the population, and their axes; without covariates there is no effect."""
+
+
 class HierarchicalDesign(NamedTuple):
     """Everything that the model of several runs conditions on.
 
@@ -183,6 +187,13 @@ def _sample_population(runs: HierarchicalDesign) -> PopulationParameters:
     return PopulationParameters(*map(jnp.asarray, (mean, spread, effect)))
 
 
+def population_parameters(runs: HierarchicalDesign, sites: Sites) -> PopulationParameters:
+    """Values of the population's sample sites, put together (..., trait)."""
+    mean, spread = sites["trait_mean"], sites["trait_spread"]
+    nothing = np.zeros((*mean.shape[:-1], runs.covariates.shape[1], mean.shape[-1]))
+    return PopulationParameters(mean, spread, sites.get("trait_effect", nothing))
+
+
 def spread_medians(runs: HierarchicalDesign) -> Array:
     """Median of the prior of each trait's spread (trait)."""
     medians = [
@@ -233,6 +244,14 @@ def run_parameters(runs: HierarchicalDesign, trait: AnyArray) -> Sites:
         if {f"{name}_slope", f"{name}_curvature"} <= set(sites):
             sites[f"{name}_slope"] = sites[f"{name}_slope"] * jnp.exp(-sites[f"{name}_curvature"] * runs.progress_offset)
     return sites
+
+
+def named_parameters(runs: HierarchicalDesign, population: PopulationParameters, own: Sites, line: AnyArray) -> Sites:
+    """Every parameter of each run (run), from what is sampled of it, and its floor's level and slope in prior sds (run, 2)."""
+    sites = own | {"floor_level": level_centre(runs, "floor_level") + runs.priors.floor_level.sd * line[:, 0]}
+    sites |= run_parameters(runs, all_traits(runs, population, own["trait"], line[:, 1]))
+    sites = single_run_sites(runs, sites)
+    return {name: sites[name] for name in runs.parameters}
 
 
 def single_run_sites(runs: HierarchicalDesign, sites: Sites) -> Sites:

@@ -84,7 +84,7 @@ def simulate(
     """
     require_seed(seed)
     step, position = np.unique(np.asarray(steps, float)), np.asarray(positions, float)
-    design = _unseen(step, position, schedule, origin, np.asarray(centre, float))
+    design = unseen_design(step, position, schedule, origin, np.asarray(centre, float))
     given = dict(parameters or {})
     priors = priors or Priors()
     for name in given:
@@ -150,7 +150,7 @@ def prior_predictive(
     require(draws >= 1, "draws", "be 1 or more", draws, cure="1000 are usual.")
     step = np.unique(np.asarray(steps, float))
     schedule.require_reaches(max(float(step[-1]), origin))
-    design = _unseen(step, np.array([]), schedule, origin, np.array([0.0, 0.0, loss]))
+    design = unseen_design(step, np.array([]), schedule, origin, np.array([0.0, 0.0, loss]))
     priors = priors or default_priors(schedule, origin=origin)
     with jax.enable_x64(True):
         drawn = Predictive(model, num_samples=draws)(jax.random.key(seed), design, priors, observe=False)
@@ -159,7 +159,7 @@ def prior_predictive(
     return xr.Dataset(observed | runs, {"draw": np.arange(draws), STEP: step}, {"origin": origin, "schedule": schedule.text})
 
 
-def _unseen(step: Array, position: Array, schedule: Schedule, origin: float, centre: Array) -> Design:
+def unseen_design(step: Array, position: Array, schedule: Schedule, origin: float, centre: Array) -> Design:
     """A design that says when, not what: no estimate, and coefficients without error."""
     anchor = make_anchor(schedule, origin)
     blank = CoefficientEstimates(np.zeros((len(step), 3)), np.zeros((len(step), 3, 3)), np.zeros(1), np.zeros(1), 0.0)

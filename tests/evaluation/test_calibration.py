@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.evaluation.calibration import simulated_ranks, uniformity
-from bayes_tsl.model.priors import family, lognormal
+from bayes_tsl.evaluation.calibration import simulated_population_ranks, simulated_ranks, uniformity
+from bayes_tsl.model.priors import family, lognormal, normal
+from bayes_tsl.model.simulated_population import Plan
 
 ORIGIN, RUNS = 4000.0, 40
 STEPS = np.arange(700.0, 8001.0, 300.0)
 SCHEDULE = bt.schedules.cosine(peak=1e-3, warmup=150, total=8000, final=1e-4)
+PRIORS = replace(family("lr_scheduling").priors(SCHEDULE, origin=ORIGIN), floor_slope=normal(-0.15, 0.05))
 
 
 def ranks_of(values: np.ndarray) -> pd.DataFrame:
@@ -61,3 +63,12 @@ def test_a_broken_model_is_found_out() -> None:
 def test_the_model_is_not() -> None:
     table = simulated()
     assert (table["p_corrected"] > 0.01).all()
+
+
+@pytest.mark.slow
+def test_nor_is_the_model_of_several_runs() -> None:
+    """A finished run and one seen for 2,500 of 8,000 steps, fitted together."""
+    plans = {run: Plan(SCHEDULE, STEPS, origin) for run, origin in {"whole": 8000.0, "young": 2500.0}.items()}
+    ranks = simulated_population_ranks(range(RUNS), plans=plans, priors=PRIORS, num_warmup=100, num_draws=200)
+    table = uniformity(ranks, bins=4)
+    assert (table["p_corrected"] > 0.01).all(), table["p_corrected"].nsmallest(3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -16,19 +17,19 @@ from numpyro.infer.util import log_density
 from stop_early import eliminate
 
 import bayes_tsl as bt
+from bayes_tsl.evaluation.calibration import simulated_population_ranks
 from bayes_tsl.model.design import SILENT, make_designs
 from bayes_tsl.model.hierarchical import (
     FLOOR_LINE,
     PopulationParameters,
-    all_traits,
     draw_floor_line,
     floor_line,
     level_centre,
     make_hierarchical_design,
-    run_parameters,
-    single_run_sites,
+    named_parameters,
 )
-from bayes_tsl.model.priors import normal
+from bayes_tsl.model.priors import lognormal, normal
+from bayes_tsl.model.simulated_population import Plan
 from bayes_tsl.model.single_run import model
 from tests.conftest import QUICK, SETTLED, STEPS, TRUTH
 
@@ -89,12 +90,9 @@ def test_density_of_a_run_is_that_of_the_model_of_one_run(positions: tuple[float
             line_given_rest = jax.jit(floor_line)(family, common, own)
             standard = rng.normal(size=(2, 2))
             line = np.asarray(draw_floor_line(line_given_rest, standard))
-            sites = own | {"floor_level": level_centre(family, "floor_level") + bt.Priors().floor_level.sd * line[:, 0]}
-            sites = single_run_sites(
-                family, sites | run_parameters(family, all_traits(family, common, own["trait"], line[:, 1]))
-            )
+            sites = named_parameters(family, common, own, line)
             for run, design in enumerate(designs):
-                values = {name: sites[name][run] for name in family.parameters} | {"weight": np.ones(len(design.step))}
+                values = {name: value[run] for name, value in sites.items()} | {"weight": np.ones(len(design.step))}
                 apart = float(density(design, values))
                 apart -= sum(
                     float(bt.Priors().distribution(name, design.centre).log_prob(values[name])) for name in family.parameters
@@ -149,6 +147,22 @@ def test_forecasts_stand_side_by_side(fit: bt.Fit, ahead: bt.Forecast) -> None:
     assert ahead.select(run="c/young").history["step"][-1] == 2000.0
     one = bt.forecast(fit.select(run="c/young"), steps=[8000.0])
     assert abs(float(one.expected.mean() - ahead.select(run="c/young").expected.mean())) < 0.01
+
+
+def test_a_fit_that_believes_in_little_drift_ranks_the_true_one_above_all_draws() -> None:
+    """Ranks of simulation-based calibration are those of the population, of each run, and of losses after its origin."""
+    plans = {run: Plan(PLAN, STEPS[::2], origin) for run, origin in CUT.items()}
+    priors = bt.Priors(floor_slope=normal(-0.15, 0.05), drift_scale=lognormal(0.1, 0.1))
+    broken = replace(priors, drift_scale=lognormal(0.002, 0.1))
+    settings = {"chains": 2, "num_warmup": SETTLED["num_warmup"], "num_draws": 50}
+    ranks = simulated_population_ranks([0], plans=plans, priors=priors, fitted_priors=broken, **settings)
+    rank = ranks.set_index("quantity")["rank"]
+    shared = {f"trait_{one}[heat]" for one in ("mean", "spread")}
+    later = {f"c/young: loss at {at:g}" for at in STEPS[::2] if at > CUT["c/young"]}
+    assert shared | later | {f"{run}: heat" for run in CUT} <= set(rank.index)
+    assert len([name for name in rank.index if "loss at" in name]) == len(later)
+    assert rank.between(0.0, 1.0, inclusive="neither").all()
+    assert (rank[[f"{run}: drift_scale" for run in CUT]] > 0.95).all()
 
 
 @pytest.mark.slow
