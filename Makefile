@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DATA := bayes_tsl/data/datasets/small_lm/position_losses.csv.gz
 SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
 
-.PHONY: forecast test test-slow lint format benchmark-quick calibration clean
+.PHONY: forecast test test-slow lint format benchmark-quick benchmark-peers calibration clean
 
 forecast: $(VENV)/package
 	$(BIN)/bayes-tsl forecast $(DATA) --run mix50_cosine --test-set prose \
@@ -29,6 +29,9 @@ benchmark-quick: $(VENV)/dev
 	for name in public.blind public.prefix public.transfer bundled.positions public.decision cost.speed; do \
 		$(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
+benchmark-peers: $(VENV)/peers
+	$(BIN)/python -m benchmarks.public.peers
+
 calibration: $(VENV)/dev
 	$(BIN)/python -m benchmarks.simulated.calibration
 
@@ -39,6 +42,10 @@ $(VENV)/package: pyproject.toml
 
 $(VENV)/dev: $(VENV)/package
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+$(VENV)/peers: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'
 	touch $@
 
 clean:

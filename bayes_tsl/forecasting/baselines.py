@@ -2,39 +2,41 @@
 
 Blind to the schedule: the last value, and the paper's three (Xiong et al., arXiv 2404.17785), power law, reciprocal and
 logarithmic.
-With the schedule: the learning-rate-annealing law and the multi-power law, as published. Each is fitted by robust least
-squares from several starts, and resampled by a moving-block bootstrap of its residuals, which knows of noise and of parameters
-but not of the law being wrong. Steps before twice the warm-up are left out, as they are in ``fit``. ``joint_curves`` fits one
-of the laws to several runs at once and predicts others.
+With the schedule: the learning-rate-annealing law and the multi-power law, as published. ``curve_fits`` fits and resamples
+them. ``joint_curves`` fits one of the laws to several runs at once and predicts others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import OptimizeResult, least_squares
 from scipy.signal import lfilter
 
-from bayes_tsl._common.dims import CHAIN, DRAW, STEP
-from bayes_tsl._common.validation import require, require_choice, require_number, require_seed, require_type, show
+from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.validation import require, require_choice, require_number, require_type, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.forecasting.curve_fits import (
+    DRAWS,
+    Law,
+    bootstrap,
+    fitted,
+    from_draws,
+    require_checkpoints,
+    require_finite,
+    usable_past,
+)
 from bayes_tsl.forecasting.distribution import Forecast
-from bayes_tsl.inference.diagnostics import ConvergenceError
-from bayes_tsl.model.design import after_warmup, later_steps
+from bayes_tsl.model.design import after_warmup
 
 Array = NDArray[np.float64]
 
-_RESAMPLES = 100  # bootstrap curves
-_NOISES = 10  # measurements drawn around each
-_REFIT_STEPS = 30  # evaluations of a resampled fit, which starts where the fit ended
 _LR_CELLS = 128
 _ANNEALING_DECAY = 0.999  # per step, as published
 
@@ -47,18 +49,6 @@ class Forecaster(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class _Law:
-    """A curve over inputs of its own: inputs = see(steps, origin, schedule); loss = curve(parameters, inputs)."""
-
-    name: str
-    see: Callable[[Array, float, Schedule], Any]
-    curve: Callable[[Array, Any], Array]
-    starts: Callable[[Array], Sequence[Sequence[float]]]
-    needs_schedule: bool = False
-    slopes: Callable[[Array, Any], Array] | None = None  # of the curve in its parameters (step, parameter); else differences
-
-
 def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
     """The loss stays where it is, as a Gaussian random walk in log step whose scale is that of the past changes.
 
@@ -67,14 +57,14 @@ def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None
     >>> last_value(losses, steps=[2000]).quantile(0.5).round(2).to_numpy().tolist()
     [3.62]
     """
-    past, ahead, _, notices = _prepare(losses, steps, schedule, least=2, seed=seed)
-    log_step = np.log(past.index.to_numpy(float))
-    scale = np.sqrt(np.mean(np.diff(past.to_numpy()) ** 2 / np.diff(log_step)))
-    widths = np.sqrt(np.diff(np.log(ahead), prepend=log_step[-1]))
+    past = usable_past(losses, steps=steps, schedule=schedule, least=2, seed=seed)
+    log_step = np.log(past.step)
+    scale = np.sqrt(np.mean(np.diff(past.loss) ** 2 / np.diff(log_step)))
+    widths = np.sqrt(np.diff(np.log(past.ahead), prepend=log_step[-1]))
     rng = np.random.default_rng(seed)
-    moves = scale * widths * rng.standard_normal((_RESAMPLES * _NOISES, len(ahead)))
-    draws = float(past.iloc[-1]) + np.cumsum(moves, axis=1)
-    return _forecast(losses, past, ahead, draws, draws, notices)
+    moves = scale * widths * rng.standard_normal((DRAWS, len(past.ahead)))
+    draws = float(past.loss[-1]) + np.cumsum(moves, axis=1)
+    return from_draws(past, expected=draws, observed=draws)
 
 
 def power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -89,7 +79,7 @@ def power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None 
     >>> power_law(losses, steps=[2000]).quantile(0.5).round(1).to_numpy().tolist()
     [3.5]
     """
-    return _bootstrap(_POWER, losses, steps, schedule, seed)
+    return bootstrap(_POWER, losses, steps=steps, schedule=schedule, seed=seed)
 
 
 def reciprocal(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -100,7 +90,7 @@ def reciprocal(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None
     >>> reciprocal(losses, steps=[2000]).quantile(0.5).round(1).to_numpy().tolist()
     [3.1]
     """
-    return _bootstrap(_RECIPROCAL, losses, steps, schedule, seed)
+    return bootstrap(_RECIPROCAL, losses, steps=steps, schedule=schedule, seed=seed)
 
 
 def logarithmic(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -111,7 +101,7 @@ def logarithmic(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | Non
     >>> logarithmic(losses, steps=[2000]).quantile(0.5).round(1).to_numpy().tolist()
     [4.2]
     """
-    return _bootstrap(_LOGARITHMIC, losses, steps, schedule, seed)
+    return bootstrap(_LOGARITHMIC, losses, steps=steps, schedule=schedule, seed=seed)
 
 
 def annealing_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -125,7 +115,7 @@ def annealing_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | N
     >>> ahead.quantile(0.5).round(1).to_numpy().tolist()
     [3.1]
     """
-    return _bootstrap(_ANNEALING, losses, steps, schedule, seed)
+    return bootstrap(_ANNEALING, losses, steps=steps, schedule=schedule, seed=seed)
 
 
 def multi_power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
@@ -141,7 +131,7 @@ def multi_power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule |
         losses = datasets.load().select(run="mix50_cosine", test_set="prose").until(1200)
         multi_power_law(losses, steps=[2500], schedule=datasets.schedules()["mix50_cosine"]).to_frame()
     """
-    return _bootstrap(_MULTI_POWER, losses, steps, schedule, seed)
+    return bootstrap(_MULTI_POWER, losses, steps=steps, schedule=schedule, seed=seed)
 
 
 BASELINES: dict[str, Forecaster] = {
@@ -191,11 +181,12 @@ def joint_curves(
     return {run: _along(one, best, at, unit_step, plans[run]) for run, at in steps.items()}
 
 
-def _relative_step(steps: Array, origin: float, schedule: Schedule) -> Array:
+def relative_step(steps: Array, origin: float, schedule: Schedule) -> Array:
+    """Steps in units of the origin (step)."""
     return steps / origin
 
 
-def _see_annealing(steps: Array, origin: float, schedule: Schedule) -> tuple[Array, Array]:
+def see_annealing(steps: Array, origin: float, schedule: Schedule) -> tuple[Array, Array]:
     """Summed learning rate relative to the origin, and annealed momentum in units of the peak (step)."""
     last = float(steps[-1])
     grid = np.linspace(0.0, last, int(min(np.ceil(last), 2**18)) + 1)
@@ -217,7 +208,8 @@ def _see_falls(steps: Array, origin: float, schedule: Schedule) -> tuple[Array, 
     return schedule.progress(steps) / unit, fall[at], np.maximum(lr[1:][at], 1e-6), np.maximum(since, 0.0) / unit
 
 
-def _power(x: Array, t: Array) -> Array:
+def power(x: Array, t: Array) -> Array:
+    """``x0 + exp(x1) t^-exp(x2)`` (step)."""
     return x[0] + np.exp(x[1]) * t ** -np.exp(x[2])
 
 
@@ -225,10 +217,11 @@ def _multi_power(x: Array, inputs: tuple[Array, Array, Array, Array]) -> Array:
     progress, fall, lr, since = inputs
     gain, (speed, beta, gamma) = x[3], np.exp(x[4:])
     drop = (1.0 - (1.0 + speed * lr**-gamma * since) ** -beta) @ fall
-    return _power(x[:3], progress) - gain * drop
+    return power(x[:3], progress) - gain * drop
 
 
-def _power_starts(y: Array) -> list[tuple[float, ...]]:
+def power_starts(y: Array) -> list[tuple[float, ...]]:
+    """Parameters of ``power`` to start from."""
     return [(y[-1] - drop, np.log(drop), np.log(p)) for drop in (0.3, 1.0, 3.0) for p in (0.1, 0.5, 1.0)]
 
 
@@ -239,12 +232,12 @@ def _multi_power_slopes(x: Array, inputs: tuple[Array, Array, Array, Array]) -> 
     reach = speed * lr**-gamma * since
     left = (1.0 + reach) ** -beta
     steeper = beta * left * reach / (1.0 + reach)
-    power = _power(x[:3], progress) - x[0]
+    falling = power(x[:3], progress) - x[0]
     return np.column_stack(
         [
             np.ones_like(progress),
-            power,
-            -power * np.exp(x[2]) * np.log(progress),
+            falling,
+            -falling * np.exp(x[2]) * np.log(progress),
             -(1.0 - left) @ fall,
             -gain * steeper @ fall,
             -gain * (beta * left * np.log1p(reach)) @ fall,
@@ -253,27 +246,27 @@ def _multi_power_slopes(x: Array, inputs: tuple[Array, Array, Array, Array]) -> 
     )
 
 
-_POWER = _Law("power-law", _relative_step, _power, _power_starts)
-_RECIPROCAL = _Law(
+_POWER = Law("power-law", relative_step, power, power_starts)
+_RECIPROCAL = Law(
     "reciprocal",
-    _relative_step,
+    relative_step,
     lambda x, t: x[0] + np.exp(x[1]) / (1.0 + np.exp(x[2]) * t),
     lambda y: [(y[-1] - drop, np.log(drop * (1.0 + b)), np.log(b)) for drop in (0.1, 0.3, 1.0) for b in (1.0, 10.0, 100.0)],
 )
-_LOGARITHMIC = _Law("logarithmic", _relative_step, lambda x, t: x[0] - x[1] * np.log(t), lambda y: [(y[-1], 0.1)])
-_ANNEALING = _Law(
+_LOGARITHMIC = Law("logarithmic", relative_step, lambda x, t: x[0] - x[1] * np.log(t), lambda y: [(y[-1], 0.1)])
+_ANNEALING = Law(
     "annealing-law",
-    _see_annealing,
-    lambda x, inputs: _power(x[:3], inputs[0]) - x[3] * inputs[1],
-    lambda y: [(*start, gain) for start in _power_starts(y)[1::3] for gain in (1e-4, 1e-2)],
+    see_annealing,
+    lambda x, inputs: power(x[:3], inputs[0]) - x[3] * inputs[1],
+    lambda y: [(*start, gain) for start in power_starts(y)[1::3] for gain in (1e-4, 1e-2)],
     needs_schedule=True,
 )
-_MULTI_POWER = _Law(
+_MULTI_POWER = Law(
     "multi-power-law",
     _see_falls,
     _multi_power,
     lambda y: [
-        (*start, 0.3, np.log(speed), np.log(0.5), np.log(0.5)) for start in _power_starts(y)[1::3] for speed in (10.0, 200.0)
+        (*start, 0.3, np.log(speed), np.log(0.5), np.log(0.5)) for start in power_starts(y)[1::3] for speed in (10.0, 200.0)
     ],
     needs_schedule=True,
     slopes=_multi_power_slopes,
@@ -281,54 +274,6 @@ _MULTI_POWER = _Law(
 
 
 _SCHEDULED = {law.name: law for law in (_ANNEALING, _MULTI_POWER)}
-
-
-def _prepare(
-    losses: LossTable, steps: ArrayLike, schedule: Schedule | None, *, least: int, seed: int
-) -> tuple[pd.Series, Array, Schedule, tuple[str, ...]]:
-    """Mean losses that can be fitted, steps ahead, a schedule that reaches them, and notices."""
-    require_losses(losses)
-    schedules.require_schedule(schedule)
-    require_seed(seed)
-    schedule = schedule or schedules.unknown()
-    kept, notices = after_warmup(losses, schedule)
-    past = kept.mean_losses()
-    _require_checkpoints(len(past), least)
-    ahead = later_steps(steps, float(past.index[-1]))
-    schedule.require_reaches(float(ahead[-1]))
-    return past, ahead, schedule, (*losses.notices, *(() if schedule.known else (schedules.UNKNOWN,)), *notices)
-
-
-@np.errstate(all="ignore")  # a law tried far out may overflow; what is kept is checked
-def _bootstrap(law: _Law, losses: LossTable, steps: ArrayLike, schedule: Schedule | None, seed: int) -> Forecast:
-    size = len(law.starts(np.zeros(1))[0])
-    past, ahead, plan, notices = _prepare(losses, steps, schedule, least=size + 2, seed=seed)
-    cure = "Pass schedule=, or choose a law that is blind to it."
-    require(plan.known or not law.needs_schedule, "schedule", f"be known for the {law.name}", plan.text, cure=cure)
-    step, y = past.index.to_numpy(float), past.to_numpy(float)
-    inputs, future = (law.see(at, float(step[-1]), plan) for at in (step, np.concatenate([step, ahead])))
-    best, scale = _fit(law, inputs, y)
-    rng = np.random.default_rng(seed)
-    fitted = law.curve(best, inputs)
-    noise = (y - fitted) * np.sqrt(len(y) / (len(y) - size))
-    noise = noise - noise.mean()
-    curves = []
-    for _ in range(_RESAMPLES):
-        again = _least_squares(law, inputs, fitted + _blocks(rng, noise), best, scale, most=_REFIT_STEPS)
-        curves.append(law.curve(again.x, future)[len(step) :])
-    _require_finite(curves, law)
-    expected = np.repeat(np.stack(curves), _NOISES, axis=0)
-    observed = expected + noise[rng.integers(0, len(noise), expected.shape)]
-    return _forecast(losses, past, ahead, expected, observed, notices)
-
-
-def _require_checkpoints(count: int, least: int) -> None:
-    require(count >= least, "losses", f"hold {least} usable checkpoints", count, cure="Fit later in the run.")
-
-
-def _require_finite(curves: ArrayLike, law: _Law) -> None:
-    if not np.isfinite(curves).all():
-        raise ConvergenceError(f"the {law.name} must be finite ahead; got an overflow. Fit later in the run.")
 
 
 def _comparable(given: Mapping[str, Schedule], runs: Sequence[str], unit_step: float) -> dict[str, Schedule]:
@@ -346,73 +291,22 @@ def _comparable(given: Mapping[str, Schedule], runs: Sequence[str], unit_step: f
     return plans
 
 
-def _fit_jointly(law: _Law, losses: LossTable, plans: Mapping[str, Schedule], unit_step: float) -> Array:
+def _fit_jointly(law: Law, losses: LossTable, plans: Mapping[str, Schedule], unit_step: float) -> Array:
     """Parameters that fit all runs at once, each with its own schedule."""
     pasts = {run: after_warmup(losses.select(run=run), plan)[0].mean_losses() for run, plan in plans.items()}
     y = np.concatenate([past.to_numpy() for past in pasts.values()])
-    _require_checkpoints(len(y), len(law.starts(y)[0]) + 2)
+    require_checkpoints(len(y), len(law.starts(y)[0]) + 2)
     inputs = [law.see(past.index.to_numpy(float), unit_step, plans[run]) for run, past in pasts.items()]
     joined = replace(law, curve=lambda x, parts: np.concatenate([law.curve(x, part) for part in parts]), slopes=None)
-    return _fit(joined, inputs, y)[0]
+    return fitted(joined, y, inputs=inputs)[0]
 
 
-def _along(law: _Law, x: Array, steps: ArrayLike, unit_step: float, plan: Schedule) -> pd.Series:
+def _along(law: Law, x: Array, steps: ArrayLike, unit_step: float, plan: Schedule) -> pd.Series:
     """Loss by a fitted law [nats/token] (step)."""
     at = np.unique(np.asarray(steps, float))
     good = at.size > 0 and np.isfinite(at).all() and at[0] > 0
     require(good, "steps", "be finite and above 0", at, cure="Give steps that the run will reach.")
     plan.require_reaches(at[-1])
     loss = law.curve(x, law.see(at, unit_step, plan))
-    _require_finite(loss, law)
+    require_finite(loss, law)
     return pd.Series(loss, pd.Index(at, name=STEP), name="loss")
-
-
-def _fit(law: _Law, inputs: Any, y: Array) -> tuple[Array, float]:
-    """Robust least squares from every start, at the scale of plain least squares' residuals: parameters and that scale."""
-    plain = [_least_squares(law, inputs, y, start, None, most=200) for start in law.starts(y)]
-    best = min(plain, key=lambda found: found.cost)
-    scale = max(1.4826 * float(np.median(np.abs(best.fun))), 1e-6)
-    robust = [_least_squares(law, inputs, y, found.x, scale, most=1000) for found in sorted(plain, key=lambda f: f.cost)[:3]]
-    settled = [found for found in robust if found.status > 0 and np.isfinite(found.cost)]
-    if not settled:
-        reason = robust[0].message.strip().rstrip(".")
-        raise ConvergenceError(f"least squares of the {law.name} must converge; got {reason!r}. Fit later in the run.")
-    return min(settled, key=lambda found: found.cost).x, scale
-
-
-def _least_squares(law: _Law, inputs: Any, y: Array, start: ArrayLike, scale: float | None, *, most: int) -> OptimizeResult:
-    """Squares without ``scale``, soft absolute values beyond it with it; log parameters are kept within reason."""
-    start, slopes = np.clip(np.asarray(start, float), -29.0, 29.0), law.slopes
-    jac: Any = "2-point" if slopes is None else lambda x: np.nan_to_num(slopes(x, inputs), posinf=1e6, neginf=-1e6)
-    return least_squares(
-        lambda x: np.nan_to_num(law.curve(x, inputs) - y, nan=1e3, posinf=1e3, neginf=-1e3),
-        start,
-        jac=jac,
-        bounds=(-30.0, 30.0),
-        max_nfev=most,
-        loss="linear" if scale is None else "soft_l1",
-        f_scale=1.0 if scale is None else scale,
-    )
-
-
-def _blocks(rng: np.random.Generator, noise: Array) -> Array:
-    """Moving-block bootstrap of a series, blocks as long as its cube root (Kunsch, Annals of Statistics 1989)."""
-    size = len(noise)
-    length = max(round(size ** (1.0 / 3.0)), 1)
-    first = rng.integers(0, size - length + 1, size=-(-size // length))
-    return noise[(first[:, None] + np.arange(length)).ravel()[:size]]
-
-
-def _forecast(
-    losses: LossTable, past: pd.Series, ahead: Array, expected: Array, observed: Array, notices: tuple[str, ...]
-) -> Forecast:
-    coords, dims = {CHAIN: [0], DRAW: np.arange(len(expected)), STEP: ahead}, (CHAIN, DRAW, STEP)
-    return Forecast(
-        run=losses.runs[0],
-        test_set=losses.test_sets[0],
-        origin=float(past.index[-1]),
-        expected=xr.DataArray(expected[None], coords, dims, name="expected"),
-        observed=xr.DataArray(observed[None], coords, dims, name="observed"),
-        history=xr.DataArray(past.to_numpy(float), {STEP: past.index.to_numpy(float)}, (STEP,), name="mean_loss"),
-        notices=notices,
-    )

@@ -31,6 +31,13 @@ SCORES = ["endpoint_mae", "endpoint_bias", "crps", "coverage_50", "coverage_90",
 KNOWN = ("batch_tokens", "parameters", "unique_tokens")
 
 
+def together(by_name: Mapping[str, Family]) -> tuple[bt.LossTable, dict[str, bt.Schedule]]:
+    """Losses and schedules of all runs, each named FAMILY/RUN."""
+    frames = [family.losses.frame.assign(run=f"{name}/" + family.losses.frame["run"]) for name, family in by_name.items()]
+    schedules = {f"{name}/{run}": plan for name, family in by_name.items() for run, plan in family.schedules.items()}
+    return bt.LossTable.from_frame(pd.concat(frames)), schedules
+
+
 def without(by_name: Mapping[str, Family]) -> dict[str, LearnedPriors]:
     """Priors of every family, from whole runs of all others."""
     table = pd.read_csv(RESULTS / "learned_priors.csv", comment="#")
@@ -71,10 +78,9 @@ def main() -> None:
     by_name = families(1 if asked.quick else FEW if asked.knowledge else MOST)
     models = by_knowledge(by_name) if asked.knowledge else {"tsl": informed(by_name, without(by_name), *KNOWN)}
     models |= {} if asked.knowledge else {name: BASELINES[name] for name in ("power-law", "annealing-law")}
-    frames = [family.losses.frame.assign(run=f"{name}/" + family.losses.frame["run"]) for name, family in by_name.items()]
-    schedules = {f"{name}/{run}": plan for name, family in by_name.items() for run, plan in family.schedules.items()}
+    losses, schedules = together(by_name)
     scores = backtest(
-        bt.LossTable.from_frame(pd.concat(frames)),
+        losses,
         schedules,
         prefixes=PREFIXES[1:2] if asked.quick else PREFIXES,
         forecasters=models,

@@ -11,7 +11,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.data import schedules
-from bayes_tsl.forecasting import baselines
+from bayes_tsl.forecasting import baselines, curve_fits
 from bayes_tsl.model.design import make_design
 from tests.conftest import refusal
 
@@ -218,14 +218,14 @@ def test_what_cannot_be_fitted_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         baselines.power_law(losses, steps=[1000])
     with pytest.raises(bt.DataError, match=r"^losses must hold 5 usable checkpoints; got 4\. Fit later in the run\.$"):
         baselines.power_law(losses.until(500), steps=[1000])
-    real = baselines.least_squares
+    real = curve_fits.least_squares
 
     def never(*arguments, **settings):
         found = real(*arguments, **settings)
         found.status, found.message = 0, "the limit of evaluations is reached."
         return found
 
-    monkeypatch.setattr(baselines, "least_squares", never)
+    monkeypatch.setattr(curve_fits, "least_squares", never)
     message = (
         r"^least squares of the power-law must converge; got 'the limit of evaluations is reached'\. Fit later in the run\.$"
     )
