@@ -28,6 +28,7 @@ LAYERS = (
     ("analysis",),
     ("plots",),
     ("reporting",),
+    ("old_names",),
     ("cli",),
     ("__main__",),
 )
@@ -130,11 +131,35 @@ import numpy
 
 QUIET = """
 import os
-import bayes_tsl, jax
+import bayes_tsl
+import jax
+for name in bayes_tsl.__all__:
+    getattr(bayes_tsl, name)
 assert not jax.config.jax_enable_x64, "x64 is on"
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=3"  # heeded until a backend has started
 assert jax.device_count() == 3, "a backend had started"
 """
+
+
+SLOW = {"jax", "pandas", "numpy", "scipy", "matplotlib", "arviz", "distributed"}
+LIGHT = f"""
+import sys
+import bayes_tsl as bt
+print(*sorted({SLOW} & set(sys.modules)))
+bt.fit, bt.forecast, bt.read_losses, bt.report, bt.plot_forecast
+print(*sorted({{"arviz", "matplotlib", "distributed", "scipy.signal", "scipy.stats"}} & set(sys.modules)))
+"""
+
+
+def test_importing_loads_nothing_slow_before_it_is_needed() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "\n\n"
+
+
+def test_public_names_are_listed() -> None:
+    assert {"fit", "forecast", "priors", "plots", "plot_forecast", "DataError"} <= set(dir(bt))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        bt.no_such_name  # noqa: B018
 
 
 def test_importing_leaves_jax_and_the_disk_alone(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
 from bayes_tsl._common.validation import require, require_choice, require_number, require_type, show
 from bayes_tsl.data.loss_table import LossTable, require_losses
@@ -63,6 +62,8 @@ def paired_differences(
 
 def _difference(one: pd.DataFrame, two: pd.DataFrame, *, at: float | None, prob: float, where: str) -> dict[str, float]:
     """Mean difference of two curves (step, position) at a step, and its interval."""
+    from scipy.stats import t
+
     shared = np.intersect1d(one.index, two.index)
     wanted = shared[-1:] if at is None else shared[shared == at]
     cure = f"Both have {show(shared)}."

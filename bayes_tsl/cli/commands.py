@@ -1,4 +1,4 @@
-"""The commands: each reads files, calls the library, writes files and prints; what comes out is its exit code."""
+"""The commands of ``bayes-tsl`` as they are called; ``actions``, which they import when they run, does the work."""
 
 from __future__ import annotations
 
@@ -7,51 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
-from bayes_tsl._common.intervals import require_prob
-from bayes_tsl._common.validation import require, require_number, require_seed
-from bayes_tsl.cli.options import (
-    cost_from,
-    fit_and_compare,
-    fit_and_forecast,
-    forecasters_from,
-    parse_numbers,
-    read_schedules,
-    recipe_options,
-    single_run_options,
-)
-from bayes_tsl.cli.outputs import (
-    DONE,
-    backtest_text,
-    converted_text,
-    exit_code,
-    failure_lines,
-    files_text,
-    fit_text,
-    losses_text,
-    notices_on_stderr,
-    require_page_name,
-    require_some_scored,
-    require_table_name,
-    require_writable,
-    write_backtest,
-    write_comparison,
-    write_forecast,
-    write_losses,
-)
-from bayes_tsl.data.logs import FORMATS, SPLITS, UNITS, read_log, recognise
-from bayes_tsl.data.loss_table import read_losses
-from bayes_tsl.decisions.costs import Cost
-from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
-from bayes_tsl.evaluation.backtesting import backtest, summarise
-from bayes_tsl.forecasting.distribution import Forecast
-from bayes_tsl.forecasting.forecasters import FORECASTERS
-from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.reporting.content import priors_text, target_text
-from bayes_tsl.reporting.page import report
+from bayes_tsl.cli.options import FORECASTERS, FORMATS, SPLITS, UNITS, cache_option, recipe_options, single_run_options
 
-_STOPS = 10  # steps at which to stop that a report considers
 _schedules = click.option(
     "--schedule", help="CSV with columns step, lr [, run]; or in words, as of forecast; or 'column' to take lr of LOSSES."
 )
@@ -59,6 +17,7 @@ _schedules = click.option(
 
 @click.command("forecast", no_args_is_help=True)
 @single_run_options
+@cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     """Forecast the test loss of a run from its checkpoints so far.
@@ -74,19 +33,9 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
       bayes-tsl forecast losses.csv --until 1250 --to 2500 --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
-    require_writable(out)
-    with notices_on_stderr():
-        table, posterior, ahead, moved = fit_and_forecast(losses, options)
-    later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
-    write_forecast(out, posterior, ahead, prob=options["prob"], moved=moved, later=later, target=options["target"])
-    shown = ahead.to_frame(prob=options["prob"])[["step", "mean", "lower", "upper"]]
-    click.echo(losses_text(shown.merge(later, on="step", how="left")))
-    click.echo(fit_text(posterior))
-    click.echo(priors_text(moved))
-    if options["target"] is not None:
-        click.echo(target_text(ahead, options["target"], prob=options["prob"]))
-    click.echo(files_text(out, "forecast.csv", "summary.json", "fit.nc", "forecast.png"))
-    return exit_code(posterior)
+    from bayes_tsl.cli import actions
+
+    return actions.forecast_run(losses, out, **options)
 
 
 @click.command("report", no_args_is_help=True)
@@ -99,6 +48,7 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
 @click.option("--fixed", type=float, metavar="MONEY", help="Spent once if training goes on at all.")
 @click.option("--deadline", type=float, metavar="HOURS", help="Hours within which training must end.")
 @click.option("--value", type=float, metavar="MONEY", help="What a loss lower by one nat is worth: says when to stop.")
+@cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Page to write, NAME.html; NAME.json goes beside.")
 def report_command(losses: Path, out: Path, **options: Any) -> int:
     """Forecast a run and write it up on one page, with its costs and how far to trust it.
@@ -112,31 +62,9 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4 \\
         --per-hour 24 --seconds-per-step 6 --value 200
     """  # noqa: D301
-    require_page_name(out)
-    cost = cost_from(options)
-    if options["value"] is not None:
-        require(cost is not None, "--value", "come with a cost", options["value"], cure="Give e.g. --per-step 0.01.")
-        require_number(options["value"], "--value", low=0.0, cure="It is money per nat per token.")
-    with notices_on_stderr():
-        table, posterior, ahead, moved = fit_and_forecast(losses, options)
-    stopping = None if cost is None or options["value"] is None else _stopping(posterior, ahead, cost, options)
-    made = report(
-        posterior,
-        ahead,
-        losses=table,
-        target=options["target"],
-        cost=cost,
-        stopping=stopping,
-        moved=moved,
-        prob=options["prob"],
-    )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    made.save(out)
-    for sentence in made.contents["answers"]:
-        click.echo(sentence)
-    click.echo(fit_text(posterior))
-    click.echo(files_text(out.parent, out.name, out.with_suffix(".json").name))
-    return exit_code(posterior)
+    from bayes_tsl.cli import actions
+
+    return actions.report_run(losses, out, **options)
 
 
 @click.command("backtest", no_args_is_help=True)
@@ -152,6 +80,7 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
 )
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same scores.")
+@cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def backtest_command(losses: Path, out: Path, **options: Any) -> int:
     """Forecast finished runs from their beginnings, and score what was said.
@@ -164,29 +93,9 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
       bayes-tsl backtest losses.csv --prefixes 0.3,0.5,0.7 --models tsl,power-law --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
-    require_seed(options["seed"])
-    require_writable(out)
-    with notices_on_stderr():
-        table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
-        plans = read_schedules(options["schedule"], table)
-        scores = backtest(
-            table,
-            plans,
-            prefixes=list(parse_numbers(options["prefixes"], "--prefixes", "0.2,0.5")),
-            forecasters=forecasters_from(options),
-            target=options["target"],
-            store=out / "cells",
-            workers=options["workers"],
-            seed=options["seed"],
-        )
-    require_some_scored(scores)
-    summary = summarise(scores)
-    write_backtest(out, scores, summary)
-    click.echo(backtest_text(summary, plans))
-    for line in failure_lines(scores):
-        click.echo(line, err=True)
-    click.echo(files_text(out, "scores.csv", "summary.csv"))
-    return DONE
+    from bayes_tsl.cli import actions
+
+    return actions.backtest_runs(losses, out, **options)
 
 
 @click.command("compare-runs", no_args_is_help=True)
@@ -200,6 +109,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
 @click.option("--covariates", metavar="A,B", help="Columns of --runs that the population of runs follows.")
 @click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the intervals.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same comparison.")
+@cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def compare_command(losses: Path, out: Path, **options: Any) -> int:
     """Fit several runs together, and say which ends lowest, how surely, and what choosing wrongly would cost.
@@ -212,17 +122,9 @@ def compare_command(losses: Path, out: Path, **options: Any) -> int:
       bayes-tsl compare-runs losses.csv --test-set prose --until 1250 --at 2500 --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
     """  # noqa: D301
-    require_prob(options["prob"], "--prob")
-    require_seed(options["seed"])
-    require_writable(out)
-    with notices_on_stderr():
-        posterior, comparison = fit_and_compare(losses, options)
-    write_comparison(out, posterior, comparison, prob=options["prob"])
-    shown = comparison.to_frame(prob=options["prob"])[["run", "mean", "lower", "upper", "prob_lowest", "regret"]]
-    click.echo(shown.round(4).to_string(index=False))
-    click.echo(fit_text(posterior))
-    click.echo(files_text(out, "compare.csv", "pairs.csv", "fit.nc", "compare.png"))
-    return exit_code(posterior)
+    from bayes_tsl.cli import actions
+
+    return actions.compare_several(losses, out, **options)
 
 
 def _under_old_name(command: click.Command, name: str) -> click.Command:
@@ -237,11 +139,9 @@ old_compare_command = _under_old_name(compare_command, "compare")
 
 @click.command("convert", no_args_is_help=True)
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--format", type=click.Choice(list(FORMATS)), help="What wrote LOG; by default told from its content.")
+@click.option("--format", type=click.Choice(FORMATS), help="What wrote LOG; by default told from its content.")
 @click.option("--metric", help="Name of the loss in LOG; by default the only one that is named like a loss.")
-@click.option(
-    "--split", type=click.Choice(list(SPLITS)), help="Losses of evaluation (by default, where there are any) or training."
-)
+@click.option("--split", type=click.Choice(SPLITS), help="Losses of evaluation (by default, where there are any) or training.")
 @click.option("--unit", type=click.Choice(UNITS), default="nats", show_default=True, help="Of the losses of LOG, per token.")
 @click.option("--run", help="Name of the run; where LOG names its runs, the one to read.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write: csv, csv.gz or parquet.")
@@ -256,18 +156,6 @@ def convert_command(log: Path, out: Path, **options: Any) -> int:
       bayes-tsl convert train.log --out losses.csv
       bayes-tsl convert wandb_export.csv --metric val/loss --run base --out losses.csv
     """  # noqa: D301
-    require_table_name(out)
-    require(log.resolve() != out.resolve(), "--out", "be another file than LOG", str(out), cure="Choose another name.")
-    with notices_on_stderr():
-        kind = options.pop("format") or recognise(log)
-        losses = read_log(log, format=kind, **options)
-    write_losses(out, losses)
-    click.echo(converted_text(out, losses, kind))
-    return DONE
+    from bayes_tsl.cli import actions
 
-
-def _stopping(posterior: Fit, ahead: Forecast, cost: Cost, options: dict[str, Any]) -> Stopping:
-    """When to stop, among steps that the forecast and the deadline allow."""
-    last = min(ahead.steps[-1], ahead.origin + cost.most_steps)
-    steps, final = np.linspace(ahead.origin, last, _STOPS + 1)[1:], float(posterior.schedule.lrs[-1])
-    return stop_or_continue(posterior, cost, value=options["value"], steps=steps, final=final, seed=options["seed"])
+    return actions.convert_log(log, out, **options)

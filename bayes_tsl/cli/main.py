@@ -10,7 +10,7 @@ import sys
 import click
 
 from bayes_tsl.cli import commands
-from bayes_tsl.cli.outputs import BAD_INPUT, DONE
+from bayes_tsl.cli.exit_codes import BAD_INPUT, DONE, STOPPED
 from bayes_tsl.errors import DataError
 
 
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
         click.echo("stopped; nothing was written.", err=True)
-        sys.exit(130)
+        sys.exit(STOPPED)
 
 
 @click.group(

@@ -16,6 +16,7 @@ import pandas as pd
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, show
+from bayes_tsl.cli.exit_codes import DONE, NOT_CONVERGED
 from bayes_tsl.data.loss_table import ENDINGS, LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
 from bayes_tsl.decisions.run_comparison import Comparison
@@ -32,7 +33,6 @@ _SHOWN = [
     *("model", "prefix", "cells", "failed", "endpoint_mae", "crps", "log_score"),
     *("coverage_50", "coverage_90", "width_90", "endpoint_brier"),
 ]
-DONE, BAD_INPUT, NOT_CONVERGED = 0, 2, 3  # exit codes
 
 
 def exit_code(posterior: Fit) -> int:

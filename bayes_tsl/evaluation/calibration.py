@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike
-from scipy.stats import chisquare
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, STEP
 from bayes_tsl._common.validation import require
@@ -150,6 +149,8 @@ def uniformity(ranks: pd.DataFrame, *, bins: int = 10) -> pd.DataFrame:
     >>> float(uniformity(ranks).loc["heat", "coverage_90"])
     0.92
     """
+    from scipy.stats import chisquare
+
     rows = {}
     for name, part in ranks.groupby("quantity", sort=False):
         rank = part["rank"].to_numpy(float)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import scoringrules as sr
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.intervals import draws_last, interval_along
@@ -43,6 +42,8 @@ def log_score(observed: ArrayLike, draws: ArrayLike) -> Array:
     >>> round(float(log_score(0.0, [-1.0, 1.0])), 4)
     1.2655
     """
+    from scipy.stats import norm
+
     draws = np.asarray(draws, float)
     sd = np.maximum(draws.std(axis=-1, ddof=1), _SMALLEST_SD)
     return np.asarray(-norm.logpdf(np.asarray(observed, float), draws.mean(axis=-1), sd), float)

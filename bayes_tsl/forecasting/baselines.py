@@ -15,7 +15,6 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import lfilter
 
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.validation import require, require_choice, require_number, require_type, show
@@ -188,6 +187,8 @@ def relative_step(steps: Array, origin: float, schedule: Schedule) -> Array:
 
 def see_annealing(steps: Array, origin: float, schedule: Schedule) -> tuple[Array, Array]:
     """Summed learning rate relative to the origin, and annealed momentum in units of the peak (step)."""
+    from scipy.signal import lfilter
+
     last = float(steps[-1])
     grid = np.linspace(0.0, last, int(min(np.ceil(last), 2**18)) + 1)
     lr = np.where(grid < schedule.warmup, schedule.peak, schedule.lr(grid)) / schedule.peak

@@ -20,7 +20,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from scipy.stats import gamma
 
 from bayes_tsl.model.drift import DriftState, condition, predict
 from bayes_tsl.model.single_run import TAIL
@@ -43,6 +42,8 @@ def filter_checkpoints(
         noise_scale: of every draw (draw).
         error: standard error of a mean over positions.  [nats]
     """
+    from scipy.stats import gamma
+
     prior = gamma.logpdf(np.exp(_LOG_WEIGHTS), TAIL / 2.0, scale=2.0 / TAIL) + _LOG_WEIGHTS
     prior = prior - logsumexp(prior)
     variance = error**2 + noise_scale[:, None] ** 2 / np.exp(_LOG_WEIGHTS)

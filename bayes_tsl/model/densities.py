@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from scipy.stats import gamma
+from scipy.special import gammaincinv
 
 from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl.model.design import Design
@@ -30,7 +30,7 @@ from bayes_tsl.model.single_run import (
     variances,
 )
 
-WEIGHTS = gamma.ppf([(i + 0.5) / 24 for i in range(24)], TAIL / 2.0, scale=2.0 / TAIL)
+WEIGHTS = gammaincinv(TAIL / 2.0, [(i + 0.5) / 24 for i in range(24)]) * 2.0 / TAIL
 """Quantiles of a noise weight's prior, over which the weight of a checkpoint left out is averaged."""
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike as JaxArrayLike
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import lfilter
 
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.model.polynomials import basis, interpolant, nodes
@@ -117,6 +116,8 @@ def _step_at(schedule: Schedule, progress: NDArray[np.float64], *, until: float)
 
 def _relax(driven: NDArray[np.float64], *, cell: float, time: float) -> NDArray[np.float64]:
     """First-order relaxation of (grid, power), exact where ``driven`` is straight within a cell."""
+    from scipy.signal import lfilter
+
     keep = np.exp(-cell / time)
     mean = (1.0 - keep) * time / cell
     moved = np.zeros_like(driven)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib.image
@@ -15,9 +16,12 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
-from bayes_tsl.cli.main import main
-from bayes_tsl.cli.options import steps_ahead
+from bayes_tsl.cli import options
+from bayes_tsl.cli.inputs import steps_ahead
+from bayes_tsl.cli.main import cli, main
 from bayes_tsl.cli.outputs import losses_text
+from bayes_tsl.data import logs, recipe
+from bayes_tsl.forecasting.forecasters import FORECASTERS
 from bayes_tsl.reporting.content import json_text, target_text
 from tests.conftest import ORIGIN, means
 
@@ -128,6 +132,38 @@ def test_help_has_an_example() -> None:
     assert "bayes-tsl forecast losses.csv --until 1250 --to 2500" in done.stdout
 
 
+HELP = """
+import sys
+from bayes_tsl.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print("loaded:", *sorted({"jax", "numpy", "pandas", "scipy"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], *([name, "--help"] for name in cli.commands)], ids=" ".join)
+def test_help_waits_for_no_library(arguments: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", HELP, *arguments], capture_output=True, text=True, timeout=60, check=True)
+    assert len(done.stdout.splitlines()) > 1
+    assert done.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"),
+    [
+        (options.FORECASTERS, FORECASTERS),
+        (options.FORMATS, logs.FORMATS),
+        (options.LAWS, bt.priors.LAWS),
+        (options.OPTIMIZERS, recipe.OPTIMIZERS),
+        (options.SPLITS, logs.SPLITS),
+        (options.UNITS, logs.UNITS),
+    ],
+)
+def test_options_offer_what_the_library_takes(offered: tuple[str, ...], taken: Iterable[str]) -> None:
+    assert offered == tuple(taken)
+
+
 GOOD = {"step": [100, 200, 300, 400, 500], "loss": [5.0, 4.5, 4.2, 4.0, 3.9]}
 TAIL = ["--schedule", "constant:peak=1e-3", "--to", "1000"]
 BAD = [
@@ -146,7 +182,7 @@ BAD = [
     (
         GOOD,
         [*TAIL, "--family", "llama"],
-        "Invalid value for '--family': 'llama' is not one of 'datablations',",
+        "family must be one of 'datablations',",
     ),
     (GOOD, [*TAIL, "--batch-tokens", "ramp.csv"], "file must exist; got 'ramp.csv'. Check the path."),
     ("", TAIL, "losses.csv must hold a table; got an empty file. Check that the log was written."),

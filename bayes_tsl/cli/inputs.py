@@ -1,0 +1,170 @@
+"""What the options of a command mean: which run, which schedule, which steps, and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bayes_tsl._common.intervals import require_prob
+from bayes_tsl._common.validation import require, require_number, require_seed, show
+from bayes_tsl.analysis.sensitivity import prior_sensitivity
+from bayes_tsl.data import schedules
+from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
+from bayes_tsl.data.recipe import FIELDS
+from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
+from bayes_tsl.errors import DataError
+from bayes_tsl.forecasting.baselines import Forecaster
+from bayes_tsl.forecasting.distribution import Forecast
+from bayes_tsl.forecasting.forecasters import by_name, tsl
+from bayes_tsl.forecasting.predict import forecast
+from bayes_tsl.inference.fitting import fit
+from bayes_tsl.inference.posterior import Fit
+from bayes_tsl.model.priors import family
+
+_MOST_STEPS = 50
+
+
+class RunForecast(NamedTuple):
+    """A run fitted and forecast.
+
+    Attributes:
+        table: all of its losses.
+        posterior: what the past says.
+        ahead: the forecast.
+        moved: what wider priors do to it.
+    """
+
+    table: LossTable
+    posterior: Fit
+    ahead: Forecast
+    moved: pd.DataFrame
+
+
+def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
+    """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
+    require_prob(options["prob"], "--prob")
+    if options["target"] is not None:
+        require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
+    require_seed(options["seed"])
+    table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
+    schedule = read_schedule(options["schedule"], table, options["run"])
+    past = table if options["until"] is None else table.until(options["until"])
+    steps = steps_ahead(options["steps"], options["to"], past, table)
+    schedule.require_reaches(steps[-1])
+    known = recipe_from(options)
+    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False, **known)
+    ahead = forecast(posterior, steps=steps, seed=options["seed"])
+    moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
+    return RunForecast(table, posterior, ahead, moved)
+
+
+def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Comparison]:
+    """Fit the runs of a file together, and compare them at the step that the options name."""
+    table = read_losses(losses).select(test_set=options["test_set"])
+    cure = "Use bayes-tsl forecast for a single one."
+    require(len(table.runs) > 1, losses.name, "hold several runs", table.runs, cure=cure)
+    plans = read_schedules(options["schedule"], table)
+    past = table if options["until"] is None else table.until(options["until"])
+    lost = [run for run in table.runs if run not in past.runs]
+    require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
+    for plan in plans.values():
+        plan.require_reaches(options["at"])
+    posterior = fit(
+        past,
+        schedules=plans,
+        runs=None if options["runs"] is None else read_table(options["runs"]),
+        covariates=[name.strip() for name in (options["covariates"] or "").split(",") if name.strip()],
+        seed=options["seed"],
+        throw=False,
+        **recipe_from(options),
+    )
+    return posterior, compare_runs(forecast(posterior, steps=[options["at"]], seed=options["seed"]))
+
+
+def recipe_from(options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of ``fit`` that ``options.recipe_options`` give: batch_tokens, parameters, optimizer, unique_tokens, priors."""
+    known, batch = {name: options[name] for name in FIELDS}, options["batch_tokens"]
+    if batch is not None and batch.lower().endswith(ENDINGS):
+        known["batch_tokens"] = read_table(batch)
+    elif batch is not None:
+        known["batch_tokens"] = parse_number(batch, "--batch-tokens", "524288, or a file BATCH.csv")
+    return known | {"priors": None if options["family"] is None else family(options["family"])}
+
+
+def forecasters_from(options: dict[str, Any]) -> dict[str, Forecaster]:
+    """The forecasters that ``--models`` names; the temporal scaling law knows the recipe."""
+    chosen = by_name([name.strip() for name in options["models"].split(",")])
+    known = {name: value for name, value in recipe_from(options).items() if value is not None}
+    return {name: partial(tsl, **known) if one is tsl and known else one for name, one in chosen.items()}
+
+
+def cost_from(options: dict[str, Any]) -> Cost | None:
+    """The cost that options give, each named like the field that it fills; None if there is none."""
+    given = {one.name: options[one.name] for one in fields(Cost) if options[one.name] is not None}
+    return Cost(**given) if given else None
+
+
+def read_schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
+    """The schedule that ``--schedule`` means for a run: unknown, a column of the losses, words, or a file."""
+    if text is None:
+        return schedules.unknown()
+    if text == "column":
+        return schedules.from_frame(table.frame.dropna(subset="lr"), source="column lr")
+    if not text.lower().endswith(ENDINGS):
+        return schedules.parse(text)
+    frame = read_table(text)
+    if "run" in frame:
+        name = run or table.runs[0]
+        rows = frame[frame["run"].astype(str) == name]
+        runs, cure = sorted(set(frame["run"].astype(str))), "Add them, or leave out the column run."
+        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", runs, cure=cure)
+        return schedules.from_frame(pd.DataFrame(rows), source=Path(text).name)
+    return schedules.from_frame(frame, source=Path(text).name)
+
+
+def read_schedules(text: str | None, table: LossTable) -> dict[str, Schedule]:
+    """The same for every run of a table."""
+    return {run: read_schedule(text, table.select(run=run), run) for run in table.runs}
+
+
+def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: LossTable) -> np.ndarray:
+    """Steps to forecast, increasing: those asked for; or the later checkpoints, from the last on as often, and ``to``."""
+    given, cure = "neither" if steps is None else "both", "Give e.g. --to 2000."
+    require((steps is None) != (to is None), "one of --steps and --to", "be given", given, cure=cure)
+    origin = float(past.steps[-1])
+    asked = parse_numbers(steps, "--steps", "1500,2000") if steps is not None else np.array([to], float)
+    name = "--to" if steps is None else "--steps"
+    finite = np.isfinite(asked)
+    require(finite.all(), name, "be finite", asked[~finite], cure="Give the last step of the run.")
+    require(asked[0] > origin, name, f"lie after the origin {show(origin)}", asked[asked <= origin], cure="Lower --until.")
+    if to is None:
+        return asked
+    observed = table.steps[(table.steps > origin) & (table.steps <= to)]
+    last = float(observed[-1]) if observed.size else origin
+    spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
+    more = last + spacing * max(np.ceil((to - last) / spacing / _MOST_STEPS), 1.0) * np.arange(1, _MOST_STEPS + 1)
+    wanted = np.concatenate([observed[observed < to], more[more < to - 1e-6 * spacing], [to]])
+    return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
+
+
+def parse_number(text: str, name: str, example: str) -> float:
+    """One number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise DataError(f"{name} must be a number; got {text!r}. Write e.g. {example}.") from None
+
+
+def parse_numbers(text: str, name: str, example: str) -> np.ndarray:
+    """Numbers with commas between, increasing, each once."""
+    try:
+        return np.unique([float(item) for item in text.split(",")])
+    except ValueError:
+        raise DataError(f"{name} must be numbers with commas between; got {text!r}. Write e.g. {example}.") from None
