@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 
 import bayes_tsl as bt
+from bayes_tsl.analysis.sensitivity import DECIDES
+from bayes_tsl.inference.arviz_versions import MAX_PARETO_K
 from bayes_tsl.model.learned import learned
 from benchmarks.common import RESULTS, ROOT
 from benchmarks.public.learned_priors import shown
@@ -78,6 +80,12 @@ HEADS = {
     "regret_power_law": "regret, power law",
     "log_score_mean": "log score, mean",
     "crps_mean": "CRPS, mean",
+    "share_weights": "moved, weights",
+    "share_refit": "moved, refit",
+    "pareto_k_weights": "Pareto k",
+    "trusted_refit": "refit converged",
+    "seconds_weights": "seconds, weights",
+    "seconds_refit": "seconds, refit",
 }
 LAWS = {
     "exponent 1": "1",
@@ -103,6 +111,10 @@ DIGITS = {
     **dict.fromkeys(["difference", "lower", "upper"], "+.4f"),
     **dict.fromkeys(["runs", "left"], ".1f"),
     **dict.fromkeys(["prefix", "share"], ".0%"),
+    **dict.fromkeys(["share_weights", "share_refit"], "+.2f"),
+    **dict.fromkeys(["pareto_k_weights", "correlation", "rank correlation", "good weights", "seconds_weights"], ".2f"),
+    **dict.fromkeys(["seconds_refit"], ".0f"),
+    **dict.fromkeys(["median difference"], ".3f"),
     **dict.fromkeys(["coverage_50", "coverage_90", "covered", "good", "right", "prob_of_chosen"], ".2f"),
     **dict.fromkeys(["width_90", "width_at_end", "endpoint_brier", "p", "p_corrected", "log_score"], ".3f"),
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
@@ -125,6 +137,9 @@ DIGITS = {
         ".3g",
     ),
 }
+
+
+_FITS = ["family", "run", "test_set", "prefix", "priors"]
 
 
 def result(name: str) -> pd.DataFrame:
@@ -164,6 +179,35 @@ def prefix_reported() -> pd.DataFrame:
 def faults() -> pd.DataFrame:
     """Runs outside the model; of the longest notice, the first sentence."""
     return result("faults").assign(notice=lambda table: table["notice"].fillna("").str.split(". ", regex=False).str[0])
+
+
+def sensitivity() -> pd.DataFrame:
+    """Shares at the last step, one row per fit."""
+    table = result("sensitivity").groupby(_FITS, sort=False, as_index=False).last()
+    names = ["share_weights", "share_refit", "pareto_k_weights", "trusted_refit", "seconds_weights", "seconds_refit"]
+    return table[["family", "prefix", "priors", *names]].replace({"trusted_refit": {True: "yes", False: "no"}})
+
+
+def sensitivity_agreement() -> pd.DataFrame:
+    """Weights beside refits at the last step: all fits, and those whose refit converged."""
+    table = result("sensitivity").groupby(_FITS, sort=False).last()
+    parts = {"all": table, "refit converged": table[table["trusted_refit"]]}
+    ways = {"power-scaling": "weights", "direct weights": "direct"}
+    return pd.DataFrame([_agreement(part, way, which, ways[way]) for which, part in parts.items() for way in ways])
+
+
+def _agreement(table: pd.DataFrame, way: str, which: str, suffix: str) -> dict[str, object]:
+    share, refit, k = (table[name].to_numpy() for name in (f"share_{suffix}", "share_refit", f"pareto_k_{suffix}"))
+    same = (abs(share) > DECIDES) == (abs(refit) > DECIDES)
+    return {
+        "fits": f"{which}, {len(table)}",
+        "way": way,
+        "same verdict": f"{same.sum()} of {len(same)}",
+        "correlation": np.corrcoef(share, refit)[0, 1],
+        "rank correlation": table[f"share_{suffix}"].corr(table["share_refit"], method="spearman"),
+        "median difference": np.median(abs(share - refit)),
+        "good weights": np.mean(k <= MAX_PARETO_K),
+    }
 
 
 def learned_levels() -> pd.DataFrame:
@@ -240,6 +284,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "prefix-kinds": prefix_kinds,
     "unseen": unseen,
     "prefix-reported": prefix_reported,
+    "sensitivity": sensitivity,
+    "sensitivity-agreement": sensitivity_agreement,
     "learned": learned_levels,
     "faults": faults,
     "transfer": transfer,

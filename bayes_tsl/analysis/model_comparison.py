@@ -17,10 +17,8 @@ from bayes_tsl._common.dims import CHAIN, DRAW, STEP
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference.arviz_groups import pointwise_log_likelihood
-from bayes_tsl.inference.arviz_versions import inference_data, stacked_comparison
+from bayes_tsl.inference.arviz_versions import MAX_PARETO_K, inference_data, stacked_comparison
 from bayes_tsl.inference.posterior import Fit
-
-MAX_PARETO_K = 0.7
 
 
 def compare_laws(fits: Mapping[str, Fit]) -> pd.DataFrame:

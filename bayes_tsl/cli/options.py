@@ -50,6 +50,7 @@ def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that fits one run and forecasts it."""
     schedule = "CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES."
     ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
+    refit_wider = "Fit again to see what priors twice as wide do, instead of weighting the draws: exact, but slow."
     options = (
         click.argument("losses", type=click.Path(path_type=Path)),
         click.option("--schedule", help=schedule),
@@ -61,6 +62,7 @@ def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--law", type=click.Choice(LAWS), default="general", show_default=True, help="Reading of the law."),
         click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this."),
         click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval."),
+        click.option("--refit-wider", is_flag=True, help=refit_wider),
         click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
     )
     return _decorated(recipe_options(command), options)

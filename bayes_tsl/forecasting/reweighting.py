@@ -31,7 +31,7 @@ from bayes_tsl.errors import Notice
 from bayes_tsl.forecasting.checkpoint_filter import filter_checkpoints
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import ForecastState, at_origin, forecast_paths, mean_by_law, schedule_ahead
-from bayes_tsl.inference.arviz_versions import pareto_smoothed
+from bayes_tsl.inference.arviz_versions import largest_pareto_k, pareto_smoothed
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 from bayes_tsl.model.drift import DriftState
@@ -39,7 +39,6 @@ from bayes_tsl.model.lr_response import make_time_axis
 
 Array = NDArray[np.float64]
 
-MAX_PARETO_K = 0.7
 MIN_ESS = 100  # draws that weights leave, below which quantiles of a forecast are too noisy
 _CURE = "Fit again, old and new losses together: bt.fit(losses, schedule=...)."
 
@@ -73,8 +72,8 @@ class Updated:
 
     @property
     def max_pareto_k(self) -> float:
-        """Largest Pareto k at which this many draws suffice: ``min(1 - 1 / log10(draws), 0.7)`` (arXiv 1507.02646)."""
-        return min(1.0 - 1.0 / np.log10(self.weights.size), MAX_PARETO_K)
+        """Largest Pareto k at which this many draws suffice."""
+        return largest_pareto_k(self.weights.size)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -172,8 +171,7 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
         np.random.default_rng(seed), off, u=axis.u[:-1], drift_scale=drift_scale, noise_scale=noise_scale, error=error
     )
     shape = sites["drift_scale"].shape
-    relative_ess = min(float(np.mean(fit.diagnostics.table["ess_bulk"])) / density.size, 1.0)
-    log_weights, k = pareto_smoothed(density, relative_ess=relative_ess)
+    log_weights, k = pareto_smoothed(density, relative_ess=fit.relative_ess)
     weights = np.exp(log_weights).reshape(shape)
     made = Updated(
         fit=fit,
@@ -181,7 +179,7 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
         schedule=whole,
         weights=xr.DataArray(weights, {CHAIN: np.arange(shape[0]), DRAW: np.arange(shape[1])}, DRAWS, name="weight"),
         pareto_k=k,
-        ess=float(relative_ess / np.sum(weights**2)),
+        ess=float(fit.relative_ess / np.sum(weights**2)),
         drift=drift,
     )
     for problem in made.problems:

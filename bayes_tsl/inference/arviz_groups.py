@@ -49,6 +49,12 @@ def pointwise_log_likelihood(design: Design, priors: Priors, draws: Mapping[str,
         return over_draws(leave_one_out, (design, priors.fixed()), dict(draws)) + _of_positions(design)
 
 
+def joint_log_likelihood(design: Design, priors: Priors, draws: Mapping[str, Any]) -> np.ndarray:
+    """Log density of all checkpoints together (chain, draw), from every sampled site (chain, draw, ...)."""
+    with jax.enable_x64(True):
+        return over_draws(log_likelihood, (design, priors.fixed()), dict(draws))
+
+
 def _of_positions(design: Design) -> Any:
     """What the reduction to coefficients leaves of the log density of a checkpoint's positions (step)."""
     return design.estimates.log_density if design.by_position else 0.0

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+MAX_PARETO_K = 0.7  # however many the draws
+
 
 def arviz() -> ModuleType:
     """The package ``arviz``."""
@@ -33,6 +35,30 @@ def pareto_smoothed(log_weights: NDArray[np.float64], *, relative_ess: float) ->
 
         smoothed, k = array_stats.psislw(-log_weights, r_eff=relative_ess)
     return np.asarray(smoothed), float(k)
+
+
+def largest_pareto_k(draws: int) -> float:
+    """Largest Pareto k at which so many draws suffice: ``min(1 - 1 / log10(draws), 0.7)`` (arXiv 1507.02646).
+
+    >>> largest_pareto_k(100), largest_pareto_k(4000)
+    (0.5, 0.7)
+    """
+    return float(min(1.0 - 1.0 / np.log10(draws), MAX_PARETO_K))
+
+
+def power_sensitivity(draws: Mapping[str, NDArray[np.float64]], log_density: NDArray[np.float64]) -> dict[str, float]:
+    """How far each posterior moves, by name, as a factor of its density is raised to a power (arXiv 2107.14054).
+
+    It is the slope of the cumulative Jensen-Shannon distance in the binary logarithm of the power.
+
+    Args:
+        draws: by name (chain, draw).
+        log_density: of the factor (chain, draw).
+    """
+    az = arviz()
+    data = inference_data({"posterior": draws, "log_likelihood": {"factor": log_density}})
+    found = az.psens(data, component="likelihood") if _is_0(az) else az.psense(data, group="likelihood")
+    return {name: float(found[name]) for name in draws}
 
 
 def inference_data(groups: Mapping[str, Mapping[str, Any]]) -> Any:

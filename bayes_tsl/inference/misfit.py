@@ -157,8 +157,7 @@ def surprise(priors: Priors, drawn: Mapping[str, Any], name: str) -> float:
     prior, values = getattr(priors, name), np.asarray(drawn[name])
     if prior.family == "fixed":
         return 0.0
-    z = values - prior.centre if prior.family == "normal" else np.log(values / prior.centre)
-    return float(z.mean() / prior.sd)
+    return float(prior.standardised(values).mean())
 
 
 def unusual(priors: Priors, drawn: Mapping[str, Any]) -> tuple[str, ...]:

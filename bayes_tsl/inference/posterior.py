@@ -184,6 +184,16 @@ class Fit:
         """Whether all convergence checks passed."""
         return self.diagnostics.converged
 
+    @property
+    def relative_ess(self) -> float:
+        """Independent draws that one draw is worth: bulk ESS, a mean over parameters, by number of draws; at most 1."""
+        return min(float(np.mean(self.diagnostics.table["ess_bulk"])) / self.diagnostics.draws, 1.0)
+
+    @property
+    def pooled(self) -> bool:
+        """Whether other runs have informed it: of several runs, or one selected from these."""
+        return len(self.runs) > 1 or schema.is_pooled(self.data)
+
     def parameters(self) -> dict[str, np.ndarray]:
         """Draws of every parameter by name, those that are fixed included (chain, draw)."""
         return schema.parameters_of(self._tree)
@@ -196,6 +206,11 @@ class Fit:
     def log_likelihood(self) -> xr.DataArray | None:
         """Log density of each checkpoint given the others (chain, draw, step); None in files of an older version."""
         return schema.log_likelihood_of(self._tree)
+
+    @property
+    def joint_log_likelihood(self) -> xr.DataArray | None:
+        """Log density of all checkpoints together (chain, draw); None in files of an older version."""
+        return schema.log_likelihood_of(self._tree, "joint")
 
     def coefficients(self) -> xr.Dataset:
         """Draws of gap, rate and floor at each fitted checkpoint (chain, draw, step); floor alone without positions."""

@@ -102,6 +102,8 @@ def run_tree(
 def tree_of_runs(trees: Mapping[str, xr.DataTree], population: xr.Dataset, *, seed: int) -> xr.DataTree:
     """The tree of a fit of several runs: that of each by name, and what they share."""
     each = {f"{_RUN}{number}": tree for number, tree in enumerate(trees.values())}
+    for tree in each.values():
+        tree.attrs["pooled"] = 1
     data = xr.DataTree(children={"population": xr.DataTree(population), **each})
     data.attrs = {**_provenance(seed), "runs": json.dumps(list(trees))}
     return data
@@ -222,6 +224,11 @@ def observed_of(tree: xr.DataTree) -> xr.Dataset:
     return tree["observed_data"].to_dataset().merge(estimates)
 
 
+def is_pooled(tree: xr.DataTree) -> bool:
+    """Whether the tree of one run belongs to a fit of several; older files do not say it of a run that was saved by itself."""
+    return "pooled" in tree.attrs or tree.parent is not None
+
+
 def parameters_of(tree: xr.DataTree) -> dict[str, np.ndarray]:
     """Every parameter of a run, those that are fixed included (chain, draw)."""
     drawn = {name: values.to_numpy() for name, values in sampled_of(tree).items() if values.ndim == 2}
@@ -252,9 +259,9 @@ def coefficients_of(tree: xr.DataTree) -> xr.Dataset:
     return posterior[[name for name in COEFFICIENTS if name in posterior]]
 
 
-def log_likelihood_of(tree: xr.DataTree) -> xr.DataArray | None:
-    """Log density of each checkpoint given the others (chain, draw, step); None where the tree has no densities."""
-    return tree["log_likelihood"].to_dataset()["mean_loss"] if "log_likelihood" in tree.children else None
+def log_likelihood_of(tree: xr.DataTree, name: str = "mean_loss") -> xr.DataArray | None:
+    """Log density of each checkpoint given the others (chain, draw, step), or ``joint``; None where there are no densities."""
+    return tree["log_likelihood"].to_dataset()[name] if "log_likelihood" in tree.children else None
 
 
 def priors_of(tree: xr.DataTree) -> Priors:

@@ -60,6 +60,15 @@ class Prior:
         require_number(self.centre, "centre", low=0.0 if self.family == "lognormal" else -np.inf)
         require_number(self.sd, "sd", low=0.0)
 
+    def standardised(self, values: Any, around: Any = 0.0) -> Any:
+        """Values, of a log-normal their logarithms, in standard deviations from the centre; ``around`` shifts a normal.
+
+        >>> float(lognormal(0.3, 0.5).standardised(0.3 * np.e))
+        2.0
+        """
+        off = np.log(values / self.centre) if self.family == "lognormal" else values - around - self.centre
+        return off / self.sd
+
     def distribution(self, around: Any = 0.0) -> dist.Distribution:
         """The NumPyro distribution; ``around`` shifts a normal."""
         if self.family == "normal":
@@ -189,12 +198,20 @@ class Priors:
 
     def typical(self, name: str, centre: np.ndarray) -> float:
         """Median of the parameter ``name``; levels lie around ``centre`` (3)."""
-        return getattr(self, name).centre + (float(centre[LEVELS[name]]) if name in LEVELS else 0.0)
+        return getattr(self, name).centre + float(_around(name, centre))
 
     def distribution(self, name: str, centre: np.ndarray) -> dist.Distribution:
         """NumPyro distribution of the parameter ``name``; levels lie around ``centre`` (3)."""
-        around = centre[LEVELS[name]] if name in LEVELS else 0.0
-        return getattr(self, name).distribution(around)
+        return getattr(self, name).distribution(_around(name, centre))
+
+    def standardised(self, name: str, values: np.ndarray, centre: np.ndarray) -> np.ndarray:
+        """Values of the parameter ``name`` in standard deviations of its prior; levels lie around ``centre`` (3)."""
+        return getattr(self, name).standardised(values, _around(name, centre))
+
+
+def _around(name: str, centre: np.ndarray) -> Any:
+    """Where the prior of a parameter lies around, beside its own centre."""
+    return centre[LEVELS[name]] if name in LEVELS else 0.0
 
 
 class Law(NamedTuple):

@@ -68,7 +68,9 @@ def summary(
         error = (measured["mean"] - measured["observed"]).to_numpy()[-1].item()
         tree["against_observed"] = {"steps": len(measured), "inside": int(inside.sum()), "error_at_last": error}
     if moved is not None:
-        tree["wider_priors"] = moved[["shift", "share", "prior_decides", "converged"]].astype(object).iloc[-1].to_dict()
+        tree["wider_priors"] = (
+            moved[["shift", "share", "prior_decides", "pareto_k", "trusted"]].astype(object).iloc[-1].to_dict()
+        )
     if target is not None:
         tree["target"] = _target(ahead, target, prob)
     return tree
@@ -222,9 +224,17 @@ def priors_text(moved: pd.DataFrame) -> str:
     decides = bool(np.any(moved["prior_decides"]))
     step = moved["share"].abs().idxmax() if decides else moved.index[-1]
     shift, share = (float(moved.loc[step, name]) for name in ("shift", "share"))
-    doubt = "" if bool(np.all(moved["converged"])) else " (chains under the wider priors did not quite agree)"
     effect = f"with priors twice as wide the median at step {show(step)} moves by {shift:+.4f}"
-    return f"{'note: the prior decides' if decides else 'priors'}: {effect}, {abs(share):.0%} of the interval's width{doubt}."
+    verdict = f"{'note: the prior decides' if decides else 'priors'}: {effect}, {abs(share):.0%} of the interval's width"
+    return f"{verdict}{'' if bool(np.all(moved['trusted'])) else f' ({_doubt(moved)})'}."
+
+
+def _doubt(moved: pd.DataFrame) -> str:
+    """Why what wider priors do is not known well."""
+    k = float(moved["pareto_k"].to_numpy(float).max())
+    if np.isnan(k):
+        return "chains under the wider priors did not quite agree"
+    return f"not to be trusted, since Pareto k is {k:.2f}; --refit-wider, in Python refit=True, fits again"
 
 
 def target_text(ahead: Forecast, target: float, *, prob: float = 0.9) -> str:

@@ -119,11 +119,20 @@ def test_a_forecast_from_a_file(losses: Path, simulation: bt.Simulation, tmp_pat
     assert summary["converged"] is True
     assert summary["last"]["step"] == 8000
     assert summary["law"] == "general"
-    assert set(summary["wider_priors"]) == {"shift", "share", "prior_decides", "converged"}
+    assert set(summary["wider_priors"]) == {"shift", "share", "prior_decides", "pareto_k", "trusted"}
+    assert summary["wider_priors"]["pareto_k"] < 0.7
     assert 0 <= summary["target"]["prob_below_at_last"] <= 1
     assert summary["against_observed"]["steps"] == 3
     assert summary["versions"]["bayes_tsl"] == bt.__version__
     assert matplotlib.image.imread(out / "forecast.png").std() > 0.05
+
+
+@pytest.mark.slow
+def test_wider_priors_by_another_fit(losses: Path, tmp_path: Path) -> None:
+    done = run("forecast", losses, "--schedule", SPEC, "--until", 2400, "--to", 8000, "--refit-wider", "--out", tmp_path)
+    assert done.returncode in (0, 3), done.stderr
+    assert done.stderr.count("sampling: 100%") == 2
+    assert json.loads((tmp_path / "summary.json").read_text())["wider_priors"]["pareto_k"] is None
 
 
 def test_help_has_an_example() -> None:

@@ -205,6 +205,18 @@ def test_a_saved_fit_forecasts_the_same(fit: bt.Fit, ahead: bt.Forecast, tmp_pat
     assert bt.forecast(again, steps=[8000.0]).expected.identical(ahead.expected)
 
 
+def test_a_run_that_others_have_informed_says_so(fit: bt.Fit, tmp_path: Path) -> None:
+    """It has no priors of its own that could be power-scaled."""
+    fit.select(run="a").save(tmp_path / "a.nc")
+    saved = bt.load_fit(tmp_path / "a.nc")
+    for one, runs in ((fit, "'a', 'b', 'c/young'"), (fit.select(run="a"), "'a'"), (saved, "'a'")):
+        assert one.pooled
+        with pytest.raises(
+            bt.DataError, match=rf"^fit must be of a run fitted by itself; got {runs} that others have informed\."
+        ):
+            bt.prior_sensitivity(one, steps=[8000.0])
+
+
 def test_a_population_is_kept_and_used(fit: bt.Fit, losses: bt.LossTable, tmp_path: Path) -> None:
     population = fit.population()
     population.save(tmp_path / "population.json")

@@ -50,7 +50,8 @@ function look(width, scheme) {
 def made(fit: bt.Fit, ahead: bt.Forecast, simulation: bt.Simulation) -> bt.Report:
     stopping = bt.stop_or_continue(fit, COST, value=300.0, steps=[5000, 6000, 8000])
     moved = pd.DataFrame(
-        {"shift": [0.001], "share": [0.05], "prior_decides": [False], "converged": [True]}, pd.Index([8000.0], name="step")
+        {"shift": [0.001], "share": [0.05], "prior_decides": [False], "pareto_k": [0.2], "trusted": [True]},
+        pd.Index([8000.0], name="step"),
     )
     return bt.report(fit, ahead, losses=simulation.losses, target=3.4, cost=COST, stopping=stopping, moved=moved)
 
