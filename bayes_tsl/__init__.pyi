@@ -16,6 +16,7 @@ from .analysis import convergence_step as convergence_step
 from .analysis import forecast_revisions as forecast_revisions
 from .analysis import learning_speed as learning_speed
 from .analysis import paired_differences as paired_differences
+from .analysis import parameter_sensitivity as parameter_sensitivity
 from .analysis import position_effects as position_effects
 from .analysis import position_laws as position_laws
 from .analysis import predictive_p_value as predictive_p_value

@@ -61,7 +61,9 @@ def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
     known = recipe_from(options)
     posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False, **known)
     ahead = forecast(posterior, steps=steps, seed=options["seed"])
-    moved = prior_sensitivity(posterior, steps=steps, prob=options["prob"], seed=options["seed"], progress=True)
+    moved = prior_sensitivity(
+        posterior, steps=steps, prob=options["prob"], seed=options["seed"], refit=options["refit_wider"], progress=True
+    )
     return RunForecast(table, posterior, ahead, moved)
 
 
