@@ -210,6 +210,30 @@ def _agreement(table: pd.DataFrame, way: str, which: str, suffix: str) -> dict[s
     }
 
 
+def calibration_together() -> pd.DataFrame:
+    """Ranks of several runs fitted together: the most extreme of each kind of quantity."""
+    table = result("calibration_together")
+    name = table["quantity"]
+    kinds = [
+        name.str.contains("loss at"),
+        name.str.contains(":"),
+        *(name.str.contains(of) for of in ("mean", "spread", "effect")),
+    ]
+    labels = [
+        "later losses of the young run",
+        "parameters of the runs",
+        *(f"population {of}s" for of in ("mean", "spread", "effect")),
+    ]
+    groups = table.groupby(np.select(kinds, labels, ""), sort=False)
+    covers = {f"{of} % covers": groups[f"coverage_{of}"].agg(_from_to) for of in (50, 90)}
+    smallest = {"smallest p": groups["p"].min(), "p_corrected": groups["p_corrected"].min()}
+    return pd.DataFrame({"quantities": groups.size().astype(str), **smallest, **covers}).rename_axis("of").reset_index()
+
+
+def _from_to(values: pd.Series) -> str:
+    return f"{values.min():.2f} to {values.max():.2f}"
+
+
 def learned_levels() -> pd.DataFrame:
     """The three levels of every parameter."""
     return shown(learned()).rename_axis("parameter").reset_index()
@@ -286,6 +310,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "prefix-reported": prefix_reported,
     "sensitivity": sensitivity,
     "sensitivity-agreement": sensitivity_agreement,
+    "calibration-together": calibration_together,
     "learned": learned_levels,
     "faults": faults,
     "transfer": transfer,
