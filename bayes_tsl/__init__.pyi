@@ -7,6 +7,7 @@ from . import errors as errors
 from . import evaluation as evaluation
 from . import forecasting as forecasting
 from . import inference as inference
+from . import live as live
 from . import model as model
 from . import plots as plots
 from . import reporting as reporting
@@ -58,6 +59,8 @@ from .inference import Fit as Fit
 from .inference import fit as fit
 from .inference import fit_each as fit_each
 from .inference import load_fit as load_fit
+from .live import Monitor as Monitor
+from .live import Outlook as Outlook
 from .model import Population as Population
 from .model import Priors as Priors
 from .model import Simulation as Simulation

@@ -28,6 +28,7 @@ LAYERS = (
     ("analysis",),
     ("plots",),
     ("reporting",),
+    ("live",),
     ("old_names",),
     ("cli",),
     ("__main__",),
