@@ -73,8 +73,8 @@ def repeats(schedules: Mapping[str, Schedule], recipes: Mapping[str, Recipe]) ->
         epochs = recipes[run].epochs(schedule.end) if np.isfinite(schedule.end) else 0.0
         if epochs > MOST_EPOCHS:
             of = f"{run}: " if len(schedules) > 1 else ""
-            notice = f"{of}The plan repeats its data {epochs:.3g} times: beyond {MOST_EPOCHS:g} epochs losses may stop falling"
-            notices.append(f"{notice} or rise, which no law foresees. Do not rely on the interval.")
+            notice = f"{of}The plan repeats its data {epochs:.3g} times: beyond {MOST_EPOCHS:g} epochs losses may rise,"
+            notices.append(f"{notice} and how much is known from one family of runs. Do not rely on the interval.")
     return tuple(notices)
 
 
