@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bayes_tsl.cli.options import FORECASTERS, FORMATS, SPLITS, UNITS, cache_option, recipe_options, single_run_options
+from bayes_tsl.cli.options import FORECASTERS, GATES, cache_option, log_options, recipe_options, single_run_options
 
 _schedules = click.option(
     "--schedule", help="CSV with columns step, lr [, run]; or in words, as of forecast; or 'column' to take lr of LOSSES."
@@ -139,11 +139,7 @@ old_compare_command = _under_old_name(compare_command, "compare")
 
 @click.command("convert", no_args_is_help=True)
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--format", type=click.Choice(FORMATS), help="What wrote LOG; by default told from its content.")
-@click.option("--metric", help="Name of the loss in LOG; by default the only one that is named like a loss.")
-@click.option("--split", type=click.Choice(SPLITS), help="Losses of evaluation (by default, where there are any) or training.")
-@click.option("--unit", type=click.Choice(UNITS), default="nats", show_default=True, help="Of the losses of LOG, per token.")
-@click.option("--run", help="Name of the run; where LOG names its runs, the one to read.")
+@log_options
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write: csv, csv.gz or parquet.")
 def convert_command(log: Path, out: Path, **options: Any) -> int:
     """Make a training log into a file of losses that the other commands read, in nats per token.
@@ -159,3 +155,36 @@ def convert_command(log: Path, out: Path, **options: Any) -> int:
     from bayes_tsl.cli import actions
 
     return actions.convert_log(log, out, **options)
+
+
+@click.command("watch", no_args_is_help=True)
+@click.argument("log", type=click.Path(path_type=Path))
+@_schedules
+@log_options
+@click.option("--test-set", help="Which test set, if LOG has several.")
+@recipe_options
+@click.option("--end", type=float, metavar="STEP", help="Step to forecast; by default the last of the schedule.")
+@click.option("--target", type=float, metavar="LOSS", help="Say how likely the run ends below this.")
+@click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
+@click.option("--every", type=float, default=10.0, show_default=True, metavar="SECONDS", help="How often to look at LOG.")
+@click.option("--once", is_flag=True, help="Look once, as for cron.")
+@click.option(
+    "--fail-on", default="", metavar="A,B", help=f"End with status 4 on any of {', '.join(GATES)}, as a gate for scripts."
+)
+@cache_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
+def watch_command(log: Path, out: Path, **options: Any) -> int:
+    """Follow the log of a run in progress, and print where it will end, one line per new checkpoint.
+
+    LOG is as of convert; it is read again whenever it changes. Writes latest.json, report.html and the fit to the folder --out,
+    and goes on from the fit that it finds there: later checkpoints come in by weights, in about a second.
+
+    \b
+    Example:
+      bayes-tsl watch train.log --schedule cosine:peak=1e-3,warmup=100,total=10000 --target 3.2 --out watched
+      bayes-tsl watch train.log --schedule column --once --fail-on alarm,target-missed --target 3.2 --out watched
+    """  # noqa: D301
+    from bayes_tsl.cli import watching
+
+    return watching.watch_log(log, out, **options)

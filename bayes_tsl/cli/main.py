@@ -1,6 +1,6 @@
 """The entry point ``bayes-tsl``: the group of commands, and what becomes of their errors.
 
-Exit codes: 0 done, 2 bad input, 3 chains did not converge, 130 stopped by the user.
+Exit codes: 0 done, 2 bad input, 3 chains did not converge, 4 a gate of watch failed, 130 stopped by the user.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         commands.compare_command,
         commands.old_compare_command,
         commands.convert_command,
+        commands.watch_command,
     ],
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -21,6 +21,7 @@ LAWS = ("general", "free-exponent", "paper")
 OPTIMIZERS = ("adamw", "adam", "adafactor", "lion", "muon", "sgd", "shampoo", "soap", "sophia")
 SPLITS = ("eval", "train")
 UNITS = ("nats", "bits", "perplexity")
+GATES = ("alarm", "diverging", "target-missed")
 
 
 def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,6 +43,18 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--optimizer", type=click.Choice(OPTIMIZERS), help="By default as AdamW."),
         click.option("--unique-tokens", type=float, metavar="TOKENS", help="Training data before any is repeated."),
         click.option("--family", metavar="NAME", help="Priors of this bundled family, e.g. olmo_ladder."),
+    )
+    return _decorated(command, options)
+
+
+def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How a training log is read."""
+    options = (
+        click.option("--format", type=click.Choice(FORMATS), help="What wrote LOG; by default told from its content."),
+        click.option("--metric", help="Name of the loss in LOG; by default the only one that is named like a loss."),
+        click.option("--split", type=click.Choice(SPLITS), help="Losses of evaluation, where there are any, or training."),
+        click.option("--unit", type=click.Choice(UNITS), default="nats", show_default=True, help="Of the losses, per token."),
+        click.option("--run", help="Name of the run; where LOG names its runs, the one to read."),
     )
     return _decorated(command, options)
 

@@ -6,6 +6,6 @@ own (``worker``) reads them there, fits and forecasts (``tracking``), and writes
 
 from bayes_tsl.live.monitor import Monitor
 from bayes_tsl.live.outlook import Outlook
-from bayes_tsl.live.tracking import Plan, track
+from bayes_tsl.live.tracking import Plan, Tracked, track
 
-__all__ = ["Monitor", "Outlook", "Plan", "track"]
+__all__ = ["Monitor", "Outlook", "Plan", "Tracked", "track"]

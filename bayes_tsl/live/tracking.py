@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -70,16 +70,27 @@ class Plan:
         return self.schedule.end if self.end is None else self.end
 
 
-def track(losses: LossTable, plan: Plan, *, before: Fit | None = None) -> tuple[Fit | None, Outlook]:
-    """The outlook of a run, and the fit that it rests on.
+class Tracked(NamedTuple):
+    """One look at a run in progress.
+
+    Attributes:
+        fit: the one before, one made anew, or None while there are too few checkpoints.
+        ahead: forecast of the rest of the run, if there is one.
+        outlook: what it comes to.
+    """
+
+    fit: Fit | None
+    ahead: Forecast | None
+    outlook: Outlook
+
+
+def track(losses: LossTable, plan: Plan, *, before: Fit | None = None) -> Tracked:
+    """One more look at a run in progress, a second or a fit long.
 
     Args:
         losses: of one run on one test set, all checkpoints so far.
         plan: what is planned and asked.
         before: the fit of the last look, if there was one.
-
-    Returns:
-        The fit: the one before, one made anew, or None while there are too few checkpoints; and the outlook.
 
     Raises:
         DataError: losses that cannot be used.
@@ -87,17 +98,17 @@ def track(losses: LossTable, plan: Plan, *, before: Fit | None = None) -> tuple[
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Notice)
         if losses.steps[-1] >= plan.last:
-            return before, _outlook(losses, plan, waiting="the run has ended")
+            return Tracked(before, None, _outlook(losses, plan, waiting="the run has ended"))
         waiting = _too_few(losses, plan.schedule)
         if waiting:
-            return None, _outlook(losses, plan, waiting=waiting)
+            return Tracked(None, None, _outlook(losses, plan, waiting=waiting))
         surprise = _surprise(before, losses)
         ahead = None if surprise else _by_weights(before, losses, plan)
         if ahead is not None:
-            return before, _outlook(losses, plan, before, ahead)
+            return Tracked(before, ahead, _outlook(losses, plan, before, ahead))
         made = fit(losses, schedule=plan.schedule, seed=plan.seed, progress=False, throw=False, **plan.known)
         ahead = forecast(made, steps=_steps(losses, plan), seed=plan.seed)
-        return made, _outlook(losses, plan, made, ahead, alarms=surprise)
+        return Tracked(made, ahead, _outlook(losses, plan, made, ahead, alarms=surprise))
 
 
 def _too_few(losses: LossTable, schedule: Schedule) -> str:
@@ -156,6 +167,6 @@ def _outlook(
     end = ahead.to_frame(prob=plan.prob).iloc[-1]
     made_of = {name: float(end[name]) for name in ("median", "lower", "upper")}
     if plan.target is not None:
-        step = ahead.time_to(plan.target, prob=plan.prob).median
+        step = float(np.ceil(ahead.time_to(plan.target, prob=plan.prob).median))
         made_of |= {"prob_target": float(ahead.prob_below(plan.target)[-1]), "target_step": step}
     return replace(now, **made_of, alarms=(*alarms, *made.misfits), converged=made.converged, fitted=made.origin)

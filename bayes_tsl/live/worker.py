@@ -25,7 +25,7 @@ def look(journal: Journal) -> dict[str, Outlook]:
     for test_set, losses in journal.losses().items():
         before = journal.fit(test_set)
         try:
-            made, outlooks[test_set] = track(losses, plan, before=before)
+            made, _, outlooks[test_set] = track(losses, plan, before=before)
         except DataError as error:
             step, loss = float(losses.steps[-1]), float(losses.mean_losses().iloc[-1])
             outlooks[test_set] = Outlook(step=step, loss=loss, end=plan.last, waiting=f"not forecast: {error}")

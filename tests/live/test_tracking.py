@@ -27,13 +27,13 @@ def losses(simulation: bt.Simulation) -> bt.LossTable:
 
 @pytest.fixture(scope="module")
 def first(losses: bt.LossTable, plan: Plan) -> tuple[bt.Fit, Outlook]:
-    made, outlook = track(losses.until(ORIGIN), plan)
+    made, _, outlook = track(losses.until(ORIGIN), plan)
     assert made is not None
     return made, outlook
 
 
 def test_a_young_run_has_to_wait(losses: bt.LossTable, plan: Plan) -> None:
-    made, outlook = track(losses.until(1000), plan)
+    made, _, outlook = track(losses.until(1000), plan)
     assert made is None
     assert np.isnan(outlook.median)
     assert outlook.waiting == "4 of 8 checkpoints past the warm-up"
@@ -55,14 +55,14 @@ def test_an_outlook_is_that_of_the_end(first: tuple[bt.Fit, Outlook], losses: bt
 
 def test_a_few_more_checkpoints_come_in_by_weights(first: tuple[bt.Fit, Outlook], losses: bt.LossTable, plan: Plan) -> None:
     made, before = first
-    again, outlook = track(losses.until(4400), plan, before=made)
+    again, _, outlook = track(losses.until(4400), plan, before=made)
     assert again is made
     assert (outlook.step, outlook.fitted) == (4400, ORIGIN)
     assert outlook.median == pytest.approx(before.median, abs=before.upper - before.lower)
 
 
 def test_a_quarter_more_checkpoints_ask_for_a_fit(first: tuple[bt.Fit, Outlook], losses: bt.LossTable, plan: Plan) -> None:
-    made, outlook = track(losses.until(5000), plan, before=first[0])
+    made, _, outlook = track(losses.until(5000), plan, before=first[0])
     assert made is not first[0]
     assert outlook.fitted == 5000
 
@@ -70,7 +70,7 @@ def test_a_quarter_more_checkpoints_ask_for_a_fit(first: tuple[bt.Fit, Outlook],
 def test_a_run_that_leaves_its_curve_raises_an_alarm(first: tuple[bt.Fit, Outlook], losses: bt.LossTable, plan: Plan) -> None:
     frame = losses.until(4400).frame
     off = bt.LossTable.from_frame(frame.assign(loss=frame["loss"] + 0.3 * (frame["step"] > ORIGIN)))
-    made, outlook = track(off, plan, before=first[0])
+    made, _, outlook = track(off, plan, before=first[0])
     assert outlook.alarms
     assert outlook.alarms[0].startswith("checkpoints since step 4000 are not as foreseen (p = ")
     assert made is not first[0]
@@ -78,7 +78,7 @@ def test_a_run_that_leaves_its_curve_raises_an_alarm(first: tuple[bt.Fit, Outloo
 
 
 def test_a_run_that_has_ended_is_not_forecast(losses: bt.LossTable, plan: Plan) -> None:
-    assert track(losses, plan)[1].waiting == "the run has ended"
+    assert track(losses, plan).outlook.waiting == "the run has ended"
 
 
 def test_a_plan_is_checked(schedule: bt.Schedule) -> None:
