@@ -110,7 +110,8 @@ def sample(
     points = [_scatter(rng, partial(value_and_grad, model, coordinates, args), coordinates.origin()) for _ in range(chains)]
     keys = jax.random.split(jax.random.key(seed), chains)
     states = [_begin(model, coordinates, args, key, at, **tuning) for key, at in zip(keys, points)]
-    traces = _run(partial(_block, model, coordinates, args, **tuning), states, discarded + num_draws, progress)
+    block = partial(_block, model, coordinates, args, **tuning)
+    traces = _run(block, states, discarded + num_draws, discarded=discarded, progress=progress)
     moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, discarded:], *traces)
     return Draws(jax.tree.map(np.asarray, _constrained(model, coordinates, args, moved)), stats)
 
@@ -190,15 +191,18 @@ def _block(model: Model, coordinates: Coordinates, args: tuple[Any, ...], state:
     return lax.scan(transition, state, None, length=_BLOCK)
 
 
-def _run(block: Callable[[Any], tuple[Any, Any]], states: list[Any], total: int, progress: bool) -> list[Any]:
-    """Run all chains for ``total`` transitions; one (sites, stats) per chain."""
+def _run(
+    block: Callable[[Any], tuple[Any, Any]], states: list[Any], total: int, *, discarded: int, progress: bool
+) -> list[Any]:
+    """Run all chains for ``total`` transitions; one (sites, stats) per chain. The bar names the phase that it is in."""
     stop = Event()
-    with tqdm(total=total * len(states), desc="sampling", unit="draw", disable=not progress) as bar:
+    with tqdm(total=total * len(states), desc="compiling", unit="draw", disable=not progress) as bar:
 
         def chain(state: Any, blocks: list[Any]) -> Any:
             with jax.enable_x64(True):  # a setting of each thread
                 while len(blocks) * _BLOCK < total and not stop.is_set():
                     state, drawn = block(state)
+                    bar.set_description("warm-up" if bar.n < discarded * len(states) else "sampling", refresh=False)
                     bar.update(min(_BLOCK, total - len(blocks) * _BLOCK))
                     blocks.append(jax.tree.map(np.asarray, drawn))
             return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *blocks)
