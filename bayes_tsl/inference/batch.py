@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,7 @@ def fit_each(
     law: str = "general",
     chains: int = 4,
     num_warmup: int = NUM_WARMUP,
-    num_draws: int = 1000,
+    num_draws: int | Literal["auto"] = 1000,
     workers: int = 1,
     client: Client | None = None,
     seed: int = 0,
@@ -87,7 +87,7 @@ def fit_each(
         law: one of ``priors.LAWS``.
         chains: number of chains of every fit.
         num_warmup: adaptation, per chain.
-        num_draws: draws kept, per chain.
+        num_draws: draws kept, per chain; "auto" stops at 250, 500 or 750 where these pass the checks, and at 1000.
         workers: processes on this machine.
         client: a Dask cluster to use instead.
         seed: of all fits; each has another seed, made of this one and its name, so that draws of two runs have

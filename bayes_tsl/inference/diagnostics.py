@@ -59,6 +59,11 @@ class Diagnostics:
         return float(self.table[["ess_bulk", "ess_tail"]].to_numpy().min())
 
     @property
+    def enough(self) -> bool:
+        """Whether the chains agree, and are worth as many independent draws as a fit needs."""
+        return self.max_r_hat <= MAX_RHAT and self.min_ess >= MIN_ESS_PER_CHAIN * self.chains
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """What failed, each with the parameter and the cure; empty if nothing did."""
         rhat, ess = self.table["r_hat"], self.table[["ess_bulk", "ess_tail"]].min(axis=1)

@@ -10,7 +10,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -56,7 +56,7 @@ def fit(
     seed: int = 0,
     chains: int = 4,
     num_warmup: int = NUM_WARMUP,
-    num_draws: int = 1000,
+    num_draws: int | Literal["auto"] = 1000,
     target_accept: float | None = None,
     reduce_positions: bool = True,
     progress: bool = True,
@@ -86,7 +86,7 @@ def fit(
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
         num_warmup: adaptation, per chain.
-        num_draws: draws kept, per chain.
+        num_draws: draws kept, per chain; "auto" stops at 250, 500 or 750 where these pass the checks, and at 1000.
         target_accept: acceptance that the step size aims at, by default .98, and .95 for several runs by their mean losses;
             raise it if trajectories diverge.
         reduce_positions: reduce the positions of a checkpoint to its coefficients first; if not, every loss at every

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
+import xarray as xr
 from jax import lax
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
@@ -27,7 +28,9 @@ from numpyro.infer.util import ParamInfo
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from bayes_tsl._common.validation import require, require_number, require_seed
+from bayes_tsl._common.dims import DRAWS
+from bayes_tsl._common.validation import require, require_choice, require_number, require_seed
+from bayes_tsl.inference.diagnostics import diagnose
 from bayes_tsl.inference.preconditioning import Coordinates, Model, Values, constrained, potential, value_and_grad
 
 Array = NDArray[np.float64]
@@ -36,6 +39,7 @@ NUM_WARMUP = 500
 TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
 _ADAPTATION = {"dense_mass": [("dense",)], "trajectory_length": None}
 _BLOCK = 25  # transitions between two looks at the clock
+STAGES = (250, 500, 750, 1000)  # draws of a chain after which "auto" looks whether they are enough
 _HALVINGS = 30
 _MAPS = Path("/proc/self/maps")  # one line each, where the system is Linux
 _MOST_MAPS = Path("/proc/sys/vm/max_map_count")
@@ -52,14 +56,16 @@ class Settings:
     seed: int
     chains: int
     num_warmup: int = NUM_WARMUP
-    num_draws: int
+    num_draws: int | Literal["auto"]
     target_accept: float = TARGET_ACCEPT
     progress: bool
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
         require(self.chains >= 2, "chains", "be 2 or more", self.chains, cure="R-hat compares chains; 4 are usual.")
-        counts = [self.num_warmup, self.num_draws]
+        if isinstance(self.num_draws, str):
+            require_choice(self.num_draws, "num_draws", ["auto"], cure="Or give a number; 1000 is usual.")
+        counts = [self.num_warmup, STAGES[0] if self.num_draws == "auto" else self.num_draws]
         require(min(counts) >= 10, "num_warmup and num_draws", "be 10 or more", counts, cure="500 and 1000 are usual.")
         require_number(self.target_accept, "target_accept", low=0.0, high=1.0, cure="0.98 is usual, 0.99 is safer.")
 
@@ -84,7 +90,7 @@ def sample(
     seed: int,
     chains: int,
     num_warmup: int,
-    num_draws: int,
+    num_draws: int | Literal["auto"],
     target_accept: float,
     progress: bool,
     discarded: int | None = None,
@@ -98,7 +104,7 @@ def sample(
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains; as many threads as cores are used.
         num_warmup: transitions that adapt the sampler, per chain.
-        num_draws: transitions kept, per chain.
+        num_draws: transitions kept, per chain; "auto" for as few as pass the checks, of ``STAGES``.
         target_accept: acceptance that the step size aims at; higher is slower and safer.
         progress: show a bar on stderr.
         discarded: transitions discarded, per chain, if not those that adapt the sampler.
@@ -111,9 +117,23 @@ def sample(
     keys = jax.random.split(jax.random.key(seed), chains)
     states = [_begin(model, coordinates, args, key, at, **tuning) for key, at in zip(keys, points)]
     block = partial(_block, model, coordinates, args, **tuning)
-    traces = _run(block, states, discarded + num_draws, discarded=discarded, progress=progress)
-    moved, stats = jax.tree.map(lambda *parts: np.stack(parts)[:, discarded:], *traces)
-    return Draws(jax.tree.map(np.asarray, _constrained(model, coordinates, args, moved)), stats)
+    stages = STAGES if num_draws == "auto" else (int(num_draws),)
+    blocks: list[list[Any]] = [[] for _ in states]
+    with tqdm(total=(discarded + stages[-1]) * chains, desc="compiling", unit="draw", disable=not progress) as bar:
+
+        def run_to(kept: int) -> Draws:
+            states[:] = _run(block, states, blocks, discarded + kept, discarded=discarded, bar=bar)
+            traces = [jax.tree.map(lambda *parts: np.concatenate(parts)[discarded : discarded + kept], *own) for own in blocks]
+            moved, stats = jax.tree.map(lambda *chain: np.stack(chain), *traces)
+            return Draws(jax.tree.map(np.asarray, _constrained(model, coordinates, args, moved)), stats)
+
+        draws = run_to(stages[0])
+        for kept in stages[1:]:
+            if _enough(draws):
+                break
+            draws = run_to(kept)
+        bar.total = bar.n
+    return draws
 
 
 @threadpool_limits.wrap(limits=1, user_api="blas")
@@ -192,29 +212,44 @@ def _block(model: Model, coordinates: Coordinates, args: tuple[Any, ...], state:
 
 
 def _run(
-    block: Callable[[Any], tuple[Any, Any]], states: list[Any], total: int, *, discarded: int, progress: bool
+    block: Callable[[Any], tuple[Any, Any]],
+    states: list[Any],
+    blocks: list[list[Any]],
+    total: int,
+    *,
+    discarded: int,
+    bar: tqdm[Any],
 ) -> list[Any]:
-    """Run all chains for ``total`` transitions; one (sites, stats) per chain. The bar names the phase that it is in."""
+    """States of all chains after ``total`` transitions, whose blocks are added to those so far; the bar names the phase."""
     stop = Event()
-    with tqdm(total=total * len(states), desc="compiling", unit="draw", disable=not progress) as bar:
 
-        def chain(state: Any, blocks: list[Any]) -> Any:
-            with jax.enable_x64(True):  # a setting of each thread
-                while len(blocks) * _BLOCK < total and not stop.is_set():
-                    state, drawn = block(state)
-                    bar.set_description("warm-up" if bar.n < discarded * len(states) else "sampling", refresh=False)
-                    bar.update(min(_BLOCK, total - len(blocks) * _BLOCK))
-                    blocks.append(jax.tree.map(np.asarray, drawn))
-            return jax.tree.map(lambda *parts: np.concatenate(parts)[:total], *blocks)
+    def advance(state: Any, done: list[Any]) -> Any:
+        state, drawn = block(state)
+        bar.set_description("warm-up" if bar.n < discarded * len(states) else "sampling", refresh=False)
+        bar.update(min(_BLOCK, total - len(done) * _BLOCK))
+        done.append(jax.tree.map(np.asarray, drawn))
+        return state
 
-        first, drawn = block(states[0])  # compiled here, before threads would each compile it
-        bar.update(min(_BLOCK, total))
-        with ThreadPoolExecutor(min(len(states), os.cpu_count() or 1)) as pool:
-            begun = [[jax.tree.map(np.asarray, drawn)], *([] for _ in states[1:])]
-            try:
-                return list(pool.map(chain, [first, *states[1:]], begun))
-            finally:
-                stop.set()  # on an interrupt, chains end with their block
+    def chain(state: Any, done: list[Any]) -> Any:
+        with jax.enable_x64(True):  # a setting of each thread
+            while len(done) * _BLOCK < total and not stop.is_set():
+                state = advance(state, done)
+        return state
+
+    if not blocks[0]:
+        states = [advance(states[0], blocks[0]), *states[1:]]  # compiled here, before threads would each compile it
+    with ThreadPoolExecutor(min(len(states), os.cpu_count() or 1)) as pool:
+        try:
+            return list(pool.map(chain, states, blocks))
+        finally:
+            stop.set()  # on an interrupt, chains end with their block
+
+
+def _enough(draws: Draws) -> bool:
+    """Whether the chains agree, and are worth as many independent draws as the checks of a fit ask for."""
+    sites = {name: ((*DRAWS, *(f"{name} {i}" for i in range(x.ndim - 2))), x) for name, x in draws.sites.items()}
+    stats = {name: (DRAWS, draws.stats[name]) for name in ("diverging", "energy")}
+    return diagnose({"": xr.Dataset(sites)}, xr.Dataset(stats)).enough
 
 
 def _statistics(state: Any) -> Values:

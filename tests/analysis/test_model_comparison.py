@@ -49,6 +49,7 @@ def test_leave_one_out_is_the_conditional_density(mean_fit: bt.Fit) -> None:
         assert found[t] == pytest.approx(np.log(density.mean()), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_reduction_to_coefficients_keeps_the_density_of_all_losses(
     fit: bt.Fit, simulation: bt.Simulation, schedule: bt.Schedule
 ) -> None:

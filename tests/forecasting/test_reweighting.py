@@ -116,7 +116,8 @@ def test_draws_are_taken_as_often_as_their_weights_say() -> None:
     assert taken.sum() == 50
 
 
-@pytest.mark.parametrize("until", [pytest.param(4200.0, marks=pytest.mark.slow), 4600.0])
+@pytest.mark.slow
+@pytest.mark.parametrize("until", [4200.0, 4600.0])
 def test_an_update_agrees_with_a_refit(until: float, fitted: Callable[[float], bt.Fit], losses: bt.LossTable) -> None:
     updated = bt.update(fitted(ORIGIN), losses.until(until))
     assert updated.pareto_k < updated.max_pareto_k

@@ -19,7 +19,7 @@ from bayes_tsl.analysis.model_comparison import log_likelihood
 from bayes_tsl.data.recipe import make_recipe
 from bayes_tsl.inference.run_inputs import recipes_of, repeats
 from bayes_tsl.model.priors import lognormal, normal
-from tests.conftest import ORIGIN, QUICK, STEPS, TRUTH, means, refusal
+from tests.conftest import ORIGIN, QUICK, SETTLED, STEPS, TRUTH, means, refusal
 
 
 def test_it_converges(fit: bt.Fit) -> None:
@@ -77,6 +77,16 @@ def test_the_same_seed_gives_the_same_draws(simulation: bt.Simulation, schedule:
     one, again, other = (bt.fit(means(simulation).until(ORIGIN), schedule=schedule, seed=seed, **QUICK) for seed in (5, 5, 6))
     xr.testing.assert_identical(again.data["posterior"].to_dataset(), one.data["posterior"].to_dataset())
     assert not (other.data["posterior"]["heat"] == one.data["posterior"]["heat"]).any()
+
+
+def test_as_many_draws_are_made_as_pass_the_checks(simulation: bt.Simulation, schedule: bt.Schedule, mean_fit: bt.Fit) -> None:
+    made = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, **SETTLED | {"num_draws": "auto"})
+    draws = made.chains_and_draws[1]
+    assert draws in (250, 500, 750)
+    assert made.diagnostics.enough
+    np.testing.assert_array_equal(made.parameters()["heat"], mean_fit.parameters()["heat"][:, :draws])
+    with refusal("num_draws must be one of 'auto'; got 'few'. Or give a number; 1000 is usual."):
+        bt.fit(means(simulation), schedule=schedule, num_draws="few")  # pyright: ignore[reportArgumentType]
 
 
 def test_mean_only_agrees_with_positions(mean_fit: bt.Fit, ahead: bt.Forecast) -> None:

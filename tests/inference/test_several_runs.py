@@ -115,6 +115,7 @@ def test_chains_agree_over_all_runs(fit: bt.Fit) -> None:
     assert fit.select(run="c/young").origin == 2000.0
 
 
+@pytest.mark.slow
 def test_a_young_run_borrows_from_finished_ones(
     fit: bt.Fit, losses: bt.LossTable, whole: bt.LossTable, ahead: bt.Forecast
 ) -> None:
@@ -149,6 +150,7 @@ def test_forecasts_stand_side_by_side(fit: bt.Fit, ahead: bt.Forecast) -> None:
     assert abs(float(one.expected.mean() - ahead.select(run="c/young").expected.mean())) < 0.01
 
 
+@pytest.mark.slow
 def test_a_fit_that_believes_in_little_drift_ranks_the_true_one_above_all_draws() -> None:
     """Ranks of simulation-based calibration are those of the population, of each run, and of losses after its origin."""
     plans = {run: Plan(PLAN, STEPS[::2], origin) for run, origin in CUT.items()}
