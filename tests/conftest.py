@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 import warnings
 
+import hypothesis
 import numpy as np
 import pytest
 
 import bayes_tsl as bt
+
+hypothesis.settings.register_profile("noisy machine", deadline=None)  # others compute beside the tests
+hypothesis.settings.load_profile("noisy machine")
 
 ORIGIN = 4000.0
 STEPS = np.arange(400.0, 8001.0, 200.0)
