@@ -76,7 +76,7 @@ def fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
 @pytest.fixture(scope="session")
 def mean_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
     """The same run, its mean losses alone."""
-    return bt.fit(means(simulation).until(ORIGIN), schedule=schedule, **SETTLED)
+    return bt.fit(means(simulation).until(ORIGIN), schedule=schedule, **SETTLED | {"chains": 4})
 
 
 @pytest.fixture(scope="session")

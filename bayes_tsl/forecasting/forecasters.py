@@ -17,11 +17,12 @@ from bayes_tsl.inference.fitting import fit
 
 
 def tsl(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0, **known: Any) -> Forecast:
-    """The temporal scaling law at its defaults, with what is ``known`` of the run beside its schedule, as ``fit`` takes it.
+    """The temporal scaling law with as few draws as pass the checks, and what is ``known`` of the run, as ``fit`` takes it.
 
     A fit that did not converge is scored all the same and leaves a note.
     """
-    return forecast(fit(losses, schedule=schedule, seed=seed, progress=False, throw=False, **known), steps=steps, seed=seed)
+    settings = {"num_draws": "auto", "progress": False, "throw": False} | known
+    return forecast(fit(losses, schedule=schedule, seed=seed, **settings), steps=steps, seed=seed)
 
 
 FORECASTERS: dict[str, Forecaster] = {"tsl": tsl, **BASELINES}

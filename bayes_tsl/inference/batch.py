@@ -69,7 +69,7 @@ def fit_each(
     law: str = "general",
     chains: int = 4,
     num_warmup: int = NUM_WARMUP,
-    num_draws: int | Literal["auto"] = 1000,
+    num_draws: int | Literal["auto"] = "auto",
     workers: int = 1,
     client: Client | None = None,
     seed: int = 0,
@@ -87,7 +87,7 @@ def fit_each(
         law: one of ``priors.LAWS``.
         chains: number of chains of every fit.
         num_warmup: adaptation, per chain.
-        num_draws: draws kept, per chain; "auto" stops at 250, 500 or 750 where these pass the checks, and at 1000.
+        num_draws: draws kept, per chain; "auto" for as few of 300, 500, 750 and 1000 as pass the checks.
         workers: processes on this machine.
         client: a Dask cluster to use instead.
         seed: of all fits; each has another seed, made of this one and its name, so that draws of two runs have

@@ -86,7 +86,7 @@ def fit(
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
         num_warmup: adaptation, per chain.
-        num_draws: draws kept, per chain; "auto" stops at 250, 500 or 750 where these pass the checks, and at 1000.
+        num_draws: draws kept, per chain; "auto" for as few of 300, 500, 750 and 1000 as pass the checks.
         target_accept: acceptance that the step size aims at, by default .98, and .95 for several runs by their mean losses;
             raise it if trajectories diverge.
         reduce_positions: reduce the positions of a checkpoint to its coefficients first; if not, every loss at every

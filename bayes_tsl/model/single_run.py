@@ -27,6 +27,7 @@ from jax.typing import ArrayLike
 from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl.model import drift, laws
 from bayes_tsl.model.design import Design
+from bayes_tsl.model.drift_density import DriftingNormal
 from bayes_tsl.model.lr_response import excess_loss
 from bayes_tsl.model.position_law import mean_shape, reciprocal_loss
 from bayes_tsl.model.priors import Priors
@@ -89,11 +90,10 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
             "log_rate_estimate", dist.Normal(expected, rate.scale), obs=None if observed is None else observed[:, 1]
         )
         off_rate = log_rate - law.log_rate
-    covariance = variance.drift + jnp.diag(mean.scale**2)
     expected = mean_loss + mean.gap * off_gap + mean.rate * off_rate
-    numpyro.sample(
-        "mean_estimate", dist.MultivariateNormal(expected, covariance), obs=None if observed is None else observed[:, 2]
-    )
+    of_drift = drift.covariance(design.axis.u[:-1])
+    drifting = DriftingNormal(expected, of_drift, power=sites["drift_scale"] ** 2, noise=mean.scale**2)
+    numpyro.sample("mean_estimate", drifting, obs=None if observed is None else observed[:, 2])
 
 
 def unreduced_model(design: Design, priors: Priors, basis: ArrayLike) -> None:
