@@ -1,0 +1,175 @@
+"""A forecast in what a Lightning ``Trainer`` logs, and nothing else that changes for it."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bayes_tsl as bt
+from bayes_tsl.live.journal import Journal
+
+torch = pytest.importorskip("torch")
+lightning = pytest.importorskip("lightning")
+from lightning.pytorch.loggers import CSVLogger  # noqa: E402
+
+from bayes_tsl.live.trainers.lightning import ForecastCallback  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
+STEPS, EVERY = 12, 2
+AHEAD = bt.Outlook(step=1, loss=3.5, end=STEPS, median=3.1, lower=3.0, upper=3.3, target=3.2, prob_target=0.7)
+
+
+@pytest.fixture(autouse=True)
+def idle(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """No worker is started, and what is logged is seen."""
+    monkeypatch.setattr(bt.Monitor, "_keep_working", lambda self: None)
+    caplog.set_level(logging.WARNING, logger="bayes_tsl")
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "bayes_tsl"]
+
+
+class Bigrams(lightning.LightningModule):
+    """The next of 8 symbols from the last one."""
+
+    def __init__(self, scheduler: Any = None) -> None:
+        super().__init__()
+        self.table = torch.nn.Embedding(8, 8)
+        self.scheduler = scheduler or {"interval": "step"}
+        self.validated: dict[int, float] = {}
+
+    def loss(self, batch: Any) -> Any:
+        (tokens,) = batch
+        return torch.nn.functional.cross_entropy(self.table(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+
+    def training_step(self, batch: Any, index: int) -> Any:
+        return self.loss(batch)
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        loss = self.loss(batch)
+        self.log("val_loss", loss)
+        if not self.trainer.sanity_checking:
+            self.validated[self.trainer.global_step] = float(loss)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=1e-2)
+        if self.scheduler == "none":
+            return optimizer
+        if self.scheduler == "plateau":
+            waiting = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": waiting, "monitor": "val_loss"}}
+        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.25, total_iters=3 if "epoch" in str(self.scheduler) else 12)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, **self.scheduler}}
+
+
+def train(folder: Path, forecast: ForecastCallback, *, module: Any = None, ckpt: Path | None = None, **settings: Any) -> Any:
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 8, (16, 9))
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(tokens), batch_size=4)
+    held_out = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(tokens), batch_size=16)
+    usual = {"max_epochs": STEPS // 4, "val_check_interval": EVERY, "check_val_every_n_epoch": None, "accelerator": "cpu"}
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    usual |= quiet | {"logger": CSVLogger(folder), "callbacks": [forecast]}
+    trainer = lightning.Trainer(**usual | settings)
+    module = module or Bigrams()
+    trainer.fit(module, loader, held_out, ckpt_path=ckpt and str(ckpt))
+    return trainer
+
+
+def test_validations_are_checkpoints_of_the_planned_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = train(tmp_path, ForecastCallback(tmp_path / "run", target=2.0, known={"batch_tokens": 36}))
+    journal = Journal(tmp_path / "run")
+    assert journal.losses()["test"].mean_losses().to_dict() == pytest.approx(trainer.lightning_module.validated)
+    assert journal.losses()["test"].steps.tolist() == list(range(EVERY, STEPS + 1, EVERY))
+    plan = journal.plan()
+    assert plan.schedule.lr([0, 6, 12]) == pytest.approx(np.array([1e-2, 0.625e-2, 0.25e-2]))
+    assert plan.known == {"batch_tokens": 36, "parameters": 64}
+    assert said(caplog) == []
+
+
+def test_schedulers_may_step_by_the_epoch(tmp_path: Path) -> None:
+    train(tmp_path, ForecastCallback(tmp_path / "run"), module=Bigrams({"interval": "epoch"}))
+    plan = Journal(tmp_path / "run").plan()
+    assert plan.schedule.lr([0, 3, 4, 8, 11, 12]) == pytest.approx(np.array([1, 1, 0.75, 0.5, 0.5, 0.25]) * 1e-2)
+
+
+def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
+    module = Bigrams({"interval": "epoch"})
+    train(tmp_path, ForecastCallback(tmp_path / "run"), module=module, accumulate_grad_batches=2)
+    plan = Journal(tmp_path / "run").plan()
+    assert plan.schedule.end == STEPS / 2
+    assert plan.schedule.lr([0, 2, 4, 6]) == pytest.approx(np.array([1, 0.75, 0.5, 0.25]) * 1e-2)
+
+
+def test_the_forecast_is_logged_beside_the_loss(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    Journal(tmp_path / "run").write({"test": AHEAD})
+    forecast = ForecastCallback(tmp_path / "run", target=3.2)
+    trainer = train(tmp_path, forecast)
+    with (Path(trainer.logger.log_dir) / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == STEPS / EVERY
+    for name, value in AHEAD.metrics().items():
+        assert [float(row[name]) for row in rows] == pytest.approx([value] * len(rows))
+    assert forecast.latest == AHEAD
+
+
+def test_training_that_is_resumed_goes_on_in_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = train(tmp_path, ForecastCallback(tmp_path / "run"), max_time={"hours": 1}, callbacks=[
+        ForecastCallback(tmp_path / "run"), Stop(8)
+    ])
+    first.save_checkpoint(tmp_path / "half.ckpt")
+    again = train(tmp_path, ForecastCallback(tmp_path / "run"), ckpt=tmp_path / "half.ckpt")
+    assert again.global_step == STEPS
+    assert Journal(tmp_path / "run").losses()["test"].steps.tolist() == list(range(EVERY, STEPS + 1, EVERY))
+    assert said(caplog) == []
+
+
+class Stop(lightning.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Any, *others: Any) -> None:
+        trainer.should_stop = trainer.global_step == self.step
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "message"),
+    [
+        ("none", "trainer must have a scheduler and a last step; got 0 schedulers and 12 steps. "),
+        ("plateau", "scheduler must be one that can be stepped ahead without the training; got ReduceLROnPlateau ("),
+    ],
+)
+def test_what_cannot_be_foreseen_costs_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, scheduler: str, message: str
+) -> None:
+    trainer = train(tmp_path, ForecastCallback(tmp_path / "run"), module=Bigrams(scheduler))
+    assert trainer.global_step == STEPS
+    assert len(said(caplog)) == 1
+    assert said(caplog)[0].startswith(f"not monitored: {message}")
+    with pytest.raises(bt.DataError, match=r"^(trainer|scheduler) must "):
+        train(tmp_path, ForecastCallback(tmp_path / "strict", strict=True), module=Bigrams(scheduler))
+
+
+def test_a_wrong_name_of_the_loss_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(tmp_path, ForecastCallback(tmp_path / "run", metric="loss"))
+    cure = "Give metric=, the name of the validation loss."
+    assert said(caplog) == [f"not monitored: metric must be one of 'val_loss'; got 'loss'. {cure}"]
+
+
+def test_other_processes_do_nothing(tmp_path: Path) -> None:
+    forecast = ForecastCallback(tmp_path / "run")
+    trainer = lightning.Trainer(accelerator="cpu", logger=False)
+    trainer.strategy.global_rank = 1
+    trainer.__class__ = type("Second", (lightning.Trainer,), {"is_global_zero": False})
+    forecast.on_train_start(trainer, Bigrams())
+    forecast.on_validation_epoch_end(trainer, Bigrams())
+    forecast.on_validation_end(trainer, Bigrams())
+    forecast.on_fit_end(trainer, Bigrams())
+    assert not (tmp_path / "run").exists()
