@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +10,14 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.live.journal import Journal
+from tests.trainers.conftest import AHEAD
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 from bayes_tsl.live.trainers.huggingface import ForecastCallback  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
+pytestmark = [pytest.mark.usefixtures("idle"), pytest.mark.filterwarnings("ignore")]  # of the libraries
 STEPS, EVERY, LENGTH, BATCH = 12, 2, 16, 4
-AHEAD = bt.Outlook(step=1, loss=3.5, end=STEPS, median=3.1, lower=3.0, upper=3.3, target=3.2, prob_target=0.7)
-
-
-@pytest.fixture(autouse=True)
-def idle(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """No worker is started, and what is logged is seen."""
-    monkeypatch.setattr(bt.Monitor, "_keep_working", lambda self: None)
-    caplog.set_level(logging.WARNING, logger="bayes_tsl")
-
-
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if record.name == "bayes_tsl"]
 
 
 def trainer(folder: Path, *, tests: int = 1, **settings: Any) -> Any:
@@ -44,7 +33,7 @@ def trainer(folder: Path, *, tests: int = 1, **settings: Any) -> Any:
     return transformers.Trainer(model=model, args=arguments, train_dataset=data, eval_dataset=held_out)
 
 
-def test_evaluations_are_checkpoints_of_the_planned_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_evaluations_are_checkpoints_of_the_planned_run(tmp_path: Path, said: Callable[[], list[str]]) -> None:
     one = trainer(tmp_path)
     ForecastCallback(tmp_path / "run", target=3.2).attach(one)
     one.train()
@@ -59,15 +48,13 @@ def test_evaluations_are_checkpoints_of_the_planned_run(tmp_path: Path, caplog: 
             assert plan.schedule.lr(log["step"] - 1) == pytest.approx(log["learning_rate"], abs=1e-6)
     parameters = sum(each.numel() for each in one.model.parameters())
     assert plan.known == {"parameters": parameters, "batch_tokens": LENGTH * BATCH, "unique_tokens": 32 * LENGTH}
-    assert said(caplog) == []
+    assert said() == []
 
 
-def test_the_forecast_is_drawn_by_tensorboard(tmp_path: Path) -> None:
+def test_the_forecast_is_drawn_by_tensorboard(tmp_path: Path, forecast_folder: Path) -> None:
     pytest.importorskip("tensorboard")
-    (tmp_path / "run").mkdir()
-    Journal(tmp_path / "run").write({"test": AHEAD})
     one = trainer(tmp_path, report_to=["tensorboard"])
-    forecast = ForecastCallback(tmp_path / "run", target=3.2)
+    forecast = ForecastCallback(forecast_folder, target=3.2)
     forecast.attach(one)
     one.train()
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -92,7 +79,7 @@ def test_training_is_the_same_with_and_without(tmp_path: Path) -> None:
     assert losses[0] == losses[1]
 
 
-def test_training_that_is_resumed_goes_on_in_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_training_that_is_resumed_goes_on_in_its_folder(tmp_path: Path, said: Callable[[], list[str]]) -> None:
     first = trainer(tmp_path)
     ForecastCallback(tmp_path / "run").attach(first)
     first.add_callback(stopped_at(6))
@@ -102,7 +89,7 @@ def test_training_that_is_resumed_goes_on_in_its_folder(tmp_path: Path, caplog: 
     again.train(resume_from_checkpoint=str(tmp_path / "trained" / "checkpoint-6"))
     assert again.state.global_step == STEPS
     assert Journal(tmp_path / "run").losses()["test"].steps.tolist() == list(range(EVERY, STEPS + 1, EVERY))
-    assert said(caplog) == []
+    assert said() == []
 
 
 def stopped_at(step: int) -> Any:
@@ -120,16 +107,16 @@ def test_test_sets_are_kept_apart(tmp_path: Path) -> None:
     assert set(Journal(tmp_path / "run").losses()) == {"set0", "set1"}
 
 
-def test_what_cannot_be_foreseen_costs_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_foreseen_costs_a_line(tmp_path: Path, said: Callable[[], list[str]]) -> None:
     one = trainer(tmp_path, lr_scheduler_type="reduce_lr_on_plateau", metric_for_best_model="eval_loss")
     ForecastCallback(tmp_path / "run").attach(one)
     one.train()
     assert one.state.global_step == STEPS
-    assert len(said(caplog)) == 1
-    assert said(caplog)[0].startswith("not monitored: scheduler must be one that can be stepped ahead without the training; ")
+    assert len(said()) == 1
+    assert said()[0].startswith("not monitored: scheduler must be one that can be stepped ahead without the training; ")
     strict = trainer(tmp_path, lr_scheduler_type="reduce_lr_on_plateau", metric_for_best_model="eval_loss")
     ForecastCallback(tmp_path / "strict", strict=True).attach(strict)
-    with pytest.raises(bt.DataError, match="^scheduler must be one that can be stepped ahead"):
+    with pytest.raises(bt.DataError, match=r"^scheduler must be one that can be stepped ahead"):
         strict.train()
 
 

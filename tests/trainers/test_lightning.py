@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-import logging
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.live.journal import Journal
+from tests.trainers.conftest import AHEAD
 
 torch = pytest.importorskip("torch")
 lightning = pytest.importorskip("lightning")
@@ -19,20 +21,8 @@ from lightning.pytorch.loggers import CSVLogger  # noqa: E402
 
 from bayes_tsl.live.trainers.lightning import ForecastCallback  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the libraries
+pytestmark = [pytest.mark.usefixtures("idle"), pytest.mark.filterwarnings("ignore")]  # of the libraries
 STEPS, EVERY = 12, 2
-AHEAD = bt.Outlook(step=1, loss=3.5, end=STEPS, median=3.1, lower=3.0, upper=3.3, target=3.2, prob_target=0.7)
-
-
-@pytest.fixture(autouse=True)
-def idle(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """No worker is started, and what is logged is seen."""
-    monkeypatch.setattr(bt.Monitor, "_keep_working", lambda self: None)
-    caplog.set_level(logging.WARNING, logger="bayes_tsl")
-
-
-def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if record.name == "bayes_tsl"]
 
 
 class Bigrams(lightning.LightningModule):
@@ -82,7 +72,7 @@ def train(folder: Path, forecast: ForecastCallback, *, module: Any = None, ckpt:
     return trainer
 
 
-def test_validations_are_checkpoints_of_the_planned_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_validations_are_checkpoints_of_the_planned_run(tmp_path: Path, said: Callable[[], list[str]]) -> None:
     trainer = train(tmp_path, ForecastCallback(tmp_path / "run", target=2.0, known={"batch_tokens": 36}))
     journal = Journal(tmp_path / "run")
     assert journal.losses()["test"].mean_losses().to_dict() == pytest.approx(trainer.lightning_module.validated)
@@ -90,7 +80,7 @@ def test_validations_are_checkpoints_of_the_planned_run(tmp_path: Path, caplog: 
     plan = journal.plan()
     assert plan.schedule.lr([0, 6, 12]) == pytest.approx(np.array([1e-2, 0.625e-2, 0.25e-2]))
     assert plan.known == {"batch_tokens": 36, "parameters": 64}
-    assert said(caplog) == []
+    assert said() == []
 
 
 def test_schedulers_may_step_by_the_epoch(tmp_path: Path) -> None:
@@ -107,10 +97,8 @@ def test_accumulated_batches_are_one_step(tmp_path: Path) -> None:
     assert plan.schedule.lr([0, 2, 4, 6]) == pytest.approx(np.array([1, 0.75, 0.5, 0.25]) * 1e-2)
 
 
-def test_the_forecast_is_logged_beside_the_loss(tmp_path: Path) -> None:
-    (tmp_path / "run").mkdir()
-    Journal(tmp_path / "run").write({"test": AHEAD})
-    forecast = ForecastCallback(tmp_path / "run", target=3.2)
+def test_the_forecast_is_logged_beside_the_loss(tmp_path: Path, forecast_folder: Path) -> None:
+    forecast = ForecastCallback(forecast_folder, target=3.2)
     trainer = train(tmp_path, forecast)
     with (Path(trainer.logger.log_dir) / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -120,15 +108,15 @@ def test_the_forecast_is_logged_beside_the_loss(tmp_path: Path) -> None:
     assert forecast.latest == AHEAD
 
 
-def test_training_that_is_resumed_goes_on_in_its_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    first = train(tmp_path, ForecastCallback(tmp_path / "run"), max_time={"hours": 1}, callbacks=[
-        ForecastCallback(tmp_path / "run"), Stop(8)
-    ])
+def test_training_that_is_resumed_goes_on_in_its_folder(tmp_path: Path, said: Callable[[], list[str]]) -> None:
+    begun = ForecastCallback(tmp_path / "run")
+    first = train(tmp_path, begun, callbacks=[begun, Stop(8)])
+    assert first.global_step == 8
     first.save_checkpoint(tmp_path / "half.ckpt")
     again = train(tmp_path, ForecastCallback(tmp_path / "run"), ckpt=tmp_path / "half.ckpt")
     assert again.global_step == STEPS
     assert Journal(tmp_path / "run").losses()["test"].steps.tolist() == list(range(EVERY, STEPS + 1, EVERY))
-    assert said(caplog) == []
+    assert said() == []
 
 
 class Stop(lightning.Callback):
@@ -147,29 +135,26 @@ class Stop(lightning.Callback):
     ],
 )
 def test_what_cannot_be_foreseen_costs_a_line(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, scheduler: str, message: str
+    tmp_path: Path, said: Callable[[], list[str]], scheduler: str, message: str
 ) -> None:
     trainer = train(tmp_path, ForecastCallback(tmp_path / "run"), module=Bigrams(scheduler))
     assert trainer.global_step == STEPS
-    assert len(said(caplog)) == 1
-    assert said(caplog)[0].startswith(f"not monitored: {message}")
+    assert len(said()) == 1
+    assert said()[0].startswith(f"not monitored: {message}")
     with pytest.raises(bt.DataError, match=r"^(trainer|scheduler) must "):
         train(tmp_path, ForecastCallback(tmp_path / "strict", strict=True), module=Bigrams(scheduler))
 
 
-def test_a_wrong_name_of_the_loss_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_name_of_the_loss_is_said_once(tmp_path: Path, said: Callable[[], list[str]]) -> None:
     train(tmp_path, ForecastCallback(tmp_path / "run", metric="loss"))
     cure = "Give metric=, the name of the validation loss."
-    assert said(caplog) == [f"not monitored: metric must be one of 'val_loss'; got 'loss'. {cure}"]
+    assert said() == [f"not monitored: metric must be one of 'val_loss'; got 'loss'. {cure}"]
 
 
 def test_other_processes_do_nothing(tmp_path: Path) -> None:
-    forecast = ForecastCallback(tmp_path / "run")
-    trainer = lightning.Trainer(accelerator="cpu", logger=False)
-    trainer.strategy.global_rank = 1
-    trainer.__class__ = type("Second", (lightning.Trainer,), {"is_global_zero": False})
-    forecast.on_train_start(trainer, Bigrams())
-    forecast.on_validation_epoch_end(trainer, Bigrams())
-    forecast.on_validation_end(trainer, Bigrams())
-    forecast.on_fit_end(trainer, Bigrams())
+    forecast, second = ForecastCallback(tmp_path / "run"), SimpleNamespace(is_global_zero=False)
+    forecast.on_train_start(second, Bigrams())
+    forecast.on_validation_epoch_end(second, Bigrams())
+    forecast.on_validation_end(second, Bigrams())
+    forecast.on_fit_end(second, Bigrams())
     assert not (tmp_path / "run").exists()

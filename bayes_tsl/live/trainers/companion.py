@@ -46,12 +46,12 @@ class Companion:
     def begin(self, plan: Callable[[], Schedule], known: Callable[[], Mapping[str, Any]]) -> None:
         """Begin, or begin again, with the schedule and the recipe of a trainer."""
         self.end()
-        self._guard(lambda: self._begin(plan, known))
+        self.attempt(lambda: self._begin(plan, known))
 
     def log(self, step: int, losses: Callable[[], Mapping[str, float]]) -> None:
         """Write the losses of test sets down, if it has begun."""
         if (monitor := self._monitor) is not None:
-            self._guard(lambda: monitor.log(step, losses()))
+            self.attempt(lambda: monitor.log(step, losses()))
 
     def metrics(self) -> dict[str, float]:
         """Numbers to log beside the loss, those of the first test set; none while there is no forecast."""
@@ -65,14 +65,10 @@ class Companion:
         """Leave the worker to end by itself."""
         monitor, self._monitor = self._monitor, None
         if monitor is not None:
-            self._guard(lambda: monitor.close(wait=False))
+            self.attempt(lambda: monitor.close(wait=False))
 
-    def _begin(self, plan: Callable[[], Schedule], known: Callable[[], Mapping[str, Any]]) -> None:
-        schedule = plan() if self._schedule is None else self._schedule
-        self._monitor = Monitor(schedule=schedule, known={**known(), **self._known}, **self._asked)
-
-    def _guard(self, act: Callable[[], object]) -> None:
-        """Do it; what goes wrong before it comes to the monitor is raised if strict, or logged once."""
+    def attempt(self, act: Callable[[], object]) -> None:
+        """Do it; what goes wrong is raised if strict, or logged once."""
         try:
             act()
         except Exception as error:
@@ -82,3 +78,7 @@ class Companion:
             if message not in self._warned:
                 self._warned.add(message)
                 _log.warning(message)
+
+    def _begin(self, plan: Callable[[], Schedule], known: Callable[[], Mapping[str, Any]]) -> None:
+        schedule = plan() if self._schedule is None else self._schedule
+        self._monitor = Monitor(schedule=schedule, known={**known(), **self._known}, **self._asked)

@@ -22,8 +22,8 @@ from bayes_tsl.live.trainers.scheduler import from_scheduler
 
 try:
     from transformers import TrainerCallback  # pyright: ignore[reportMissingImports]
-except ImportError as error:
-    raise ImportError(f"transformers must be installed; got {error}. Run pip install 'bayes_tsl[huggingface]'.") from None
+except ImportError:
+    raise ImportError("transformers must be installed for its callback. Run pip install 'bayes_tsl[huggingface]'.") from None
 
 
 class ForecastCallback(TrainerCallback):

@@ -22,8 +22,8 @@ from bayes_tsl.live.trainers.scheduler import CURE, from_scheduler
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer  # pyright: ignore[reportMissingImports]
     from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy  # pyright: ignore[reportMissingImports]
-except ImportError as error:
-    raise ImportError(f"lightning must be installed; got {error}. Run pip install 'bayes_tsl[lightning]'.") from None
+except ImportError:
+    raise ImportError("lightning must be installed for its callback. Run pip install 'bayes_tsl[lightning]'.") from None
 
 
 class ForecastCallback(Callback):
@@ -72,7 +72,7 @@ class ForecastCallback(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the forecast beside the validation loss."""
         if metrics := self._beside.metrics():
-            pl_module.log_dict(metrics, rank_zero_only=True)
+            self._beside.attempt(lambda: pl_module.log_dict(metrics, rank_zero_only=True))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a checkpoint down."""
