@@ -68,6 +68,15 @@ def test_the_forecast_is_drawn_by_tensorboard(tmp_path: Path, forecast_folder: P
     assert forecast.latest == AHEAD
 
 
+def test_a_callback_is_there_once_and_first(tmp_path: Path) -> None:
+    one, forecast = trainer(tmp_path), ForecastCallback(tmp_path / "run")
+    one.add_callback(forecast)
+    forecast.attach(one)
+    callbacks = one.callback_handler.callbacks
+    assert callbacks[0] is forecast
+    assert callbacks.count(forecast) == 1
+
+
 def test_training_is_the_same_with_and_without(tmp_path: Path) -> None:
     losses = []
     for folder in ("alone", "watched"):

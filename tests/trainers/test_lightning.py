@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,10 +58,30 @@ class Bigrams(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": decay, **self.scheduler}}
 
 
-def train(folder: Path, forecast: ForecastCallback, *, module: Any = None, ckpt: Path | None = None, **settings: Any) -> Any:
+class Stream(torch.utils.data.IterableDataset):
+    """Rows in their order, of a number that nobody knows."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([(row,) for row in self.rows])
+
+
+def train(
+    folder: Path,
+    forecast: ForecastCallback,
+    *,
+    module: Any = None,
+    ckpt: Path | None = None,
+    stream: bool = False,
+    **settings: Any,
+) -> Any:
     torch.manual_seed(0)
     tokens = torch.randint(0, 8, (16, 9))
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(tokens), batch_size=4)
+    if stream:
+        loader = torch.utils.data.DataLoader(Stream(tokens), batch_size=4)
     held_out = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(tokens), batch_size=16)
     usual = {"max_epochs": STEPS // 4, "val_check_interval": EVERY, "check_val_every_n_epoch": None, "accelerator": "cpu"}
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
@@ -130,7 +150,7 @@ class Stop(lightning.Callback):
 @pytest.mark.parametrize(
     ("scheduler", "message"),
     [
-        ("none", "trainer must have a scheduler and a last step; got 0 schedulers and 12 steps. "),
+        ("none", "trainer must have a scheduler; got 'none'. Give schedule="),
         ("plateau", "scheduler must be one that can be stepped ahead without the training; got ReduceLROnPlateau ("),
     ],
 )
@@ -145,6 +165,15 @@ def test_what_cannot_be_foreseen_costs_a_line(
         train(tmp_path, ForecastCallback(tmp_path / "strict", strict=True), module=Bigrams(scheduler))
 
 
+def test_a_stream_without_an_end_costs_a_line(tmp_path: Path, said: Callable[[], list[str]]) -> None:
+    train(tmp_path, ForecastCallback(tmp_path / "endless"), max_epochs=-1, max_time={"seconds": 1})
+    train(tmp_path, ForecastCallback(tmp_path / "stream"), module=Bigrams({"interval": "epoch"}), stream=True, max_steps=STEPS)
+    assert [line.partition(". ")[0] for line in said()] == [
+        "not monitored: trainer must have a last step; got inf",
+        "not monitored: epochs must have an end for a scheduler that steps by them; got inf",
+    ]
+
+
 def test_a_wrong_name_of_the_loss_is_said_once(tmp_path: Path, said: Callable[[], list[str]]) -> None:
     train(tmp_path, ForecastCallback(tmp_path / "run", metric="loss"))
     cure = "Give metric=, the name of the validation loss."
@@ -152,7 +181,7 @@ def test_a_wrong_name_of_the_loss_is_said_once(tmp_path: Path, said: Callable[[]
 
 
 def test_other_processes_do_nothing(tmp_path: Path) -> None:
-    forecast, second = ForecastCallback(tmp_path / "run"), SimpleNamespace(is_global_zero=False)
+    forecast, second = ForecastCallback(tmp_path / "run"), SimpleNamespace(is_global_zero=False, global_step=1)
     forecast.on_train_start(second, Bigrams())
     forecast.on_validation_epoch_end(second, Bigrams())
     forecast.on_validation_end(second, Bigrams())

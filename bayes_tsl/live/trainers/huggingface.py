@@ -29,7 +29,7 @@ except ImportError:
 class ForecastCallback(TrainerCallback):
     """Adds forecast/end, forecast/lower, forecast/upper and forecast/p_target to the logs of a Trainer.
 
-    Only the first process monitors. What fails is logged once, and training goes on.
+    W&B and TensorBoard draw them under ``train/``. Only the first process monitors. What fails is logged once, and training goes on.
 
     Args:
         folder: of this run alone; training that is resumed goes on there.
@@ -66,9 +66,11 @@ class ForecastCallback(TrainerCallback):
 
         Callbacks given to the trainer itself come after these, and only progress bars and printed logs show the forecast.
         """
-        trainer.add_callback(self)
         callbacks = trainer.callback_handler.callbacks
-        callbacks.insert(0, callbacks.pop())
+        if self not in callbacks:
+            trainer.add_callback(self)
+        callbacks.remove(self)
+        callbacks.insert(0, self)
 
     def on_train_begin(
         self, args: Any, state: Any, control: Any, *, model: Any, lr_scheduler: Any, train_dataloader: Any, **others: Any
@@ -109,7 +111,7 @@ def _recipe(args: Any, model: Any, loader: Any) -> dict[str, float]:
     """What a trainer knows of its run, unless parts of the model are spread over devices."""
     if args.fsdp or args.deepspeed or getattr(args, "parallelism_config", None):
         return {}
-    known = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+    known: dict[str, float] = {"parameters": sum(parameter.numel() for parameter in model.parameters())}
     with suppress(Exception):  # a stream, or examples of another kind
         examples = loader.dataset
         lengths = {len(examples[place]["input_ids"]) for place in (0, len(examples) // 2, len(examples) - 1)}

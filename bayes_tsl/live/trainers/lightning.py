@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bayes_tsl._common.validation import require_choice
+from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.errors import DataError
 from bayes_tsl.live.outlook import Outlook
 from bayes_tsl.live.trainers.companion import Companion
 from bayes_tsl.live.trainers.scheduler import CURE, from_scheduler
@@ -86,11 +85,11 @@ class ForecastCallback(Callback):
 def _schedule(trainer: Trainer) -> Schedule:
     """Planned learning rate of the first optimizer."""
     total = trainer.estimated_stepping_batches
-    if not trainer.lr_scheduler_configs or not 0 < total < math.inf:
-        what = f"{len(trainer.lr_scheduler_configs)} schedulers and {total} steps"
-        raise DataError(f"trainer must have a scheduler and a last step; got {what}. {CURE}")
+    require(0 < total < math.inf, "trainer", "have a last step", total, cure="Give it max_steps.")
+    require(trainer.lr_scheduler_configs, "trainer", "have a scheduler", "none", cure=CURE)
     first = trainer.lr_scheduler_configs[0]
     batches = trainer.num_training_batches if first.interval == "epoch" else trainer.accumulate_grad_batches
+    require(batches < math.inf, "epochs", "have an end for a scheduler that steps by them", batches, cure=CURE)
     every = first.frequency * math.ceil(batches / trainer.accumulate_grad_batches)
     return from_scheduler(first.scheduler, total=int(total), every=every)
 
@@ -103,4 +102,4 @@ def _value(metrics: Mapping[str, Any], name: str) -> float:
 def _recipe(trainer: Trainer, module: LightningModule) -> dict[str, float]:
     """Parameters, unless parts of the model are spread over devices."""
     whole = isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy)
-    return {"parameters": sum(parameter.numel() for parameter in module.parameters())} if whole else {}
+    return {"parameters": float(sum(parameter.numel() for parameter in module.parameters()))} if whole else {}

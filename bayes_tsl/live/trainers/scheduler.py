@@ -34,7 +34,7 @@ def from_scheduler(scheduler: Any, *, total: int, every: int = 1) -> Schedule:
         every: steps of the optimizer to one of the scheduler.
 
     Returns:
-        Straight lines between as few steps as keep within 1e-5 of the peak. A million steps take about four seconds.
+        Straight lines between as few steps as keep within 1e-5 of the peak. A million steps take about three seconds.
 
     Raises:
         DataError: the scheduler cannot be stepped ahead (it waits for a loss, or has no optimizer), or its past cannot be
