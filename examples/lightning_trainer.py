@@ -45,7 +45,8 @@ def train(folder: Path, *, steps: int = 2000) -> tuple[ForecastCallback, float]:
     rows = text[: len(text) // LENGTH * LENGTH].view(-1, LENGTH)
     rows = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))]
     data = torch.utils.data.DataLoader(rows[256:], BATCH, shuffle=True)
-    forecast = ForecastCallback(folder / "monitored", target=1.2, known={"batch_tokens": BATCH * LENGTH})
+    known = {"batch_tokens": BATCH * LENGTH, "unique_tokens": rows[256:].numel()}
+    forecast = ForecastCallback(folder / "monitored", target=1.2, known=known)
     often = {"val_check_interval": 30, "check_val_every_n_epoch": None, "enable_progress_bar": False}
     logger = lightning.pytorch.loggers.CSVLogger(folder)
     trainer = lightning.Trainer(max_steps=steps, accelerator="cpu", callbacks=[forecast], logger=logger, **often)

@@ -29,7 +29,8 @@ except ImportError:
 class ForecastCallback(TrainerCallback):
     """Adds forecast/end, forecast/lower, forecast/upper and forecast/p_target to the logs of a Trainer.
 
-    W&B and TensorBoard draw them under ``train/``. Only the first process monitors. What fails is logged once, and training goes on.
+    W&B and TensorBoard draw them under ``train/``. Only the first process monitors. What fails is logged once, and training
+    goes on.
 
     Args:
         folder: of this run alone; training that is resumed goes on there.
