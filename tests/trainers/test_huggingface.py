@@ -129,6 +129,16 @@ def test_what_cannot_be_foreseen_costs_a_line(tmp_path: Path, said: Callable[[],
         strict.train()
 
 
+def test_evaluations_without_a_loss_cost_a_line(tmp_path: Path, said: Callable[[], list[str]]) -> None:
+    one = trainer(tmp_path)
+    forecast = ForecastCallback(tmp_path / "run", schedule=bt.schedules.constant(peak=1e-2, total=STEPS))
+    forecast.on_train_begin(one.args, one.state, one.control, model=one.model, lr_scheduler=None, train_dataloader=None)
+    for _ in range(2):
+        forecast.on_evaluate(one.args, one.state, one.control, metrics={"eval_runtime": 1.0})
+    got = "evaluation must give a loss; got 'eval_runtime'. Give the model labels in evaluation."
+    assert said() == [f"not monitored: {got}"]
+
+
 def test_another_schedule_can_be_given(tmp_path: Path) -> None:
     given = bt.schedules.constant(peak=1e-2, total=2 * STEPS)
     one = trainer(tmp_path, lr_scheduler_type="reduce_lr_on_plateau", metric_for_best_model="eval_loss")
