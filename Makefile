@@ -1,10 +1,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TRAINERS := .venv-trainers
 DATA := bayes_tsl/data/datasets/small_lm/position_losses.csv.gz
 SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
 
-.PHONY: forecast test test-slow lint format benchmark-quick benchmark-peers calibration clean
+.PHONY: forecast test test-slow test-trainers lint format benchmark-quick benchmark-peers calibration clean
 
 forecast: $(VENV)/package
 	$(BIN)/bayes-tsl forecast $(DATA) --run mix50_cosine --test-set prose \
@@ -15,6 +16,9 @@ test: $(VENV)/dev
 
 test-slow: $(VENV)/dev
 	$(BIN)/pytest -m slow
+
+test-trainers: $(TRAINERS)/dev
+	$(TRAINERS)/bin/pytest tests/trainers bayes_tsl/live/trainers
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -48,5 +52,10 @@ $(VENV)/peers: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'
 	touch $@
 
+$(TRAINERS)/dev: pyproject.toml
+	$(PYTHON) -m venv $(TRAINERS)
+	$(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,huggingface,lightning]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) out build *.egg-info
+	rm -rf $(VENV) $(TRAINERS) out build *.egg-info

@@ -1,7 +1,8 @@
 """Live: a forecast beside the training, from checkpoints as they are logged.
 
 Import every name from here. ``Monitor`` never slows or stops a trainer: it writes checkpoints to a folder, and a process of its
-own (``worker``) reads them there, fits and forecasts (``tracking``), and writes down what it found (``Outlook``).
+own (``worker``) reads them there, fits and forecasts (``tracking``), and writes down what it found (``Outlook``). Callbacks
+of trainers are in ``trainers``.
 """
 
 from bayes_tsl.live.monitor import Monitor
