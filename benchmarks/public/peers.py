@@ -27,8 +27,8 @@ from benchmarks.public import prefix, unseen
 from benchmarks.public.curves import by_hash, public_runs
 from benchmarks.public.families import families
 
-CURVES = 24  # of the held-out half
-FEW = 2  # runs of a family
+CURVES = 12  # of the held-out half
+FEW = 1  # run of a family
 PREFIXES = (0.2, 0.5, 0.8)
 EXTRA = ("statsforecast", "prophet", "emcee")
 SCORES = ["endpoint_mae", "endpoint_median", "crps", "coverage_90", "width_90"]
