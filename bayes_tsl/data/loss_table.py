@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -182,7 +183,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the first line, which lose cells
-            return pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path, zipped=suffix == ".csv.gz")
+            return _read_parquet(path) if suffix == ".parquet" else _read_csv(path, zipped=suffix == ".csv.gz")
     except pd.errors.EmptyDataError:
         raise DataError(f"{path.name} must hold a table; got an empty file. Check that the log was written.") from None
     except DataError:
@@ -190,6 +191,14 @@ def read_table(path: str | Path) -> pd.DataFrame:
     except (ValueError, OSError, EOFError, zlib.error, csv.Error, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise DataError(f"{path.name} must be a {suffix[1:]} table; got {reason}. Export it again.") from None
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Table of a parquet file by its own columns, whatever pandas noted beside them; levels of a name are joined by a slash."""
+    from pyarrow import parquet
+
+    frame = parquet.read_table(path).to_pandas(ignore_metadata=True)
+    return frame.rename(columns=lambda name: "/".join(re.findall(r"'([^']+)'", name)) if name.startswith("('") else name)
 
 
 def _read_csv(path: Path, *, zipped: bool) -> pd.DataFrame:

@@ -1,0 +1,142 @@
+"""Tables as text: any separator, decimal points or commas, rows numbered as the lines of their file."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bayes_tsl._common.validation import require, require_once
+from bayes_tsl.data.formats.names import clock_rank
+from bayes_tsl.data.loss_table import read_table
+from bayes_tsl.data.reading.source import Source, is_cut_off, printable
+from bayes_tsl.errors import DataError
+
+_NUMBER = re.compile(r"\s*[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf|infinity)\s*", re.IGNORECASE)
+_COMMA = re.compile(r"[-+]?\d+,\d+(?:e[-+]?\d+)?", re.IGNORECASE)
+_BLANK = ("", "-", "null", "none")
+_SAMPLE = 20  # lines that say how a table is separated
+
+
+def looks_like_table(source: Source, *, step: str | None = None) -> bool:
+    """Whether a text begins with names, one of them a clock or ``step``, over a row of numbers."""
+    first = [line for line in source.text[:100_000].split("\n") if line.strip() and not line.startswith("#")][:2]
+    if len(first) < 2:
+        return False
+    names, row = (_split(line, _separator(first)) for line in first)
+    words = not any(_NUMBER.fullmatch(name) for name in names)
+    clock = any(clock_rank(name) is not None or name.strip() == step for name in names)
+    numeric = [bool(_NUMBER.fullmatch(cell)) for cell in row if cell.strip().lower() not in _BLANK]
+    return 2 <= len(names) == len(row) and words and clock and sum(numeric) >= 2
+
+
+def read_cells(source: Source) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A table with its cells as they are written, NaN where blank (row: line or row), and what is to be said of it."""
+    if source.binary == "parquet":
+        frame = read_table(source.path)
+        return frame.astype(object).set_axis(pd.RangeIndex(1, len(frame) + 1, name="row")), ()
+    rows = _rows(source)
+    _, names = next(rows, (0, []))
+    require(names, source.name, "hold a table", [], cure="Check that the log was written.")
+    names = [printable(name.strip()) for name in names]
+    require_once([name for name in names if name], source.name, dict.fromkeys(names))
+    lines, cells = [], []
+    for line, row in rows:
+        _require_width(row, len(names), line, source)
+        lines.append(line)
+        cells.append(row[: len(names)])
+    cells, lines, notices = _without_cut_row(cells, lines, len(names), source)
+    filled = [[*row, *[""] * (len(names) - len(row))] for row in cells]
+    frame = pd.DataFrame(filled, columns=names, index=pd.Index(lines, name="line", dtype=int), dtype=object)
+    frame = frame.loc[:, [name for name in names if name]]
+    return _with_points(frame.mask(frame.isin(_BLANK))), notices
+
+
+def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the numbers of their lines; comments and blank lines are none."""
+    lines = source.text.split("\n")
+    separator = _separator([line for line in lines[:_SAMPLE] if line.strip() and not line.startswith("#")])
+    if separator is None:
+        yield from ((number, line.split()) for number, line in enumerate(lines, start=1) if line.strip())
+        return
+    reader = csv.reader((line if not line.startswith("#") else "" for line in _ended(lines)), delimiter=separator)
+    try:
+        for row in reader:
+            if len(row) > 1 or any(cell.strip() for cell in row):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{source.name} must be a table; got {error} in line {reader.line_num}. Export it again.") from None
+
+
+def _ended(lines: list[str]) -> Iterator[str]:
+    return (f"{line}\n" for line in lines)
+
+
+def _separator(lines: list[str]) -> str | None:
+    """What separates the cells of these lines: the mark that gives the first two as many cells; None for white space."""
+
+    def cells(mark: str) -> tuple[int, bool]:
+        widths = [len(_split(line, mark)) for line in lines[:2]]
+        return min(widths, default=0), len(set(widths)) == 1
+
+    mark = max(("\t", ";", ",", "|"), key=cells)
+    return None if cells(mark)[0] < 2 and lines and len(lines[0].split()) > 1 else mark
+
+
+def _split(line: str, mark: str | None) -> list[str]:
+    if mark is None:
+        return line.split()
+    try:
+        return next(csv.reader([line], delimiter=mark), [])
+    except csv.Error:
+        return []
+
+
+def _require_width(row: list[str], width: int, line: int, source: Source) -> None:
+    extra = [cell for cell in row[width:] if cell.strip()]
+    cure = "Quote cells that hold the separator, or export it again."
+    require(not extra, f"line {line} of {source.name}", f"have at most {width} cells, as its first line", len(row), cure=cure)
+
+
+def _without_cut_row(
+    cells: list[list[str]], lines: list[int], width: int, source: Source
+) -> tuple[list[list[str]], list[int], tuple[str, ...]]:
+    """A last row that was cut off while it was written goes: it has fewer cells than all others, or its last fewer decimals."""
+    if not source.cut or len(cells) < 4:
+        return cells, lines, ()
+    *earlier, last = cells
+    shorter = len(last) < min(map(len, earlier))
+    ends = [row[width - 1] for row in earlier if len(row) == width and row[width - 1]]
+    if shorter or (len(last) == width and is_cut_off(last[-1], ends)):
+        return earlier, lines[:-1], (f"{source.name}: the last line was cut off while it was written and is left out.",)
+    return cells, lines, ()
+
+
+def _with_points(frame: pd.DataFrame) -> pd.DataFrame:
+    """Decimal commas as points, where no cell has a point: 7,25 is a number of many countries."""
+    texts = [str(cell) for cell in frame.to_numpy().ravel() if isinstance(cell, str)]
+    if any(re.fullmatch(r"[-+]?\d+\.\d+", text) for text in texts) or not any(map(_COMMA.fullmatch, texts)):
+        return frame
+    return frame.map(lambda cell: cell.replace(",", ".") if isinstance(cell, str) and _COMMA.fullmatch(cell) else cell)
+
+
+def floats(cells: Iterable[object]) -> NDArray[np.float64]:
+    """Numbers that cells say, NaN where they say none."""
+    values = [number(cell) for cell in cells]
+    return np.array([value if isinstance(value, float) else np.nan for value in values], float)
+
+
+def number(cell: object) -> object:
+    """The number that a cell says, NaN and infinity among them; anything else as it is."""
+    try:
+        if isinstance(cell, str):
+            return float(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", cell))
+        return float(cell) if isinstance(cell, int | float | np.number) and not isinstance(cell, bool) else cell  # pyright: ignore[reportArgumentType]
+    except ValueError:
+        return cell
+    except OverflowError:  # whole numbers of more than 308 digits
+        return np.inf
