@@ -219,7 +219,9 @@ def _read_csv(path: Path, *, zipped: bool) -> pd.DataFrame:
 def _column(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
     if name in NAMES:
         default = "run" if name == "run" else "test"
-        return pd.Series(frame.get(name, default), index=frame.index, dtype="str")
+        names = pd.Series(frame.get(name, default), index=frame.index)
+        texts = names.map(lambda cell: cell.decode(errors="replace") if isinstance(cell, bytes) else cell)
+        return pd.Series(texts, index=frame.index, dtype="str")
     if name not in frame:
         return pd.Series(np.nan, index=frame.index)
     values = numbers(frame, name)
@@ -237,6 +239,7 @@ def _faults(table: pd.DataFrame) -> list[tuple[str, str, Rows]]:
         *((name, "be named", rows) for name, rows in blank.items()),
         ("step", "be finite and not negative", ~np.isfinite(step) | (step < 0)),
         ("position", "be a whole number from 0", ~np.isnan(position) & ~whole),
+        ("position", "be below 2**53, as whole numbers are", position >= 2**53),
         ("loss", "be finite", ~np.isfinite(loss)),
         ("loss", "not be negative", loss < 0),
         *((name, "be finite", np.isinf(values)) for name, values in zip(COLUMNS[5:], others)),

@@ -104,8 +104,8 @@ def _abandoned(rows: pd.DataFrame, begun: int, fall: Fall, until: int) -> NDArra
     steps, place = rows["step"].to_numpy(float), np.arange(len(rows))
     again = steps[fall.at : until]
     start = np.full(series.max() + 1, np.inf)
-    np.minimum.at(start, series[fall.at : until], again)
-    beyond = (steps > again.min()) | (steps >= start[series])
+    np.fmin.at(start, series[fall.at : until], again)
+    beyond = (steps > np.fmin.reduce(again)) | (steps >= start[series])
     return beyond & (place >= begun) & (place < fall.at)
 
 

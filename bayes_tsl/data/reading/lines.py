@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pandas as pd
 
+from bayes_tsl._common.validation import require
 from bayes_tsl.data.formats import Format, Line
+from bayes_tsl.data.reading.cells import number
 from bayes_tsl.data.reading.source import Source, is_cut_off, printable
 
 _CUT = "{}: the last line was cut off while it was written and is left out."
@@ -19,7 +22,7 @@ def read_lines(source: Source, format: Format) -> tuple[pd.DataFrame, tuple[str,
     if source.cut and rows and _last_is_cut_off(rows, source):
         rows, notices = rows[:-1], (_CUT.format(source.name),)
     frame = pd.DataFrame(rows, columns=["line", "metric", "step", "value"]).set_index("line")
-    frame = frame.assign(step=_filled(pd.Series(frame["step"], dtype=float), format))
+    frame = frame.assign(step=_filled(_steps(frame, source.name), format))
     if format.by_file:
         frame["metric"] = frame["metric"].replace(format.by_file, printable(source.path.stem))
     return pd.DataFrame(frame.loc[frame["metric"] != ""]), notices
@@ -41,8 +44,17 @@ def matches(line: str, kinds: Iterable[Line]) -> Iterator[tuple[str, str | None,
             yield f"{place}/{name}" if place else name, step and _plain(step), _plain(value)
 
 
-def _plain(number: str) -> str:
-    return number.replace(",", "").rstrip(";|)]}")
+def _steps(frame: pd.DataFrame, source: str) -> pd.Series:
+    """Steps as numbers, NaN where a line has none."""
+    steps = [np.nan if step is None or step != step else number(step) for step in frame["step"]]
+    words = [(line, step) for line, step in zip(frame.index, steps) if isinstance(step, str)]
+    where = f"(line {words[0][0]} of {source})" if words else ""
+    require(not words, "step", "be a number", words[0][1] if words else None, where=where, cure="Correct the pattern.")
+    return pd.Series(steps, index=frame.index, dtype=float)
+
+
+def _plain(text: str) -> str:
+    return text.replace(",", "").rstrip(";|)]}")
 
 
 def _last_is_cut_off(rows: list[tuple], source: Source) -> bool:
