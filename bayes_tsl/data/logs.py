@@ -185,9 +185,8 @@ def _of_run(rows: pd.DataFrame, run: str | None) -> pd.DataFrame:
         return rows.assign(run=run or "run")
     if run is None:
         return rows
-    names = rows["run"].astype(str)
-    require_choice(run, "run", sorted(names.unique()), cure="Choose one of these.")
-    return rows.loc[names == run]
+    require_choice(run, "run", sorted(set(map(str, rows["run"].dropna()))), cure="Choose one of these.")
+    return rows.loc[rows["run"].astype(str) == run]
 
 
 def _losses(rows: pd.DataFrame, sets: dict[str, str]) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from bayes_tsl.data.reading.source import Source, is_cut_off, printable
 from bayes_tsl.errors import DataError
 
 _NUMBER = re.compile(r"\s*[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf|infinity)\s*", re.IGNORECASE)
+_THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*")
 _COMMA = re.compile(r"[-+]?\d+,\d+(?:e[-+]?\d+)?", re.IGNORECASE)
 _BLANK = ("", "-", "null", "none")
 _SAMPLE = 20  # lines that say how a table is separated
@@ -40,13 +41,11 @@ def read_cells(source: Source) -> tuple[pd.DataFrame, tuple[str, ...]]:
         frame = read_table(source.path)
         return frame.astype(object).set_axis(pd.RangeIndex(1, len(frame) + 1, name="row")), ()
     rows = _rows(source)
-    _, names = next(rows, (0, []))
-    require(names, source.name, "hold a table", [], cure="Check that the log was written.")
-    names = [printable(name.strip()) for name in names]
-    require_once([name for name in names if name], source.name, dict.fromkeys(names))
+    names = _header(rows, source)
     lines, cells = [], []
     for line, row in rows:
-        _require_width(row, len(names), line, source)
+        if len(row) > len(names):
+            _require_blank(row[len(names) :], len(names), line, source)
         lines.append(line)
         cells.append(row[: len(names)])
     cells, lines, notices = _without_cut_row(cells, lines, len(names), source)
@@ -54,6 +53,19 @@ def read_cells(source: Source) -> tuple[pd.DataFrame, tuple[str, ...]]:
     frame = pd.DataFrame(filled, columns=names, index=pd.Index(lines, name="line", dtype=int), dtype=object)
     frame = frame.loc[:, [name for name in names if name]]
     return _with_points(frame.mask(frame.isin(_BLANK))), notices
+
+
+def columns_of(source: Source) -> list[str]:
+    """Names of the columns of a table."""
+    return list(map(str, read_table(source.path).columns)) if source.binary == "parquet" else _header(_rows(source), source)
+
+
+def _header(rows: Iterator[tuple[int, list[str]]], source: Source) -> list[str]:
+    _, names = next(rows, (0, []))
+    require(names, source.name, "hold a table", [], cure="Check that the log was written.")
+    names = [printable(name.strip()) for name in names]
+    require_once([name for name in names if name], source.name, dict.fromkeys(names))
+    return names
 
 
 def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
@@ -96,10 +108,11 @@ def _split(line: str, mark: str | None) -> list[str]:
         return []
 
 
-def _require_width(row: list[str], width: int, line: int, source: Source) -> None:
-    extra = [cell for cell in row[width:] if cell.strip()]
+def _require_blank(extra: list[str], width: int, line: int, source: Source) -> None:
+    """Refuse a row with more cells than the first line has names, unless they are blank."""
+    got = width + sum(bool(cell.strip()) for cell in extra)
     cure = "Quote cells that hold the separator, or export it again."
-    require(not extra, f"line {line} of {source.name}", f"have at most {width} cells, as its first line", len(row), cure=cure)
+    require(got == width, f"line {line} of {source.name}", f"have at most {width} cells, as its first line", got, cure=cure)
 
 
 def _without_cut_row(
@@ -133,10 +146,15 @@ def floats(cells: Iterable[object]) -> NDArray[np.float64]:
 def number(cell: object) -> object:
     """The number that a cell says, NaN and infinity among them; anything else as it is."""
     try:
-        if isinstance(cell, str):
-            return float(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", cell))
-        return float(cell) if isinstance(cell, int | float | np.number) and not isinstance(cell, bool) else cell  # pyright: ignore[reportArgumentType]
+        if isinstance(cell, str | int | float | np.number) and not isinstance(cell, bool):
+            return float(cell)
     except ValueError:
-        return cell
+        return _with_thousands(str(cell))
     except OverflowError:  # whole numbers of more than 308 digits
         return np.inf
+    return cell
+
+
+def _with_thousands(text: str) -> object:
+    """The number in a text like 1,234.5, or the text."""
+    return float(text.replace(",", "")) if _THOUSANDS.fullmatch(text) else text

@@ -56,9 +56,10 @@ def choose(
     Raises:
         DataError: there is no such metric or split, or several may be the loss.
     """
-    counts = Counter(name for name, cell in zip(rows["metric"], rows["value"]) if isinstance(number(cell), float))
     splits = {name: _split(name, table) for name in sorted(rows["metric"].unique()) if not _is_beside(name)}
-    losses = {name: of for name, of in splits.items() if words.is_loss(name) and name in counts}
+    like = pd.DataFrame(rows.loc[rows["metric"].isin([name for name in splits if words.is_loss(name)])])
+    counts = Counter(name for name, cell in zip(like["metric"], like["value"]) if isinstance(number(cell), float))
+    losses = {name: of for name, of in splits.items() if name in counts}
     among = splits if metric not in (None, "all") else losses or splits
     if split is not None:
         cure = f"Leave it out, or choose a metric of {_all(splits)}."

@@ -44,7 +44,7 @@ class Fall(NamedTuple):
 def one_history(rows: pd.DataFrame, source: str, part: Part) -> tuple[pd.DataFrame, list[tuple[str, pd.DataFrame]]]:
     """Rows as if every run had gone straight on, and notices, each with the rows that it explains away."""
     kept, notices = [], []
-    for _, of_run in rows.groupby("run", sort=False):
+    for _, of_run in rows.groupby("run", sort=False, dropna=False):
         clean, said = _of_run(of_run, source, part)
         kept.append(clean)
         notices += said

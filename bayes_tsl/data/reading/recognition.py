@@ -8,7 +8,7 @@ from pathlib import Path
 from bayes_tsl.data.formats import FORMATS, Format
 from bayes_tsl.data.formats import names as words
 from bayes_tsl.data.loss_table import COLUMNS
-from bayes_tsl.data.reading.cells import looks_like_table, read_cells
+from bayes_tsl.data.reading.cells import columns_of, looks_like_table
 from bayes_tsl.data.reading.documents import kind_of
 from bayes_tsl.data.reading.lines import matches
 from bayes_tsl.data.reading.refusals import unknown
@@ -41,12 +41,12 @@ def format_of(source: Source, *, step: str | None = None) -> str:
 
 
 def _table(source: Source) -> str:
-    frame, _ = read_cells(source)
-    plain = {words.plain(str(name)) for name in frame.columns}
+    names = columns_of(source)
+    plain = {words.plain(name) for name in names}
     if plain == {"wall_time", "step", "value"}:
         return "tensorboard-csv"
     evals = any(words.is_eval(name) for name in plain - set(COLUMNS))
-    return "table" if {"step", "loss"} <= {str(name) for name in frame.columns} and not evals else "wandb-csv"
+    return "table" if {"step", "loss"} <= set(names) and not evals else "wandb-csv"
 
 
 def _consoles(source: Source) -> dict[str, int]:
