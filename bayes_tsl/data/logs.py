@@ -30,6 +30,7 @@ from bayes_tsl.data.reading.wide import scalars_of
 from bayes_tsl.errors import DataError, Notice
 
 Scalars = tuple[pd.DataFrame, tuple[str, ...]]
+_MANY = 5  # rows logged again that are no accident, where they are half as many as steps
 _DOCUMENTS = {"trainer-state": read_trainer_state, "json": read_document}
 
 
@@ -149,7 +150,7 @@ def _columns(source: Source, known: Format, step: str | None) -> Scalars:
         frame = frame.rename(columns=lambda name: by_file.get(str(name), str(name)))
         frame = frame.loc[:, [name for name in frame if name != "Wall time"]] if by_file else frame
     else:
-        read = {"dicts": read_printed, "wandb": lambda one: read_wandb(one.path)}.get(known.shape)
+        read = {"dicts": read_printed, "wandb": lambda one: read_wandb(one.path, one.content)}.get(known.shape)
         made = (read or _DOCUMENTS.get(known.name, read_json_lines))(source)
         frame, notices = made.to_frame(), made.notices
     if not len(frame):
@@ -213,8 +214,10 @@ def _last_and_finite(losses: pd.DataFrame, source: str) -> tuple[pd.DataFrame, t
     words = last["loss"].map(lambda cell: isinstance(cell, str)).to_numpy(bool)  # which the table turns down
     good = words | np.isfinite(numbers(last, "loss").to_numpy(float))
     require(good.any(), "loss", "be finite somewhere", last["loss"], where=f"in {source}", cure="Check the log.")
+    again = len(losses) - len(last)
+    by_whom = ", as by several processes or runs in one file" if again >= max(_MANY, len(last) // 2) else ""
     counts = {
-        f"rows of {source} were logged again at the same step; the last of each step counts.": len(losses) - len(last),
+        f"rows of {source} were logged again at the same step{by_whom}; the last of each step counts.": again,
         f"rows of {source} without a finite loss are left out.": int((~good).sum()),
     }
     return last.loc[good], tuple(f"{count} {what}" for what, count in counts.items() if count)

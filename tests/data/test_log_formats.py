@@ -83,6 +83,8 @@ SHAPES = [
     ("step\tval_loss\n10\t3.5\n20\t2.5\n", {}, [3.5, 2.5]),
     ("iter   val_loss\n10     3.5\n20     2.5\n", {}, [3.5, 2.5]),
     ("step;val_loss\n10;3,5\n20;2,5\n", {}, [3.5, 2.5]),
+    ("sep=;\nstep;val_loss\n10;3,5\n20;2,5\n", {}, [3.5, 2.5]),
+    ("step,tag,value\n10,val/loss,3.5\n10,lr,1\n20,val/loss,2.5\n20,lr,1\n", {}, [3.5, 2.5]),
     ("step|val_loss\n10|3.5\n20|2.5\n", {}, [3.5, 2.5]),
     ("# a run\nstep,val_loss\n10,3.5\n20,2.5\n", {}, [3.5, 2.5]),
     ("step,val_ppl\n10,33.115452\n20,12.182494\n", {}, [3.5, 2.5]),
@@ -115,18 +117,16 @@ def test_tables_and_documents_of_any_shape(text: str, options: dict[str, str], l
     [
         "step,model,val_loss\n10,a,3.5\n20,a,2.5\n10,b,3\n20,b,2\n",
         "step,optimizer,val_loss\n10,a,3.5\n10,b,3\n20,a,2.5\n20,b,2\n",
+        "step,optimizer,split,loss\n10,a,val,3.5\n10,b,val,3\n10,a,train,9\n10,b,train,9\n20,a,val,2.5\n20,b,val,2\n",
+        "width,step,val_loss\n1,10,3.5\n1,20,2.5\n2,10,3\n2,20,2\n",
         '{"a": [{"step": 10, "loss": 3.5}, {"step": 20, "loss": 2.5}], "b": [{"step": 10, "loss": 3},{"step": 20, "loss": 2}]}',
         '{"a": {"step": [10, 20], "loss": [3.5, 2.5]}, "b": {"step": [10, 20], "loss": [3, 2]}}',
     ],
 )
 def test_runs_are_told_apart(text: str, tmp_path: Path) -> None:
     table = read(tmp_path / "log.txt", text)
-    assert table.frame[["run", "step", "loss"]].to_numpy().tolist() == [
-        ["a", 10, 3.5],
-        ["a", 20, 2.5],
-        ["b", 10, 3],
-        ["b", 20, 2],
-    ]
+    assert table.frame[["step", "loss"]].to_numpy().tolist() == [[10, 3.5], [20, 2.5], [10, 3], [20, 2]]
+    assert len(table.runs) == 2
 
 
 def test_a_file_of_another_encoding_or_packed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import shutil
+import struct
 import sys
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ import bayes_tsl as bt
 from bayes_tsl.cli.main import main
 from bayes_tsl.data.formats import FORMATS
 from bayes_tsl.data.logs import recognise
+from bayes_tsl.data.reading.events import _records
 from tests.conftest import refusal
 
 LOGS = Path(__file__).parent / "logs"
@@ -326,7 +328,8 @@ BAD = [
         "Relative Time (Process),a - loss\n1,5\n",
         {},
         "a.csv must have a column of steps; got 'Relative Time (Process)', 'a - loss'. "
-        "Call it 'step', '_step' or 'global_step', or name it with step=..., --step on the command line.",
+        "Set the x axis of the chart to Step. Call it 'step', '_step' or 'global_step', or name it with step=..., --step on "
+        "the command line.",
     ),
     (
         "a.csv",
@@ -420,6 +423,25 @@ def test_event_files_need_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "Run pip install 'bayes_tsl[tensorboard]'."
     ):
         bt.read_log(tmp_path / "events.out.tfevents.1")
+
+
+def test_a_wandb_file_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run-1.wandb").write_bytes(b":W&B\xe1\xbe\x00")
+    monkeypatch.setitem(sys.modules, "wandb.proto.wandb_internal_pb2", None)
+    with refusal(
+        "wandb must be installed to read run-1.wandb; got no such package. "
+        "Run pip install wandb, or export the run's history from its page as csv."
+    ):
+        bt.read_log(tmp_path / "run-1.wandb")
+
+
+def test_records_of_a_wandb_file_are_put_together() -> None:
+    whole, long = b"a" * 100, b"b" * 50_000
+    room = 32768 - 7 - (7 + len(whole)) - 7  # of the first block, after its header and a record
+    pieces = [(1, whole), (2, long[:room]), (4, long[room:]), (1, whole)]
+    content = b":W&B\xe1\xbe\x00" + b"".join(struct.pack("<IHB", 0, len(piece), place) + piece for place, piece in pieces)
+    assert list(_records(content)) == [whole, long, whole]
+    assert list(_records(content[:-1])) == [whole, long]
 
 
 @pytest.mark.skipif(NO_TENSORBOARD, reason="the extra tensorboard is not installed")

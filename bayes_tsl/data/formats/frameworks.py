@@ -33,7 +33,7 @@ OLMO = console(
     "olmo",
     "OLMo, OLMo-core",
     r"\[step={step}/",
-    Line(r"^\s+[\w/.-]+=", pairs=rf"^\s+([\w/.-]+)=({NUMBER})"),
+    Line(r"^\s+[\w/ .-]+=", pairs=rf"^\s+([\w/ .-]+?)=({NUMBER})"),
 )
 MAXTEXT = console(
     "maxtext",

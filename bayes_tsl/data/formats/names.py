@@ -16,6 +16,7 @@ SAMPLES = ("samples", "samples_seen", "num_samples", "consumed_samples", "exampl
 EPOCHS = ("epoch", "epochs", "current_epoch")
 RUNS = ("run", "run_name", "run_id", "runid", "experiment", "experiment_name", "exp", "exp_name", "name", "model", "model_name")
 SETS = ("test_set", "dataset", "eval_set", "eval_dataset", "val_set", "corpus", "domain")
+METRICS = ("metric", "tag", "key")
 SPLITS = ("split", "phase", "mode", "stage", "subset")
 PER_STEP = "tokens a step"  # a metric that formats name so: tokens of each step, not of all
 

@@ -19,13 +19,14 @@ from bayes_tsl.errors import DataError
 _NUMBER = re.compile(r"\s*[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf|infinity)\s*", re.IGNORECASE)
 _THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*")
 _COMMA = re.compile(r"[-+]?\d+,\d+(?:e[-+]?\d+)?", re.IGNORECASE)
+_COMMENTS = ("#", "sep=")  # the second is Excel's word for the separator
 _BLANK = ("", "-", "null", "none")
 _SAMPLE = 20  # lines that say how a table is separated
 
 
 def looks_like_table(source: Source, *, step: str | None = None) -> bool:
     """Whether a text begins with names, one of them a clock or ``step``, over a row of numbers."""
-    first = [line for line in source.text[:100_000].split("\n") if line.strip() and not line.startswith("#")][:2]
+    first = [line for line in source.text[:100_000].split("\n") if line.strip() and not line.startswith(_COMMENTS)][:2]
     if len(first) < 2:
         return False
     names, row = (_split(line, _separator(first)) for line in first)
@@ -71,11 +72,11 @@ def _header(rows: Iterator[tuple[int, list[str]]], source: Source) -> list[str]:
 def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
     """Rows with the numbers of their lines; comments and blank lines are none."""
     lines = source.text.split("\n")
-    separator = _separator([line for line in lines[:_SAMPLE] if line.strip() and not line.startswith("#")])
+    separator = _separator([line for line in lines[:_SAMPLE] if line.strip() and not line.startswith(_COMMENTS)])
     if separator is None:
         yield from ((number, line.split()) for number, line in enumerate(lines, start=1) if line.strip())
         return
-    reader = csv.reader((line if not line.startswith("#") else "" for line in _ended(lines)), delimiter=separator)
+    reader = csv.reader((line if not line.startswith(_COMMENTS) else "" for line in _ended(lines)), delimiter=separator)
     try:
         for row in reader:
             if len(row) > 1 or any(cell.strip() for cell in row):

@@ -100,7 +100,7 @@ def _is_beside(name: str) -> bool:
 def _best(names: list[str], counts: Mapping[str, int], *, everything: bool) -> list[str]:
     """Of the losses of a split those that are one quantity: no summaries, the best unit, the plainest cross-entropy."""
     names = [name for name in names if not words.is_summary(name)] or names
-    names = [name for name in names if not _is_mean_beside_steps(name, names)] or names
+    names = [name for name in names if not _is_beside_a_better(name, names)] or names
     most = max((counts.get(name, 0) for name in names), default=0)
     names = [name for name in names if counts.get(name, 0) > 1 or most <= 1]
     for rank in (_unit_rank, words.kind_rank):
@@ -115,8 +115,10 @@ def _unit_rank(name: str) -> int:
     return _UNIT_RANK.index(words.unit_of(name))
 
 
-def _is_mean_beside_steps(name: str, names: list[str]) -> bool:
-    return name.endswith("_epoch") and f"{name.removesuffix('_epoch')}_step" in names
+def _is_beside_a_better(name: str, names: list[str]) -> bool:
+    """Whether Lightning logged a better one: of training the loss of a step, of evaluation that of all batches, the epoch's."""
+    ends = ("_step", "_epoch") if words.is_eval(name) else ("_epoch", "_step")
+    return name.endswith(ends[0]) and f"{name.removesuffix(ends[0])}{ends[1]}" in names
 
 
 def _require_clear(names: list[str], split: str, source: str, metric: str | None) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from bayes_tsl.data.reading.documents import Rows
 from bayes_tsl.errors import DataError
+
+_WANDB_HEADER, _BLOCK, _PIECE = 7, 32768, struct.Struct("<IHB")
+_WHOLE, _FIRST, _LAST = 1, 2, 4  # places of a piece
 
 
 def read_events(path: Path) -> pd.DataFrame:
@@ -30,26 +34,40 @@ def read_events(path: Path) -> pd.DataFrame:
     return frame.set_axis(pd.RangeIndex(1, len(frame) + 1, name="row"))
 
 
-def read_wandb(path: Path) -> Rows:
-    """History of a run from the binary file that W&B writes beside a run, through its own package."""
+def read_wandb(path: Path, content: bytes) -> Rows:
+    """History of a run from the binary file that W&B writes beside a run, its records read by W&B's own package."""
     try:
-        from wandb.proto import wandb_internal_pb2  # pyright: ignore[reportMissingImports]
-        from wandb.sdk.internal.datastore import DataStore  # pyright: ignore[reportMissingImports]
+        from google.protobuf.message import DecodeError  # pyright: ignore[reportMissingImports]
+        from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportMissingImports]
     except ImportError:
         cure = "Run pip install wandb, or export the run's history from its page as csv."
         raise DataError(f"wandb must be installed to read {path.name}; got no such package. {cure}") from None
-    store, rows = DataStore(), []
-    store.open_for_scan(str(path))
-    while True:
+    rows = []
+    for data in _records(content):
         try:
-            data = store.scan_data()
-        except AssertionError:  # a file that is being written ends in the middle of a record
-            break
-        if data is None:
-            break
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
+            record = Record.FromString(data)
+        except DecodeError:
+            raise DataError(f"{path.name} must be a whole .wandb file; got a damaged record. Copy it again.") from None
         if record.WhichOneof("record_type") == "history":
-            items = record.history.item
-            rows.append({item.key or "/".join(item.nested_key): str(json.loads(item.value_json)) for item in items})
+            items = {item.key or "/".join(item.nested_key): item.value_json for item in record.history.item}
+            rows.append({"_step": str(record.history.step.num), **items})
     return Rows(rows, pd.RangeIndex(1, len(rows) + 1, name="row"))
+
+
+def _records(content: bytes) -> Iterator[bytes]:
+    """Records of a log in LevelDB's format: blocks of 32 KiB, pieces with a checksum, a length and their place in a record.
+
+    A file that is being written ends in the middle of a record, which is left out. The format is documented in LevelDB's
+    doc/log_format.md; W&B puts seven bytes before the first piece.
+    """
+    at, parts = _WANDB_HEADER, b""
+    while at + _PIECE.size <= len(content):
+        if _BLOCK - at % _BLOCK < _PIECE.size:
+            at += _BLOCK - at % _BLOCK
+            continue
+        _, length, place = _PIECE.unpack_from(content, at)
+        piece = content[at + _PIECE.size : at + _PIECE.size + length]
+        at += _PIECE.size + length
+        parts = piece if place in (_WHOLE, _FIRST) else parts + piece
+        if place in (_WHOLE, _LAST) and len(piece) == length:
+            yield parts

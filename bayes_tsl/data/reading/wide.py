@@ -11,6 +11,7 @@ import pandas as pd
 from bayes_tsl._common.validation import require, require_choice, show
 from bayes_tsl.data.formats import names as words
 from bayes_tsl.data.reading.cells import number
+from bayes_tsl.data.reading.runs import names_in, require_steps, run_column
 
 _ENDS = ("__MIN", "__MAX")  # the ranges within a group, which W&B's charts have
 
@@ -42,17 +43,17 @@ def scalars_of(
         only: the metrics to read; by default all.
     """
     wide = wide.loc[:, [name for name in wide if str(name).strip() and not str(name).startswith("Unnamed:")]]
+    require_steps(wide, source)
+    wide = _by_metric(wide)
     chart = not any(name in wide for name in words.RUNS) and any(" - " in name for name in wide)
-    run = None if chart else _run_column(wide)
-    _require_history(wide, run, source)
     clock = _clock(wide, step, source, no_step)
     steps = pd.Series(wide[clock.name]).map(number)
-    if run is None and not chart:
-        run = _column_that_parts(wide, steps.to_numpy())
-    found = {"run": run, "test_set": _first(wide, words.SETS), "position": _first(wide, ("position",))}
-    keys = {name: column for name, column in found.items() if column}
     split = _first(wide, words.SPLITS)
-    split = split if split and _are_splits(_names_in(wide, split)) else None
+    split = split if split and _are_splits(names_in(wide, split)) else None
+    found = {"test_set": _first(wide, words.SETS), "position": _first(wide, ("position",))}
+    keys = {name: column for name, column in found.items() if column}
+    run = None if chart else run_column(wide, clock.name, [*keys.values(), *([split] if split else [])])
+    keys |= {"run": run} if run else {}
     metrics = _metrics(wide, {clock.name, *keys.values(), split}, chart, source)
     metrics = [name for name in metrics if not only or name in only]
     rows = _long(wide, metrics, steps, keys, chart, blank_losses=bool(only))
@@ -61,17 +62,13 @@ def scalars_of(
     return rows, _notices(wide, clock, run, metrics, source)
 
 
-def _run_column(wide: pd.DataFrame) -> str | None:
-    """The column that names runs; one that is not called ``run`` counts where it names several."""
-    found = [name for known in words.RUNS for name in wide if words.plain(name) == known]
-    return next((name for name in found if name == "run" or len(_names_in(wide, name)) > 1), None)
-
-
-def _require_history(wide: pd.DataFrame, run: str | None, source: str) -> None:
-    """Refuse a table that has one row per run."""
-    once = run is not None and len(wide) > 1 and len(_names_in(wide, run)) == len(wide)
-    cure = "Export a chart of the loss, or the history of a run."
-    require(not once, source, "be a table of steps, not of runs", f"one row for each of {len(wide)} runs", cure=cure)
+def _by_metric(wide: pd.DataFrame) -> pd.DataFrame:
+    """A table with columns of the metric's name and value, as of TensorBoard's readers, with a column per metric."""
+    name, value = _first(wide, words.METRICS), _first(wide, ("value",))
+    if name is None or value is None:
+        return wide
+    columns = {metric: wide[value].where(wide[name] == metric) for metric in names_in(wide, name)}
+    return wide.drop(columns=[name, value]).assign(**columns)
 
 
 def _clock(wide: pd.DataFrame, step: str | None, source: str, no_step: str) -> Clock:
@@ -82,6 +79,7 @@ def _clock(wide: pd.DataFrame, step: str | None, source: str, no_step: str) -> C
     if no_step:
         found = [name for name in found if words.clock_unit(name) == "steps"]
     cure = no_step or "Call it 'step', '_step' or 'global_step', or name it with step=..., --step on the command line."
+    cure = f"Set the x axis of the chart to Step. {cure}" if any(" - " in name for name in wide) else cure
     require(found, source, "have a column of steps", wide.columns, cure=cure)
     losses = [name for name in wide if words.is_loss(name)]
     logged = wide[losses].notna().any(axis=1)
@@ -98,30 +96,8 @@ def _counts(column: pd.Series) -> bool:
     return not len(cells) or any(isinstance(number(cell), float | int) for cell in cells.iloc[:50])
 
 
-def _column_that_parts(wide: pd.DataFrame, steps: np.ndarray) -> str | None:
-    """A column of words, or of seeds, that tells several runs apart, where steps come more than once."""
-    counted = pd.Series(steps, index=wide.index)
-    if not counted.duplicated().any():
-        return None
-    for name in wide:
-        apart = 1 < len(_names_in(wide, name)) <= len(wide) // 2 and words.plain(name) not in (*words.SETS, *words.SPLITS)
-        once = pd.DataFrame({"one": wide[name], "step": counted}).drop_duplicates()
-        if apart and _names_things(pd.Series(wide[name])) and len(once) == len(wide):
-            return name
-    return None
-
-
-def _names_things(column: pd.Series) -> bool:
-    return words.plain(str(column.name)) == "seed" or all(isinstance(number(cell), str) for cell in column.dropna())
-
-
 def _first(wide: pd.DataFrame, known: tuple[str, ...]) -> str | None:
     return next((name for one in known for name in wide if words.plain(name) == one), None)
-
-
-def _names_in(wide: pd.DataFrame, column: str) -> list[str]:
-    """Different cells of a column, as texts."""
-    return sorted(set(map(str, pd.Series(wide[column]).dropna())))
 
 
 def _are_splits(cells: list[str]) -> bool:
@@ -165,7 +141,7 @@ def _notices(wide: pd.DataFrame, clock: Clock, run: str | None, metrics: list[st
     if clock.unit != "steps":
         notices.append(f"{source} counts {clock.unit} ({clock.name}): these stand for steps.")
     if run is not None and words.plain(run) != "run":
-        notices.append(f"{source}: column {run} names the runs, {show(_names_in(wide, run))}.")
+        notices.append(f"{source}: column {run} names the runs, {show(names_in(wide, run))}.")
     groups = sorted({name.rpartition(" - ")[0] for name in metrics if name.startswith("Group: ")})
     if groups:
         notices.append(f"{source}: {show(groups)} is a mean over the runs of a group, smoother than any of them.")
