@@ -55,7 +55,8 @@ def require_planned(schedule: Schedule, text: str | None, step: float) -> None:
 
 def _of_column(table: LossTable, rest: str | None) -> Schedule:
     """Learning rates of a run, held for evaluations just beyond the last, or followed by a plan."""
-    logged = schedules.from_frame(table.frame.dropna(subset="lr"), source="column lr")
+    rates = table.frame.dropna(subset="lr") if table.rates is None else table.rates
+    logged = schedules.from_frame(rates, source="column lr")
     if rest is not None:
         return schedules.continued(logged, rest)
     last, spacing = float(table.steps[-1]), float(np.median(np.diff(table.steps))) if len(table.steps) > 1 else 0.0

@@ -16,7 +16,7 @@ import pandas as pd
 from bayes_tsl._common.validation import numbers, require, require_choice, show
 from bayes_tsl.data.formats import FORMATS, Format, Line
 from bayes_tsl.data.loss_table import COLUMNS, KEY, LossTable
-from bayes_tsl.data.reading.beside import with_beside
+from bayes_tsl.data.reading.beside import logged_rates, with_beside
 from bayes_tsl.data.reading.cells import number, read_cells
 from bayes_tsl.data.reading.choice import UNITS, choose, in_nats
 from bayes_tsl.data.reading.documents import read_document, read_json_lines, read_printed, read_trainer_state
@@ -98,7 +98,7 @@ def read_log(
     notices = (*notices, *table.notices, *odd)
     for notice in notices:
         warnings.warn(notice, Notice, stacklevel=2)
-    return LossTable(frame, notices)
+    return LossTable(frame, notices, logged_rates(rows))
 
 
 def recognise(path: str | Path) -> str:

@@ -12,7 +12,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ class LossTable:
     Attributes:
         frame: columns of ``COLUMNS`` in that order; loss in nats per token, ``position`` NaN for a mean over positions.
         notices: what was changed on the way in, in words.
+        rates: learning rates at every step that a log has them for, columns run, step, lr; those of the losses by default.
     """
 
     frame: pd.DataFrame = field(repr=False)
     notices: tuple[str, ...] = ()
+    rates: pd.DataFrame | None = field(default=None, repr=False)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, source: str = "losses") -> LossTable:
@@ -144,7 +146,12 @@ class LossTable:
 
     def _where(self, keep: Rows, wanted: str) -> LossTable:
         require(keep.any(), "losses", f"have rows of {wanted}", self.steps, where="as steps", cure="Choose another.")
-        return LossTable(self.frame.iloc[np.flatnonzero(keep)].reset_index(drop=True), self.notices)
+        kept = self.frame.iloc[np.flatnonzero(keep)].reset_index(drop=True)
+        return replace(self, frame=kept, rates=None if self.rates is None else _of_runs(self.rates, kept))
+
+
+def _of_runs(rates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(rates.loc[rates["run"].isin(list(losses["run"].unique()))])
 
 
 def require_losses(value: object) -> None:

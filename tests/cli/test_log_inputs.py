@@ -79,6 +79,17 @@ def test_a_column_is_held_for_an_evaluation_just_beyond_it() -> None:
         require_planned(read_schedule("column", table(lrs), None), "column", 4000)
 
 
+@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
+def test_a_column_is_of_every_step_that_a_log_has_rates_for(tmp_path: Path) -> None:
+    rates = {0: 0.0, 50: 1e-3, 400: 1e-3, 900: 5e-4}
+    rows = [f'{{"step": {step}, "lr": {lr}}}' for step, lr in rates.items()]
+    (tmp_path / "log.jsonl").write_text("\n".join([*rows, '{"step": 950, "val_loss": 3.0}', ""]))
+    losses = bt.read_log(tmp_path / "log.jsonl")
+    assert losses.steps.tolist() == [950]
+    schedule = read_schedule("column", losses.until(950), None)
+    assert (schedule.warmup, schedule.lr([25, 650, 950]).tolist()) == (50, [5e-4, 7.5e-4, 5e-4])
+
+
 @pytest.mark.parametrize(
     ("plan", "last"), [("linear:total=2000", 0.0), ("linear:total=2000,final=2e-4", 2e-4), ("constant", 1e-3)]
 )

@@ -198,3 +198,9 @@ def test_the_last_line_of_a_log_that_is_being_written(tmp_path: Path) -> None:
         table = read(tmp_path / "train.log", text)
         assert len(table.steps) == count
         assert any("cut off" in notice for notice in table.notices) == (count == 9)
+
+
+def test_the_page_of_logs_lists_every_format() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
+    rows = [f"| `{one.name}` | {one.program} | " for one in FORMATS.values()]
+    assert [row for row in rows if row not in page] == []

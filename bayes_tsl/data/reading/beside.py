@@ -30,6 +30,20 @@ def with_beside(losses: pd.DataFrame, rows: pd.DataFrame, source: str) -> tuple[
     return losses, _differing(losses, rows, rates, source)
 
 
+def logged_rates(rows: pd.DataFrame) -> pd.DataFrame | None:
+    """Learning rates at every step that has them: columns run, step, lr; None where there are none."""
+    names = [name for name in dict.fromkeys(map(str, rows["metric"])) if words.is_lr(name)]
+    return _logged(rows, names[0]).rename(columns={"value": "lr"}) if names else None
+
+
+def _logged(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Values of a metric by run and step, the last where it was logged again."""
+    logged = pd.DataFrame({"run": rows["run"], "step": floats(rows["step"]), "value": floats(rows["value"])})
+    finite = np.isfinite(logged["step"].to_numpy(float)) & np.isfinite(logged["value"].to_numpy(float))
+    logged = logged.loc[(rows["metric"] == metric).to_numpy() & finite]
+    return logged.drop_duplicates(["run", "step"], keep="last").sort_values(by="step", ignore_index=True)
+
+
 def _of(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(rows.loc[rows["metric"] == metric])
 
@@ -37,9 +51,7 @@ def _of(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 def _at_losses(losses: pd.DataFrame, rows: pd.DataFrame, metric: str) -> NDArray[np.float64]:
     """Values of a metric at the runs and steps of the losses."""
     found = np.full(len(losses), np.nan)
-    logged = pd.DataFrame({"run": rows["run"], "step": floats(rows["step"]), "value": floats(rows["value"])})
-    logged = logged.loc[(rows["metric"] == metric).to_numpy() & logged["value"].notna().to_numpy()]
-    logged = logged.drop_duplicates(["run", "step"], keep="last").sort_values(by="step")
+    logged = _logged(rows, metric)
     runs, steps = losses["run"].to_numpy(), floats(losses["step"])
     for name, of_run in logged.groupby("run"):
         there = runs == name
