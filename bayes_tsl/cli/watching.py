@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -78,14 +79,14 @@ def _versions(log: Path, options: Options) -> Iterator[LossTable]:
 
 
 def _read(log: Path, options: Options, said: set[str]) -> LossTable:
-    """The losses of a log; notices that were not said of an earlier version go to stderr."""
+    """The losses of a log; notices go to stderr, each kind once, whatever its numbers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Notice)
         table = read_log(log, **{name: options[name] for name in ("run", *LOG_OPTIONS)})
     for notice in table.notices:
-        if notice not in said:
+        if (kind := re.sub(r"[\d.]+", "#", notice)) not in said:
             click.echo(f"note: {notice}", err=True)
-    said.update(table.notices)
+            said.add(kind)
     return table
 
 

@@ -94,7 +94,7 @@ def read_log(
         table = LossTable.from_frame(losses, source=path.name)
     frame = in_nats(table, chosen.unit, path.name)
     asked = metric is not None or split is not None
-    odd = oddities(frame, path.name, split=chosen.split, chosen=asked, others=chosen.others)
+    odd = oddities(frame, path.name, split=chosen.split, unit=chosen.unit, chosen=asked, others=chosen.others)
     notices = (*notices, *table.notices, *odd)
     for notice in notices:
         warnings.warn(notice, Notice, stacklevel=2)

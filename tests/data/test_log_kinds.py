@@ -71,7 +71,9 @@ RIGHT = {
     "neox_stdout": Right((500, 2000, 4), EVALS, (9.051e-4, 1e-4), (FEW,)),
     "nested_json": Right((100, 2000, 20), CURVE),
     "olmo_console": Right((100, 2000, 20), TRAIN, said=(OF_TRAINING,), sets=("train",)),
-    "overfitting": Right((100, 2000, 20), (1.6352, 1.3573), said=("has risen since step 1200, from 1.2085 to 1.3573",)),
+    "overfitting": Right(
+        (100, 2000, 20), (1.6352, 1.3573), said=("has risen since step 1200, from 1.2085 to 1.3573", "fine-tuning")
+    ),
     "rewound_after_spike": Right(
         (100, 3500, 35), (7.2732, 3.9922), (5e-4, 6.57692e-4), ("at line 51 the step fell from 5000 to 3100", "20 rows")
     ),

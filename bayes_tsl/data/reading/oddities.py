@@ -11,17 +11,21 @@ from bayes_tsl._common.validation import show
 
 FEW = 10  # checkpoints below which a forecast is little more than its priors
 HIGH = 20.0  # nats per token that no vocabulary allows: its logarithm is about 12
+LOW = 2.5  # nats per token below which no pre-training on words begins
 _JUMP = 3.0  # factor between neighbours
 _SINCE = 5  # checkpoints since the lowest, all above it, before a loss has turned
 
 
-def oddities(frame: pd.DataFrame, source: str, *, split: str, chosen: bool, others: dict[str, int]) -> tuple[str, ...]:
+def oddities(
+    frame: pd.DataFrame, source: str, *, split: str, unit: str, chosen: bool, others: dict[str, int]
+) -> tuple[str, ...]:
     """What is to be said of losses, a sentence each.
 
     Args:
         frame: of a loss table.
         source: name of the log.
         split: eval or train.
+        unit: that the log had.
         chosen: whether the user asked for this split or metric.
         others: losses of training that were not read, by metric, with their number.
     """
@@ -29,7 +33,7 @@ def oddities(frame: pd.DataFrame, source: str, *, split: str, chosen: bool, othe
     said = [*_training(source, split, chosen), *_few(curves, source, others)]
     for name, curve in curves:
         losses = pd.Series(curve.groupby("step")["loss"].mean())
-        said += [f"{source}{name}{text}" for text in (*_high(losses), *_turned(losses, split))]
+        said += [f"{source}{name}{text}" for text in (*_high(losses), *_tuned(losses, unit), *_turned(losses, split))]
     return tuple(said)
 
 
@@ -71,6 +75,15 @@ def _high(losses: pd.Series) -> Iterator[str]:
         yield (
             f": the loss jumps from {show(round(values[at], 4))} to {show(round(values[at + 1], 4))} between steps "
             f"{show(steps[at])} and {show(steps[at + 1])}; forecast from one side of it, or correct the losses."
+        )
+
+
+def _tuned(losses: pd.Series, unit: str) -> Iterator[str]:
+    first = float(losses.iloc[0])
+    if unit != "bits/byte" and first < LOW:
+        yield (
+            f": the loss begins at {show(round(first, 4))} nats, at step {show(losses.index[0])}, as in fine-tuning or with a "
+            "token per character; the priors are of pre-training."
         )
 
 
