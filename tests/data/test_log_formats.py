@@ -142,6 +142,16 @@ def test_a_file_of_another_encoding_or_packed(tmp_path: Path) -> None:
         assert read(tmp_path / "log.txt", content).mean_losses().to_dict() == losses
 
 
+def test_the_process_before_a_line_is_no_step(tmp_path: Path) -> None:
+    for label in ("0: ", "[rank0]:", "[default3]:"):
+        lines = [f"{label}step {at}: train loss 9, val loss {3.5 - at / 100}" for at in range(30)]
+        assert read(tmp_path / "train.log", "\n".join([*lines, ""])).steps.tolist() == list(range(30))
+    lines = [f"0: [batch={at}/29]:\n0:       Train loss/train/total: {at}.5" for at in range(1, 30)]
+    assert read(tmp_path / "train.log", "\n".join([*lines, ""])).mean_losses().to_dict() == {
+        at: at + 0.5 for at in range(1, 30)
+    }
+
+
 LOG = "".join(f"step {at}: train loss 9, val loss {{}}\n".format(8 - at / 1000) for at in range(0, 5001, 100))
 BACK = "".join(f"step {at}: train loss 9, val loss {7.9 - at / 1000}\n" for at in range(0, 1001, 100))
 ON = "".join(f"step {at}: train loss 9, val loss {2.9 - at / 1000}\n" for at in range(0, 1001, 100))
@@ -167,6 +177,19 @@ def test_history_is_read_as_it_happened(
 ) -> None:
     table = read(tmp_path / "train.log", text, part=part)
     assert (table.steps[-1], round(float(table.frame["loss"].iloc[-1]), 6), len(table.runs)) == (last, loss, runs)
+
+
+def test_lines_that_were_pasted_twice_are_no_restart(tmp_path: Path) -> None:
+    lines = LOG.splitlines(keepends=True)
+    table = read(tmp_path / "train.log", "".join([*lines[:30], *lines[20:]]))
+    assert table.mean_losses().to_dict() == read(tmp_path / "train.log", LOG).mean_losses().to_dict()
+    assert table.notices == ("train.log: rows that repeat earlier ones, value for value, are left out.",)
+
+
+def test_many_processes_in_one_file(tmp_path: Path) -> None:
+    steps = [step for at in range(0, 3000, 10) for step in (at + 10, at)]
+    table = read(tmp_path / "train.log", "".join(f"iter {at}: loss {5 - at / 1000}\n" for at in steps))
+    assert table.steps.tolist() == list(range(0, 3010, 10))
 
 
 def test_a_table_in_no_order_has_no_restarts(tmp_path: Path) -> None:

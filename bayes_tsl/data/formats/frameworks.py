@@ -45,14 +45,14 @@ MAXTEXT = console(
 TORCHTUNE = console(
     "torchtune",
     "torchtune: DiskLogger",
-    r"^step {step} \| (?:.* )?loss:{loss}(?: .*\blr:{lr})?",
-    r"^step {step} \| (?:.* )?val_loss:{val_loss}",
+    r"\bstep {step} \| (?:.* )?loss:{loss}(?: .*\blr:{lr})?",
+    r"\bstep {step} \| (?:.* )?val_loss:{val_loss}",
 )
 LLM_FOUNDRY = console(
     "llm-foundry",
     "llm-foundry, Composer",
-    r"^\s*\[batch={step}/\d+\]",
-    Line(r"^\s*(?:train|eval) [\w/.-]+: ", pairs=rf"^\s*(?:train|eval) ([\w/.-]+): +({NUMBER})"),
+    r"\[batch={step}/\d+\]",
+    Line(r"\b(?:train|eval) [\w/.-]+: ", pairs=rf"\b(?:train|eval) ([\w/.-]+): +({NUMBER})"),
 )
 MLX_LM = console(
     "mlx-lm",

@@ -30,8 +30,8 @@ MODDED_NANOGPT = console(
 BUILD_NANOGPT = console(
     "build-nanogpt",
     "build-nanogpt: console and log.txt",
-    r"^step +{step} \| loss: +{loss} \| lr:? {lr}",
-    r"^validation loss: {val loss}",
+    r"\bstep +{step} \| loss: +{loss} \| lr:? {lr}",
+    r"\bvalidation loss: {val loss}",
     r"^{step} val {val loss}$",
     r"^{step} train {loss}$",
     r"total desired batch size: {tokens a step}",
@@ -40,10 +40,10 @@ BUILD_NANOGPT = console(
 NANOCHAT = console(
     "nanochat",
     "nanochat: the first stage of a log, bits per byte",
-    r"^step {step}(?:/\d+)? (?:\([\d.]+%\) )?\| (?:training )?loss: +{loss} ?\|(?:.*\blrm: {lrm})?",
-    r"^step {step} \| validation bpb: +{val bpb}",
-    r"^step {step} \| validation loss: +{val loss}",
-    r"^total batch size:? {tokens a step}",
+    r"\bstep {step}(?:/\d+)? (?:\([\d.]+%\) )?\| (?:training )?loss: +{loss} ?\|(?:.*\blrm: {lrm})?",
+    r"\bstep {step} \| validation bpb: +{val bpb}",
+    r"\bstep {step} \| validation loss: +{val loss}",
+    r"\btotal batch size:? {tokens a step}",
 )
 RWKV = console(
     "rwkv",

@@ -7,6 +7,7 @@ anew. Only a row whose step lies below that of the row before it in its own seri
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ from bayes_tsl._common.validation import require, show
 from bayes_tsl.data.formats.names import is_loss
 from bayes_tsl.data.reading.cells import floats
 
+_COPIED = "{}: rows that repeat earlier ones, value for value, are left out."
+_MOST = 200  # falls of one run; more are of processes that write into one file
 _SERIES = ("test_set", "position", "metric")
 _EARLY = 0.2  # share of the steps so far below which a fall can be a counter that began anew
 _WENT_ON = 0.25  # of the way that the loss had come: so near to its last value, it went on
@@ -52,7 +55,11 @@ def one_history(rows: pd.DataFrame, source: str, part: Part) -> tuple[pd.DataFra
 
 
 def _of_run(rows: pd.DataFrame, source: str, part: Part) -> tuple[pd.DataFrame, list[tuple[str, pd.DataFrame]]]:
-    falls, notices, begins = _falls(rows), [], [Fall(0, None, 0.0, 0.0, "new")]
+    copied = _copied(rows, _falls(rows))
+    rows, notices = pd.DataFrame(rows.loc[~copied]), []
+    if copied.any():
+        notices.append((_COPIED.format(source), rows.iloc[:0]))
+    falls, begins = _falls(rows), [Fall(0, None, 0.0, 0.0, "new")]
     keep, parts = np.ones(len(rows), bool), np.zeros(len(rows), int)
     for fall, until in zip(falls, [*(fall.at for fall in falls[1:]), len(rows)]):
         begun = begins[-1].at
@@ -73,10 +80,31 @@ def _of_run(rows: pd.DataFrame, source: str, part: Part) -> tuple[pd.DataFrame, 
     return chosen, [*notices, (said, rows.iloc[:0])]
 
 
+def _copied(rows: pd.DataFrame, falls: list[Fall]) -> NDArray[np.bool_]:
+    """Rows after a fall that repeat what was logged before it, value for value and at two steps or more."""
+    copied, known = np.zeros(len(rows), bool), {}
+    keys = list(zip(_series(rows), rows["step"].to_numpy(float)))
+    values = list(map(str, rows["value"]))
+    bounds = [0, *(fall.at for fall in falls), len(rows)]
+    for start, end in pairwise(bounds):
+        shared = [at for at in range(start, end) if keys[at] in known]
+        if len({keys[at][1] for at in shared}) > 1 and all(known[keys[at]] == values[at] for at in shared):
+            copied[shared] = True
+        known.update(zip(keys[start:end], values[start:end]))
+    return copied
+
+
+def _series(rows: pd.DataFrame) -> NDArray[np.int_]:
+    """Number of the series of each row: its metric, test set and position."""
+    return rows.groupby([name for name in _SERIES if name in rows], sort=False, dropna=False).ngroup().to_numpy()
+
+
 def _falls(rows: pd.DataFrame) -> list[Fall]:
-    """Falls in the order of the file; after one, every series begins anew. Rows in no order have none."""
-    series = rows.groupby([name for name in _SERIES if name in rows], sort=False, dropna=False).ngroup().to_numpy()
-    steps = rows["step"].to_numpy(float)
+    """Falls in the order of the file; after one, every series begins anew.
+
+    Rows in no order, or of many processes that write into one file, have none.
+    """
+    series, steps = _series(rows), rows["step"].to_numpy(float)
     falling = pd.Series(steps).groupby(series).diff().to_numpy() < 0
     if not falling.any() or _without_order(falling, rows):
         return []
@@ -88,7 +116,7 @@ def _falls(rows: pd.DataFrame) -> list[Fall]:
             falls.append(Fall(at, rows.index[at], before, float(steps[at]), ""))
             last = {}
         last[int(series[at])] = float(steps[at])
-    return falls
+    return falls if len(falls) <= _MOST else []
 
 
 def _without_order(falling: NDArray[np.bool_], rows: pd.DataFrame) -> bool:
@@ -100,7 +128,7 @@ def _without_order(falling: NDArray[np.bool_], rows: pd.DataFrame) -> bool:
 
 def _abandoned(rows: pd.DataFrame, begun: int, fall: Fall, until: int) -> NDArray[np.bool_]:
     """Rows of the part before a fall that lie beyond where it fell to, each series by what it logged again."""
-    series = rows.groupby([name for name in _SERIES if name in rows], sort=False, dropna=False).ngroup().to_numpy()
+    series = _series(rows)
     steps, place = rows["step"].to_numpy(float), np.arange(len(rows))
     again = steps[fall.at : until]
     start = np.full(series.max() + 1, np.inf)

@@ -13,6 +13,8 @@ from bayes_tsl.errors import DataError
 
 LONGEST = 3000  # characters of a console line that are looked at: no loss stands further on, and expressions stay fast
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_RANK = re.compile(r"^\s*(\d+): ?")
+_TORCHRUN = re.compile(r"^\[(?:rank|default)\d+\]: ?")
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))  # PowerShell writes UTF-16
 _MAGIC = {b"PAR1": "parquet", b":W&B": "wandb"}
 
@@ -66,12 +68,20 @@ class Source:
     def lines(self) -> list[tuple[int, str]]:
         """Lines of a console with their numbers; what a progress bar wrote over counts as lines of its own."""
         plain = _COLOUR.sub("", self.text)
-        return [
+        pieces = [
             (number, piece[:LONGEST].rstrip())
             for number, line in enumerate(plain.split("\n"), start=1)
             for piece in line.split("\r")
             if piece.strip()
         ]
+        label = _RANK if _all_labelled([piece for _, piece in pieces[:1000]]) else _TORCHRUN
+        return [(number, label.sub("", piece, count=1)) for number, piece in pieces]
+
+
+def _all_labelled(lines: list[str]) -> bool:
+    """Whether nearly all lines begin with the number of a process, as of ``srun --label``, and not with that of a step."""
+    labels = [found[1] for line in lines if (found := _RANK.match(line))]
+    return len(labels) > 0.9 * len(lines) and 20 * len(set(labels)) < len(labels)
 
 
 def printable(text: str) -> str:
