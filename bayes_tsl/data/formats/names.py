@@ -22,7 +22,17 @@ PER_STEP = "tokens a step"  # a metric that formats name so: tokens of each step
 
 _TOTAL_TOKENS = (
     *("tokens", "tokens_seen", "num_input_tokens_seen", "total_tokens", "consumed_tokens", "trained_tokens", "train_tokens"),
-    *("num_tokens", "num_tokens_seen", "tokens_processed", "time/token", "token", "cumulative_tokens"),
+    *(
+        "num_tokens",
+        "n_tokens",
+        "tokens_trained",
+        "seen_tokens",
+        "num_tokens_seen",
+        "tokens_processed",
+        "time/token",
+        "token",
+        "cumulative_tokens",
+    ),
 )
 _WORD = r"(?<![a-z]){}(?![a-z])"
 _LOSS = re.compile(
@@ -38,7 +48,7 @@ _SUMMARY = re.compile(
 _EVAL = re.compile(r"(?<![a-z])(?:eval|evaluation|val|valid|validation|test|dev|held.?out)(?![a-z])", re.I)
 _TRAIN = re.compile(_WORD.format(r"train(?:ing)?"), re.I)
 _OPTIMIZER = r"\d+|adam\w*|sgd|lion|muon|decoupled\w*|(?:param_?)?group[-_]?\d*|pg\d+"
-_LR = re.compile(rf"(?:^|[/._\s-])(?:lr|lrm|learning[ _-]?rate)(?:[-_/ ]?(?:{_OPTIMIZER}))*$", re.I)
+_LR = re.compile(rf"(?:^|[/._\s-])(?:lr|lrm|lr_mult(?:iplier)?|learning[ _-]?rate)(?:[-_/ ]?(?:{_OPTIMIZER}))*$", re.I)
 _UNITS = {
     "perplexity": re.compile(r"perplexity|ppl", re.I),
     "bits/byte": re.compile(_WORD.format(r"(?:bpb|bpc|bits?.?per.?(?:byte|char))"), re.I),

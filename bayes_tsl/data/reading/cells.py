@@ -20,13 +20,13 @@ _NUMBER = re.compile(r"\s*[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf|infinity)\s*",
 _THOUSANDS = re.compile(r"\s*[-+]?\d{1,3}(?:,\d{3})+(?:\.\d*)?\s*")
 _COMMA = re.compile(r"[-+]?\d+,\d+(?:e[-+]?\d+)?", re.IGNORECASE)
 _COMMENTS = ("#", "sep=")  # the second is Excel's word for the separator
-_BLANK = ("", "-", "null", "none")
+_BLANK = ("", "-", "null", "none", "None", "NULL")
 _SAMPLE = 20  # lines that say how a table is separated
 
 
 def looks_like_table(source: Source, *, step: str | None = None) -> bool:
     """Whether a text begins with names, one of them a clock or ``step``, over a row of numbers."""
-    first = [line for line in source.text[:100_000].split("\n") if line.strip() and not line.startswith(_COMMENTS)][:2]
+    first = [line for line in _lines(source.text[:100_000]) if line][:2]
     if len(first) < 2:
         return False
     names, row = (_split(line, _separator(first)) for line in first)
@@ -71,12 +71,12 @@ def _header(rows: Iterator[tuple[int, list[str]]], source: Source) -> list[str]:
 
 def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
     """Rows with the numbers of their lines; comments and blank lines are none."""
-    lines = source.text.split("\n")
-    separator = _separator([line for line in lines[:_SAMPLE] if line.strip() and not line.startswith(_COMMENTS)])
+    lines = _lines(source.text)
+    separator = _separator([line for line in lines[:_SAMPLE] if line])
     if separator is None:
         yield from ((number, line.split()) for number, line in enumerate(lines, start=1) if line.strip())
         return
-    reader = csv.reader((line if not line.startswith(_COMMENTS) else "" for line in _ended(lines)), delimiter=separator)
+    reader = csv.reader((f"{line}\n" for line in lines), delimiter=separator)
     try:
         for row in reader:
             if len(row) > 1 or any(cell.strip() for cell in row):
@@ -85,8 +85,18 @@ def _rows(source: Source) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{source.name} must be a table; got {error} in line {reader.line_num}. Export it again.") from None
 
 
-def _ended(lines: list[str]) -> Iterator[str]:
-    return (f"{line}\n" for line in lines)
+def _lines(text: str) -> list[str]:
+    """Lines of a table, comments as blank ones; names after a #, as NumPy writes them, are the first line."""
+    lines = ["" if not line.strip() else line for line in text.split("\n")]
+    first = next((at for at, line in enumerate(lines) if line and not line.startswith(_COMMENTS)), len(lines))
+    names = lines[first - 1].lstrip("# ") if first and lines[first - 1].startswith("#") else ""
+    if first < len(lines) and names and _NUMBER.match(lines[first]) and any(map(_is_clock, re.split(r"[\s,;|]+", names))):
+        return [*[""] * (first - 1), names, *lines[first:]]
+    return ["" if line.startswith(_COMMENTS) else line for line in lines]
+
+
+def _is_clock(name: str) -> bool:
+    return clock_rank(name) is not None
 
 
 def _separator(lines: list[str]) -> str | None:
