@@ -25,7 +25,7 @@ from bayes_tsl.data.reading.history import one_history
 from bayes_tsl.data.reading.lines import read_lines
 from bayes_tsl.data.reading.oddities import oddities
 from bayes_tsl.data.reading.recognition import format_of, is_folder_of_events
-from bayes_tsl.data.reading.source import Source
+from bayes_tsl.data.reading.source import Source, printable
 from bayes_tsl.data.reading.wide import scalars_of
 from bayes_tsl.errors import DataError, Notice
 
@@ -78,23 +78,24 @@ def read_log(
     [4.0, 3.9, 3.8]
     """
     path = Path(path)
+    source = printable(path.name)
     if unit is not None:
         require_choice(unit, "unit", UNITS, cure="Convert the losses to one of these.")
     known, (rows, notices) = _read(path, format, pattern, step)
     cure = "Check the format and the log."
-    require(len(rows) > 0, path.name, f"hold losses in the format {known.name}", [], cure=cure)
+    require(len(rows) > 0, source, f"hold losses in the format {known.name}", [], cure=cure)
     rows = _of_run(rows.assign(step=rows["step"].map(number)), run)
-    rows, falls = one_history(rows.assign(step=pd.to_numeric(rows["step"], errors="coerce")), path.name, part)
-    chosen = choose(rows, path.name, metric=metric, split=split, unit=unit, table=known.name == "table", native=known.unit)
-    losses, left_out = _last_and_finite(_losses(rows, chosen.sets), path.name)
-    losses, more = with_beside(losses, rows, path.name)
+    rows, falls = one_history(rows.assign(step=pd.to_numeric(rows["step"], errors="coerce")), source, part)
+    chosen = choose(rows, source, metric=metric, split=split, unit=unit, table=known.name == "table", native=known.unit)
+    losses, left_out = _last_and_finite(_losses(rows, chosen.sets), source)
+    losses, more = with_beside(losses, rows, source)
     notices = (*notices, *_of_chosen(falls, chosen.sets), *chosen.notices, *more, *left_out)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Notice)
-        table = LossTable.from_frame(losses, source=path.name)
-    frame = in_nats(table, chosen.unit, path.name)
+        table = LossTable.from_frame(losses, source=source)
+    frame = in_nats(table, chosen.unit, source)
     asked = metric is not None or split is not None
-    odd = oddities(frame, path.name, split=chosen.split, unit=chosen.unit, chosen=asked, others=chosen.others)
+    odd = oddities(frame, source, split=chosen.split, unit=chosen.unit, chosen=asked, others=chosen.others)
     notices = (*notices, *table.notices, *odd)
     for notice in notices:
         warnings.warn(notice, Notice, stacklevel=2)

@@ -226,6 +226,23 @@ def test_the_last_line_of_a_log_that_is_being_written(tmp_path: Path) -> None:
         assert any("cut off" in notice for notice in table.notices) == (count == 9)
 
 
+@pytest.mark.parametrize(
+    ("line", "loss"),
+    [
+        ("[ep 1 | it 10] my_loss=3.5 grad 2", 3.5),
+        ("Epoch 1 step 10 train_loss: 9.2 val_loss: 3.5", 3.5),
+        ("  1%|#   | 10/1000 [00:01<00:10, loss=3.5]", 3.5),
+        ("update 10, cross entropy: 3.5", 3.5),
+    ],
+)
+def test_a_refusal_says_a_pattern_that_reads_the_log(line: str, loss: float, tmp_path: Path) -> None:
+    with pytest.raises(bt.DataError, match="lines that look like losses") as refused:
+        read(tmp_path / "own.log", f"{line}\n")
+    pattern = str(refused.value).partition("--pattern '")[2].partition("'")[0]
+    table = read(tmp_path / "own.log", f"{line}\n", pattern=pattern)
+    assert table.mean_losses().to_dict() == {10: loss}
+
+
 def test_the_page_of_logs_lists_every_format() -> None:
     page = (Path(__file__).parents[2] / "docs" / "logs.md").read_text()
     rows = [f"| `{one.name}` | {one.program} | " for one in FORMATS.values()]

@@ -22,17 +22,8 @@ PER_STEP = "tokens a step"  # a metric that formats name so: tokens of each step
 
 _TOTAL_TOKENS = (
     *("tokens", "tokens_seen", "num_input_tokens_seen", "total_tokens", "consumed_tokens", "trained_tokens", "train_tokens"),
-    *(
-        "num_tokens",
-        "n_tokens",
-        "tokens_trained",
-        "seen_tokens",
-        "num_tokens_seen",
-        "tokens_processed",
-        "time/token",
-        "token",
-        "cumulative_tokens",
-    ),
+    *("num_tokens", "n_tokens", "num_tokens_seen", "seen_tokens", "tokens_processed", "tokens_trained", "cumulative_tokens"),
+    *("time/token", "token"),
 )
 _WORD = r"(?<![a-z]){}(?![a-z])"
 _LOSS = re.compile(

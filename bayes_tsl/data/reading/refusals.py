@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from bayes_tsl.data.formats import FORMATS
+from bayes_tsl.data.formats.names import is_eval
 from bayes_tsl.data.reading.source import Source, printable
 from bayes_tsl.errors import DataError
 
@@ -15,6 +16,7 @@ _LIKE_STEP = tuple(
     re.compile(rf"\b({words})\b(\W{{1,4}})(\d+)", re.IGNORECASE)
     for words in ("global_step|steps?|iter(?:ation)?s?|it", "updates?|batch", "epoch|ep")
 )
+_OF_ALL = re.compile(r"\b\d+/\d+")  # as of a progress bar
 _SHOWN = 2
 
 
@@ -42,13 +44,16 @@ def pattern_for(line: str) -> str:
     >>> pattern_for("[it 500] L=2 my_loss: 3.14")
     'it\\W+(?P<step>\\d+).*my_loss\\W+(?P<loss>[\\d.]+)'
     """
-    loss = _LIKE_LOSS.search(line)
+    losses = sorted(_LIKE_LOSS.finditer(line), key=lambda found: not is_eval(found[1]))
+    parts = [(found.start(), _group(found[1], r"[\d.]+", "val_loss" if is_eval(found[1]) else "loss")) for found in losses[:1]]
     step = next((found for like in _LIKE_STEP if (found := like.search(line))), None)
-    parts = []
-    if loss:
-        parts.append((loss.start(), rf"{re.escape(loss[1])}\W+(?P<loss>[\d.]+)"))
+    of_all = _OF_ALL.search(line)
     if step:
-        parts.append((step.start(), rf"{re.escape(step[1])}\W+(?P<step>\d+)"))
+        parts.append((step.start(), _group(step[1], r"\d+", "step")))
     else:
-        parts.insert(0, (-1, r"(?P<step>\d+)"))
+        parts.append((of_all.start(), r"\b(?P<step>\d+)/\d+") if of_all else (-1, r"(?P<step>\d+)"))
     return ".*".join(text for _, text in sorted(parts))
+
+
+def _group(word: str, value: str, name: str) -> str:
+    return rf"{re.escape(word)}\W+(?P<{name}>{value})"

@@ -54,8 +54,9 @@ def scalars_of(
     keys = {name: column for name, column in found.items() if column}
     run = None if chart else run_column(wide, clock.name, [*keys.values(), *([split] if split else [])])
     keys |= {"run": run} if run else {}
-    metrics = _metrics(wide, {clock.name, *keys.values(), split}, chart, source)
+    metrics = _metrics(wide, {clock.name, *keys.values(), split}, chart)
     metrics = [name for name in metrics if not only or name in only]
+    require(metrics, source, "have a column of losses", wide.columns, cure="Export the loss as well.")
     rows = _long(wide, metrics, steps, keys, chart, blank_losses=bool(only))
     if split is not None:
         rows["metric"] = wide[split].reindex(rows.index).astype(str).to_numpy() + "/" + rows["metric"]
@@ -104,15 +105,13 @@ def _are_splits(cells: list[str]) -> bool:
     return bool(cells) and all(words.is_eval(cell) or words.is_train(cell) for cell in cells)
 
 
-def _metrics(wide: pd.DataFrame, keys: set[str | None], chart: bool, source: str) -> list[str]:
+def _metrics(wide: pd.DataFrame, keys: set[str | None], chart: bool) -> list[str]:
     others = [name for name in wide if name not in keys and not name.endswith(_ENDS)]
     if chart:
         others = [name for name in others if " - " in name]
     bare = {name: name.rpartition(" - ")[2] for name in others}
     clocks = [name for name in others if words.clock_rank(bare[name]) is not None and words.clock_unit(bare[name]) == "steps"]
-    metrics = [name for name in others if name not in clocks]
-    require(metrics, source, "have a column of losses", wide.columns, cure="Export the loss as well.")
-    return metrics
+    return [name for name in others if name not in clocks]
 
 
 def _long(
