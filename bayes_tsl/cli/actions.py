@@ -136,8 +136,8 @@ def convert_log(log: Path, out: Path, **options: Any) -> int:
     require_table_name(out)
     require(log.resolve() != out.resolve(), "--out", "be another file than LOG", str(out), cure="Choose another name.")
     with notices_on_stderr():
-        kind = options.pop("format") or recognise(log)
-        losses = read_log(log, format=kind, **options)
+        losses = read_log(log, **options)
+    kind = "pattern" if options["pattern"] else options["format"] or recognise(log, step=options["step"])
     write_losses(out, losses)
     click.echo(converted_text(out, losses, kind))
     return DONE

@@ -102,8 +102,12 @@ def read_log(
     return LossTable(frame, notices, logged_rates(rows))
 
 
-def recognise(path: str | Path) -> str:
+def recognise(path: str | Path, *, step: str | None = None) -> str:
     r"""Format of a log, a key of ``FORMATS``, from its content (of csv and parquet from their columns).
+
+    Args:
+        path: a file, or a folder of TensorBoard's event files.
+        step: name of the column that counts the steps, where it is no usual one.
 
     Raises:
         DataError: there is no such file, or it is none of them.
@@ -114,10 +118,7 @@ def recognise(path: str | Path) -> str:
     >>> recognise(log)
     'nanogpt'
     """
-    return _recognised(Path(path), None)
-
-
-def _recognised(path: Path, step: str | None) -> str:
+    path = Path(path)
     _require_there(path, folder=True)
     return "tensorboard" if path.is_dir() else format_of(Source(path), step=step)
 
@@ -131,7 +132,7 @@ def _read(path: Path, format: str | None, pattern: str | None, step: str | None)
         return known, read_lines(Source(path), known)
     if format is not None:
         require_choice(format, "format", FORMATS, cure="Leave it out to have it recognised by the content.")
-    known = FORMATS[_recognised(path, step) if format is None else format]
+    known = FORMATS[recognise(path, step=step) if format is None else format]
     _require_there(path, folder=known.shape == "events")
     source = Source(path)
     if known.shape == "console":

@@ -499,6 +499,16 @@ def test_a_log_is_converted_on_the_command_line(ending: str, tmp_path: Path, cap
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
+def test_a_console_of_ones_own_is_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.log").write_text("".join(f"[it {at}] L={4 - at / 100}\n" for at in range(0, 100, 10)))
+    out, pattern = tmp_path / "losses.csv", r"it (?P<step>\d+)\] L=(?P<val_loss>\S+)"
+    assert convert(tmp_path / "own.log", "--pattern", pattern, "--out", out) == 0
+    assert capsys.readouterr().out == f"wrote {out}: 10 rows, 1 runs, steps 0 to 90, format pattern, 0 notices\n"
+    (tmp_path / "n.txt").write_text("n val_loss\n10 3.5\n20 2.5\n")
+    assert convert(tmp_path / "n.txt", "--step", "n", "--out", out) == 0
+    assert bt.read_losses(out).mean_losses().to_dict() == {10: 3.5, 20: 2.5}
+
+
 def test_a_converted_table_has_no_blank_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(LOGS / "trainer_state.json", "--split", "train", "--out", tmp_path / "new" / "losses.csv") == 0
     assert capsys.readouterr().err == f"note: {LOST('trainer_state.json')}\nnote: {ONLY_2('trainer_state.json')}\n"
