@@ -120,6 +120,19 @@ def test_damaged_logs_for_long(
     read_or_refused(tmp_path_factory.getbasetemp() / name, edited(seed, edits), options)
 
 
+@pytest.mark.parametrize(
+    ("content", "options"),
+    [
+        ('{"step": 1, "val_loss": 3, "run": "a"}\n{"step": 2, "val_loss": 3}\n', {"run": "a"}),
+        ("step,loss\n1,3\n2,2\n", {"step": "loss"}),
+        ("a 1 b", {"pattern": "(?P<step>.*)(?P<loss>.*)"}),
+        ("iter 5: loss 3\niter x: loss 3\niter 4: loss 3", {"pattern": r"iter (?P<step>\w+): loss (?P<loss>\d)"}),
+    ],
+)
+def test_what_the_fuzz_found(content: str, options: dict[str, Any], tmp_path: Path) -> None:
+    read_or_refused(tmp_path / "a.log", content.encode(), options)
+
+
 HARD = {
     "deep array": b"[" * 100_000,
     "deep object": b'{"a":' * 100_000,
