@@ -126,7 +126,8 @@ def recognise(path: str | Path, *, step: str | None = None) -> str:
 def _read(path: Path, format: str | None, pattern: str | None, step: str | None) -> tuple[Format, Scalars]:
     """The format of a log, its scalars, and what is to be said of them."""
     if pattern is not None:
-        require(format is None, "format", "be left out where a pattern is given", format, cure="Give one of them.")
+        for name, given in {"format": format, "step": step}.items():
+            require(given is None, name, "be left out where a pattern is given", given, cure="Give one of them.")
         _require_there(path, folder=False)
         known = _format_of_pattern(pattern)
         return known, read_lines(Source(path), known)
@@ -135,6 +136,9 @@ def _read(path: Path, format: str | None, pattern: str | None, step: str | None)
     known = FORMATS[recognise(path, step=step) if format is None else format]
     _require_there(path, folder=known.shape == "events")
     source = Source(path)
+    if known.shape in ("console", "events"):
+        cure = "Its lines say their steps; another clock needs a pattern."
+        require(step is None, "step", f"be left out with the format {known.name}", step, cure=cure)
     if known.shape == "console":
         rows, notices = read_lines(source, known)
         clock = () if known.clock == "steps" else (f"{path.name} counts {known.clock}: these stand for steps.",)

@@ -258,6 +258,12 @@ BAD = [
         {"pattern": "it (?P<step>.*)", "format": "llmc"},
         "format must be left out where a pattern is given; got 'llmc'. Give one of them.",
     ),
+    (
+        "own.log",
+        "iter 5: loss 3",
+        {"step": "epoch"},
+        "step must be left out with the format nanogpt; got 'epoch'. Its lines say their steps; another clock needs a pattern.",
+    ),
     ("own.log", "iter 5: loss 3", {"part": 2}, "part must be 1 where a run goes straight on; got 2 in own.log. Leave it out."),
     (
         "out.log",
