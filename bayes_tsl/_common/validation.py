@@ -11,6 +11,7 @@ import pandas as pd
 from bayes_tsl.errors import DataError
 
 MAX_SEED = 2**63 - 1
+_LONGEST = 100  # characters of a value in a message
 
 
 def require(ok: object, name: str, rule: str, got: Any, *, where: str = "", cure: str = "") -> None:
@@ -32,7 +33,8 @@ def show(value: Any) -> str:
         return f"{head} and {len(items) - 5} more" if len(items) > 5 else head or "none"
     if isinstance(value, float | np.floating):
         return f"{float(value):.10g}"
-    return str(value)
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def percent(chance: float) -> str:
@@ -89,6 +91,7 @@ def numbers(frame: pd.DataFrame, name: str) -> pd.Series:
         column = column.mask(
             column.map(lambda cell: isinstance(cell, bool | np.bool_ | complex | np.complexfloating)).astype(bool)
         )
+        column = column.map(lambda cell: np.inf if isinstance(cell, int) and cell.bit_length() > 1023 else cell)  # no float
     return pd.Series(pd.to_numeric(column, errors="coerce"), index=column.index, dtype=float)
 
 

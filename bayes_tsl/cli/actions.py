@@ -11,7 +11,7 @@ import numpy as np
 from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, require_number, require_seed
 from bayes_tsl.cli.exit_codes import DONE
-from bayes_tsl.cli.inputs import cost_from, fit_and_compare, fit_and_forecast, forecasters_from, parse_numbers, read_schedules
+from bayes_tsl.cli.inputs import cost_from, fit_and_compare, fit_and_forecast, forecasters_from, parse_numbers, read_run_losses
 from bayes_tsl.cli.outputs import (
     backtest_text,
     converted_text,
@@ -30,8 +30,8 @@ from bayes_tsl.cli.outputs import (
     write_forecast,
     write_losses,
 )
+from bayes_tsl.cli.schedules import read_schedules
 from bayes_tsl.data.logs import read_log, recognise
-from bayes_tsl.data.loss_table import read_losses
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
 from bayes_tsl.evaluation.backtesting import backtest, summarise
@@ -94,7 +94,7 @@ def backtest_runs(losses: Path, out: Path, **options: Any) -> int:
     require_seed(options["seed"])
     require_writable(out)
     with notices_on_stderr():
-        table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
+        table = read_run_losses(losses, options, run=options["run"])
         plans = read_schedules(options["schedule"], table)
         scores = backtest(
             table,
@@ -136,8 +136,8 @@ def convert_log(log: Path, out: Path, **options: Any) -> int:
     require_table_name(out)
     require(log.resolve() != out.resolve(), "--out", "be another file than LOG", str(out), cure="Choose another name.")
     with notices_on_stderr():
-        kind = options.pop("format") or recognise(log)
-        losses = read_log(log, format=kind, **options)
+        losses = read_log(log, **options)
+    kind = "pattern" if options["pattern"] else options["format"] or recognise(log, step=options["step"])
     write_losses(out, losses)
     click.echo(converted_text(out, losses, kind))
     return DONE

@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from bayes_tsl.cli.options import FORECASTERS, GATES, cache_option, log_options, recipe_options, single_run_options
+from bayes_tsl.cli.options import FORECASTERS, GATES, SCHEDULE, cache_option, log_options, recipe_options, single_run_options
 
-_schedules = click.option(
-    "--schedule", help="CSV with columns step, lr [, run]; or in words, as of forecast; or 'column' to take lr of LOSSES."
-)
+_schedules = click.option("--schedule", help=SCHEDULE.replace("below", "of forecast"))
+_run = click.option("--run", help="Name of the run; where LOG names its runs, the one to read.")
 
 
 @click.command("forecast", no_args_is_help=True)
@@ -22,8 +21,8 @@ _schedules = click.option(
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     """Forecast the test loss of a run from its checkpoints so far.
 
-    LOSSES is a csv, csv.gz or parquet file with columns step, loss [, run, test_set, position, tokens, lr, loss_se].
-    Writes forecast.csv, summary.json, fit.nc and forecast.png to the folder --out.
+    LOSSES is a csv, csv.gz or parquet file with columns step, loss [, run, test_set, position, tokens, lr, loss_se], or any
+    log that convert reads. Writes forecast.csv, summary.json, fit.nc and forecast.png to the folder --out.
 
     A schedule in words is one of constant, linear, cosine and wsd, with arguments peak, warmup, total and final, and for
     wsd decay and shape.
@@ -70,6 +69,7 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
 @click.command("backtest", no_args_is_help=True)
 @click.argument("losses", type=click.Path(path_type=Path))
 @_schedules
+@log_options
 @recipe_options
 @click.option("--prefixes", default="0.2,0.5,0.8", show_default=True, metavar="A,B,C", help="Shares of a run to forecast from.")
 @click.option("--models", default="tsl,power-law", show_default=True, help=f"Any of {', '.join(FORECASTERS)}.")
@@ -101,6 +101,7 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
 @click.command("compare-runs", no_args_is_help=True)
 @click.argument("losses", type=click.Path(path_type=Path))
 @_schedules
+@log_options
 @recipe_options
 @click.option("--until", type=float, metavar="STEP", help="Fit every run up to this step; by default all of LOSSES.")
 @click.option("--at", type=float, metavar="STEP", required=True, help="Compare the runs at this step.")
@@ -140,17 +141,20 @@ old_compare_command = _under_old_name(compare_command, "compare")
 @click.command("convert", no_args_is_help=True)
 @click.argument("log", type=click.Path(path_type=Path))
 @log_options
+@_run
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write: csv, csv.gz or parquet.")
 def convert_command(log: Path, out: Path, **options: Any) -> int:
     """Make a training log into a file of losses that the other commands read, in nats per token.
 
-    LOG is a csv that W&B exported, a W&B history as JSON lines, trainer_state.json of Hugging Face, an event file of
-    TensorBoard or a folder of them, what nanoGPT, llm.c or modded-nanogpt print, or a table as of forecast.
+    LOG is what a training program left: a table with any separator, a chart or a history of W&B, trainer_state.json of Hugging
+    Face, JSON of any shape, event files of TensorBoard, a metric of MLflow, or the console of nanoGPT, llm.c, Megatron-LM,
+    OLMo, torchtitan and others (--format lists them). --pattern reads any other console.
 
     \b
     Example:
       bayes-tsl convert train.log --out losses.csv
       bayes-tsl convert wandb_export.csv --metric val/loss --run base --out losses.csv
+      bayes-tsl convert own.log --pattern 'it (?P<step>\\d+).*loss (?P<loss>\\S+)' --out losses.csv
     """  # noqa: D301
     from bayes_tsl.cli import actions
 
@@ -161,6 +165,7 @@ def convert_command(log: Path, out: Path, **options: Any) -> int:
 @click.argument("log", type=click.Path(path_type=Path))
 @_schedules
 @log_options
+@_run
 @click.option("--test-set", help="Which test set, if LOG has several.")
 @recipe_options
 @click.option("--end", type=float, metavar="STEP", help="Step to forecast; by default the last of the schedule.")

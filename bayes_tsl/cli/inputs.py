@@ -13,10 +13,11 @@ import pandas as pd
 from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.analysis.sensitivity import prior_sensitivity
-from bayes_tsl.data import schedules
+from bayes_tsl.cli.options import LOG_OPTIONS
+from bayes_tsl.cli.schedules import read_schedule, read_schedules, require_planned
+from bayes_tsl.data.logs import read_log
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.data.recipe import FIELDS
-from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.errors import DataError
@@ -47,17 +48,30 @@ class RunForecast(NamedTuple):
     moved: pd.DataFrame
 
 
+def read_run_losses(path: Path, options: dict[str, Any], *, run: str | None) -> LossTable:
+    """Losses of a table as they are, and those of any other log as ``convert`` reads it."""
+    asked = {name: options[name] for name in LOG_OPTIONS}
+    if _is_table(path) and not any(asked.values()):
+        return read_losses(path).select(run=run, test_set=options["test_set"])
+    return read_log(path, run=run, **asked).select(test_set=options["test_set"])
+
+
+def _is_table(path: Path) -> bool:
+    return path.name.lower().endswith(ENDINGS) and {"step", "loss"} <= set(read_table(path).columns)
+
+
 def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
     """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
     require_prob(options["prob"], "--prob")
     if options["target"] is not None:
         require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
     require_seed(options["seed"])
-    table = read_losses(losses).select(run=options["run"], test_set=options["test_set"])
+    table = read_run_losses(losses, options, run=options["run"])
+    table.curve()  # of a single run and test set, or refused
     schedule = read_schedule(options["schedule"], table, options["run"])
     past = table if options["until"] is None else table.until(options["until"])
     steps = steps_ahead(options["steps"], options["to"], past, table)
-    schedule.require_reaches(steps[-1])
+    require_planned(schedule, options["schedule"], float(steps[-1]))
     known = recipe_from(options)
     posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False, **known)
     ahead = forecast(posterior, steps=steps, seed=options["seed"])
@@ -69,7 +83,7 @@ def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
 
 def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Comparison]:
     """Fit the runs of a file together, and compare them at the step that the options name."""
-    table = read_losses(losses).select(test_set=options["test_set"])
+    table = read_run_losses(losses, options, run=None)
     cure = "Use bayes-tsl forecast for a single one."
     require(len(table.runs) > 1, losses.name, "hold several runs", table.runs, cure=cure)
     plans = read_schedules(options["schedule"], table)
@@ -77,7 +91,7 @@ def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Compari
     lost = [run for run in table.runs if run not in past.runs]
     require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
     for plan in plans.values():
-        plan.require_reaches(options["at"])
+        require_planned(plan, options["schedule"], options["at"])
     posterior = fit(
         past,
         schedules=plans,
@@ -111,29 +125,6 @@ def cost_from(options: dict[str, Any]) -> Cost | None:
     """The cost that options give, each named like the field that it fills; None if there is none."""
     given = {one.name: options[one.name] for one in fields(Cost) if options[one.name] is not None}
     return Cost(**given) if given else None
-
-
-def read_schedule(text: str | None, table: LossTable, run: str | None) -> Schedule:
-    """The schedule that ``--schedule`` means for a run: unknown, a column of the losses, words, or a file."""
-    if text is None:
-        return schedules.unknown()
-    if text == "column":
-        return schedules.from_frame(table.frame.dropna(subset="lr"), source="column lr")
-    if not text.lower().endswith(ENDINGS):
-        return schedules.parse(text)
-    frame = read_table(text)
-    if "run" in frame:
-        name = run or table.runs[0]
-        rows = frame[frame["run"].astype(str) == name]
-        runs, cure = sorted(set(frame["run"].astype(str))), "Add them, or leave out the column run."
-        require(len(rows) > 0, Path(text).name, f"have rows of run {name!r}", runs, cure=cure)
-        return schedules.from_frame(pd.DataFrame(rows), source=Path(text).name)
-    return schedules.from_frame(frame, source=Path(text).name)
-
-
-def read_schedules(text: str | None, table: LossTable) -> dict[str, Schedule]:
-    """The same for every run of a table."""
-    return {run: read_schedule(text, table.select(run=run), run) for run in table.runs}
 
 
 def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: LossTable) -> np.ndarray:

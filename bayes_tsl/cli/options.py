@@ -15,7 +15,12 @@ import click
 
 from bayes_tsl.cli.compile_cache import keep_nothing, keep_programs
 
-FORMATS = ("table", "wandb-csv", "wandb-jsonl", "trainer-state", "tensorboard", "nanogpt", "llmc", "modded-nanogpt")
+FORMATS = (
+    *("table", "wandb-csv", "tensorboard-csv", "wandb-jsonl", "trainer-state", "json", "mlflow", "tensorboard", "wandb"),
+    *("nanogpt", "llmc", "modded-nanogpt", "build-nanogpt", "nanochat", "rwkv"),
+    *("megatron", "fairseq", "torchtitan", "olmo", "maxtext", "torchtune", "llm-foundry", "mlx-lm", "deepspeed", "hf-stdout"),
+)
+LOG_OPTIONS = ("format", "metric", "split", "unit", "step", "pattern", "part")  # arguments of read_log, beside the run
 FORECASTERS = ("tsl", "last-value", "power-law", "reciprocal", "logarithmic", "annealing-law", "multi-power-law")
 LAWS = ("general", "free-exponent", "paper")
 OPTIMIZERS = ("adamw", "adam", "adafactor", "lion", "muon", "sgd", "shampoo", "soap", "sophia")
@@ -49,24 +54,35 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """How a training log is read."""
+    example = r"'it (?P<step>\d+).*loss (?P<loss>\S+)'"
+    pattern = f"Lines of any other LOG: a regular expression with the groups step and loss, e.g. {example}."
+    wrote = f"What wrote LOG, by default told from its content: {', '.join(FORMATS)}."
+    part = "Of several runs one after the other in LOG: a number from 1, 'all', or 'join' where only the counter began anew."
     options = (
-        click.option("--format", type=click.Choice(FORMATS), help="What wrote LOG; by default told from its content."),
-        click.option("--metric", help="Name of the loss in LOG; by default the only one that is named like a loss."),
+        click.option("--format", type=click.Choice(FORMATS), metavar="NAME", help=wrote),
+        click.option("--metric", help="Name of the loss in LOG, or 'all'; by default those that are named like a loss."),
         click.option("--split", type=click.Choice(SPLITS), help="Losses of evaluation, where there are any, or training."),
-        click.option("--unit", type=click.Choice(UNITS), default="nats", show_default=True, help="Of the losses, per token."),
-        click.option("--run", help="Name of the run; where LOG names its runs, the one to read."),
+        click.option("--unit", type=click.Choice(UNITS), help="Of the losses, per token; by default by their name, or nats."),
+        click.option("--step", metavar="NAME", help="What counts the steps in LOG: any clock, e.g. epoch or tokens."),
+        click.option("--pattern", metavar="REGEX", help=pattern),
+        click.option("--part", help=part),
     )
     return _decorated(command, options)
 
 
+SCHEDULE = (
+    "CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES, with the rest of a run in "
+    "progress as in 'column, then cosine:total=8000,final=3e-5'."
+)
+
+
 def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that fits one run and forecasts it."""
-    schedule = "CSV with columns step, lr [, run]; or in words, as below; or 'column' to take lr of LOSSES."
     ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
     refit_wider = "Fit again to see what priors twice as wide do, instead of weighting the draws: exact, but slow."
     options = (
         click.argument("losses", type=click.Path(path_type=Path)),
-        click.option("--schedule", help=schedule),
+        click.option("--schedule", help=SCHEDULE),
         click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES."),
         click.option("--steps", metavar="A,B,C", help="Steps to forecast."),
         click.option("--to", type=float, metavar="STEP", help=ahead),
@@ -78,7 +94,7 @@ def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--refit-wider", is_flag=True, help=refit_wider),
         click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
     )
-    return _decorated(recipe_options(command), options)
+    return _decorated(log_options(recipe_options(command)), options)
 
 
 def _decorated(command: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import click
 
 from bayes_tsl._common.validation import require, require_choice, require_number
 from bayes_tsl.cli.exit_codes import DONE, GATE
-from bayes_tsl.cli.inputs import read_schedule, recipe_from
-from bayes_tsl.cli.options import GATES
+from bayes_tsl.cli.inputs import recipe_from
+from bayes_tsl.cli.options import GATES, LOG_OPTIONS
 from bayes_tsl.cli.outputs import require_writable
+from bayes_tsl.cli.schedules import read_schedule
 from bayes_tsl.data.logs import read_log
 from bayes_tsl.data.loss_table import LossTable
-from bayes_tsl.errors import DataError
+from bayes_tsl.errors import DataError, Notice
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.live.journal import Journal
 from bayes_tsl.live.outlook import Outlook
@@ -58,13 +61,13 @@ def watch_log(log: Path, out: Path, **options: Any) -> int:
 
 def _versions(log: Path, options: Options) -> Iterator[LossTable]:
     """The losses of a log as it is now and, unless once is enough, whenever it has changed."""
-    stamp, names = None, ("format", "metric", "split", "unit", "run")
+    stamp, said = None, set()
     while True:
         now = _stamp(log)
         if now != stamp:
             stamp = now
             try:
-                table = read_log(log, **{name: options[name] for name in names})
+                table = _read(log, options, said)
                 yield table.select(run=options["run"] if options["run"] in table.runs else None, test_set=options["test_set"])
             except (DataError, OSError) as error:
                 if options["once"]:
@@ -73,6 +76,18 @@ def _versions(log: Path, options: Options) -> Iterator[LossTable]:
         if options["once"]:
             return
         time.sleep(options["every"])
+
+
+def _read(log: Path, options: Options, said: set[str]) -> LossTable:
+    """The losses of a log; notices go to stderr, each kind once, whatever its numbers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Notice)
+        table = read_log(log, **{name: options[name] for name in ("run", *LOG_OPTIONS)})
+    for notice in table.notices:
+        if (kind := re.sub(r"[\d.]+", "#", notice)) not in said:
+            click.echo(f"note: {notice}", err=True)
+            said.add(kind)
+    return table
 
 
 def _stamp(log: Path) -> list[tuple[str, int, int]]:

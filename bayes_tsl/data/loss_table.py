@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import warnings
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,12 @@ class LossTable:
     Attributes:
         frame: columns of ``COLUMNS`` in that order; loss in nats per token, ``position`` NaN for a mean over positions.
         notices: what was changed on the way in, in words.
+        rates: learning rates at every step that a log has them for, columns run, step, lr; those of the losses by default.
     """
 
     frame: pd.DataFrame = field(repr=False)
     notices: tuple[str, ...] = ()
+    rates: pd.DataFrame | None = field(default=None, repr=False)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, source: str = "losses") -> LossTable:
@@ -143,7 +146,12 @@ class LossTable:
 
     def _where(self, keep: Rows, wanted: str) -> LossTable:
         require(keep.any(), "losses", f"have rows of {wanted}", self.steps, where="as steps", cure="Choose another.")
-        return LossTable(self.frame.iloc[np.flatnonzero(keep)].reset_index(drop=True), self.notices)
+        kept = self.frame.iloc[np.flatnonzero(keep)].reset_index(drop=True)
+        return replace(self, frame=kept, rates=None if self.rates is None else _of_runs(self.rates, kept))
+
+
+def _of_runs(rates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(rates.loc[rates["run"].isin(list(losses["run"].unique()))])
 
 
 def require_losses(value: object) -> None:
@@ -182,7 +190,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows longer than the first line, which lose cells
-            return pd.read_parquet(path) if suffix == ".parquet" else _read_csv(path, zipped=suffix == ".csv.gz")
+            return _read_parquet(path) if suffix == ".parquet" else _read_csv(path, zipped=suffix == ".csv.gz")
     except pd.errors.EmptyDataError:
         raise DataError(f"{path.name} must hold a table; got an empty file. Check that the log was written.") from None
     except DataError:
@@ -190,6 +198,14 @@ def read_table(path: str | Path) -> pd.DataFrame:
     except (ValueError, OSError, EOFError, zlib.error, csv.Error, pd.errors.ParserWarning) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise DataError(f"{path.name} must be a {suffix[1:]} table; got {reason}. Export it again.") from None
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """Table of a parquet file by its own columns, whatever pandas noted beside them; levels of a name are joined by a slash."""
+    from pyarrow import parquet
+
+    frame = parquet.read_table(path).to_pandas(ignore_metadata=True)
+    return frame.rename(columns=lambda name: "/".join(re.findall(r"'([^']+)'", name)) if name.startswith("('") else name)
 
 
 def _read_csv(path: Path, *, zipped: bool) -> pd.DataFrame:
@@ -210,7 +226,9 @@ def _read_csv(path: Path, *, zipped: bool) -> pd.DataFrame:
 def _column(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
     if name in NAMES:
         default = "run" if name == "run" else "test"
-        return pd.Series(frame.get(name, default), index=frame.index, dtype="str")
+        names = pd.Series(frame.get(name, default), index=frame.index)
+        texts = names.map(lambda cell: cell.decode(errors="replace") if isinstance(cell, bytes) else cell)
+        return pd.Series(texts, index=frame.index, dtype="str")
     if name not in frame:
         return pd.Series(np.nan, index=frame.index)
     values = numbers(frame, name)
@@ -228,6 +246,7 @@ def _faults(table: pd.DataFrame) -> list[tuple[str, str, Rows]]:
         *((name, "be named", rows) for name, rows in blank.items()),
         ("step", "be finite and not negative", ~np.isfinite(step) | (step < 0)),
         ("position", "be a whole number from 0", ~np.isnan(position) & ~whole),
+        ("position", "be below 2**53, as whole numbers are", position >= 2**53),
         ("loss", "be finite", ~np.isfinite(loss)),
         ("loss", "not be negative", loss < 0),
         *((name, "be finite", np.isinf(values)) for name, values in zip(COLUMNS[5:], others)),

@@ -6,6 +6,7 @@ learning rate). Everything else that the model knows of time follows from these 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,13 +18,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.validation import numbers, require, require_choice, require_frame, require_number, require_type, show
-from bayes_tsl.errors import DataError
+from bayes_tsl.errors import DataError, Notice
 
 UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
 _BENDS = 16  # straight pieces of a bend between two knots
 _REPEAT_KNOTS = 2048  # pieces of the repeated part of a run, within which worth is straight
 _WORN = 15.4  # repeats after which a token is worth 1 / e
+_MISFIT = 0.05  # of the peak by which a plan may miss the last learning rate that was logged
 _JUMP = 1e-6  # steps that a jump of the learning rate takes
 _ROUNDING = 1e-14  # a curve logged at each of a million steps turns by 5e-12 a step
 
@@ -236,6 +238,44 @@ def splice(past: Schedule, future: Schedule, *, at: float) -> Schedule:
     lrs = np.concatenate([past.lrs[before], past.lr([at]), future.lr([landing]), future.lrs[after]])
     text = f"{past.text} until {show(at)}, then {future.text}"
     return Schedule(text, steps, lrs, past.peak, future.end)
+
+
+def held(schedule: Schedule, *, until: float) -> Schedule:
+    """``schedule`` with its last learning rate held up to the step ``until``, as for an evaluation after the last rate logged.
+
+    >>> held(from_frame(pd.DataFrame({"step": [0, 100], "lr": [1e-3, 5e-4]})), until=120).lr([100, 120]).tolist()
+    [0.0005, 0.0005]
+    """
+    if until <= schedule.end:
+        return schedule
+    steps, lrs = np.append(schedule.steps, until), np.append(schedule.lrs, schedule.lrs[-1])
+    return replace(schedule, text=f"{schedule.text}, held until {show(until)}", steps=steps, lrs=lrs, end=float(until))
+
+
+def continued(past: Schedule, spec: str) -> Schedule:
+    """``past``, as it was logged, then the plan ``spec``; what that does not say of peak and warm-up is as in the past.
+
+    Warns where the learning rate jumps by more than a twentieth of the peak, so that the plan hardly is the one of the run.
+
+    Raises:
+        DataError: ``spec`` is no plan, or ends before the past does.
+
+    >>> past = from_frame(pd.DataFrame({"step": [0, 100, 550], "lr": [0.0, 1e-3, 5e-4]}))
+    >>> continued(past, "linear:total=1000").lr([100, 550, 775]).round(6).tolist()
+    [0.001, 0.0005, 0.00025]
+    """
+    name, _, rest = spec.partition(":")
+    known = {"peak": float(past.lrs[-1] if name == "constant" else past.peak), "warmup": past.warmup}
+    given = [item for item in rest.split(",") if item]
+    said = [item.partition("=")[0].strip() for item in given]
+    future = parse(f"{name}:{','.join([*given, *(f'{key}={value!r}' for key, value in known.items() if key not in said)])}")
+    at, cure = past.end, "Give the last step of the run as total."
+    require(future.end > at, "plan", f"go on beyond the last learning rate at {show(at)}", future.end, cure=cure)
+    before, after = float(past.lr(at)), float(future.lr(at))
+    if abs(after - before) > _MISFIT * past.peak:
+        jump = f"The learning rate jumps from {show(before)}, as logged, to {show(after)}, as planned, at step {show(at)}."
+        warnings.warn(jump, Notice, stacklevel=2)
+    return splice(past, future, at=at)
 
 
 def reshaped(schedule: Schedule, at: ArrayLike, factor: Callable[[Array], Array], why: str) -> Schedule:

@@ -19,6 +19,7 @@ from bayes_tsl.plots.style import (
     PAST,
     PROBS,
     TRUTH,
+    as_text,
     mark_unconverged,
     new_axes,
     one_axes,
@@ -66,8 +67,8 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
             va="center",
             fontsize=8,
         )
-    axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]", title=comparison.test_set)
-    axes[0].set_yticks(rows, [textwrap.shorten(name, 40, placeholder="...") for name in wide["run"]])
+    axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]", title=as_text(comparison.test_set))
+    axes[0].set_yticks(rows, [as_text(textwrap.shorten(name, 40, placeholder="...")) for name in wide["run"]])
     axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.6), xticks=[0.0, 0.5, 1.0], yticks=[])
     mark_unconverged(axes[1], comparison.converged)
     for panel in axes:
@@ -106,7 +107,7 @@ def plot_budget(ahead: Forecast, cost: Cost, *, target: float | None = None, pro
         ax.axhline(target, lw=1.0, ls="--", color=PAST, label=f"target {show(float(target))}, {prob:.0%} sure: {sure}")
         if np.isfinite(enough.cost):
             ax.axvline(enough.cost, lw=1.0, ls="--", color=TRUTH)
-    ax.set(xlabel="budget", ylabel="expected test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
+    ax.set(xlabel="budget", ylabel="expected test loss [nats/token]", title=as_text(f"{ahead.run}, {ahead.test_set}"))
     steps = (lambda money: ahead.origin + cost.steps(money), lambda step: cost.money(step - ahead.origin))
     above = ax.secondary_xaxis("top", functions=steps)
     above.set_xlabel("step")
@@ -145,7 +146,7 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     upper.axhline(0.0, color=PAST, lw=0.8, ls=":")
     lower.bar(wide["step"], wide["prob_best"], width=0.6 * np.diff(stopping.steps).min(), color=colors)
     one = next(iter(stopping.plans.forecasts.values()))
-    title = f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}"
+    title = as_text(f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}")
     upper.set(ylabel="utility against stopping now", title=title)
     lower.set(xlabel="step at which to stop", ylabel="prob. best", ylim=(0.0, 1.0))
     mark_unconverged(upper, stopping.converged)

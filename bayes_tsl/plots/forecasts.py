@@ -17,6 +17,7 @@ from bayes_tsl.plots.style import (
     AHEAD,
     PAST,
     TRUTH,
+    as_text,
     draw_bands,
     finish,
     mark_origin,
@@ -64,7 +65,7 @@ def plot_forecast(
     if target is not None:
         ax.axhline(target, lw=1.0, ls="--", color=PAST, label=f"target {show(float(target))}")
     mark_origin(ax, ahead.origin)
-    ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title=f"{ahead.run}, {ahead.test_set}")
+    ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title=as_text(f"{ahead.run}, {ahead.test_set}"))
     mark_unconverged(ax, ahead.converged)
     write_notices(ax, ahead.notices)
     ax.legend(frameon=False)
@@ -98,14 +99,14 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
         x = np.append(ahead.origin, ahead.steps)
         interval = ahead.interval(prob=prob, kind="expected")
         bounds = [np.append(first.history[-1], interval[bound]) for bound in ("lower", "upper")]
-        (line,) = upper.plot(x, np.append(first.history[-1], ahead.quantile(0.5, kind="expected")), lw=1.8, label=name)
+        (line,) = upper.plot(x, np.append(first.history[-1], ahead.quantile(0.5, kind="expected")), lw=1.8, label=as_text(name))
         upper.fill_between(x, bounds[0], bounds[1], color=line.get_color(), alpha=0.2, lw=0)
         schedule, last = plans.schedules[name], ahead.steps[-1]
         knots = np.unique(np.clip(np.append(schedule.steps, last), None, last))
         lower.plot(knots, schedule.lr(knots), lw=1.4, color=line.get_color())
     for panel in axes:
         mark_origin(panel, first.origin)
-    upper.set(ylabel="mean test loss [nats/token]", title=f"{first.run}, {first.test_set}")
+    upper.set(ylabel="mean test loss [nats/token]", title=as_text(f"{first.run}, {first.test_set}"))
     mark_unconverged(upper, first.converged)
     lower.set(xlabel="step", ylabel="learning rate", ylim=(0.0, None))
     write_notices(lower, first.notices)

@@ -23,6 +23,7 @@ from bayes_tsl.plots.style import (
     NOTE,
     PAST,
     TRUTH,
+    as_text,
     draw_bands,
     finish,
     mark_origin,
@@ -100,7 +101,7 @@ def plot_positions(fit: Fit, ahead: Forecast, *, observed: Any = None, ax: Axes 
     for step, curve, color in zip((fit.origin, ahead.steps[-1]), now_and_then(fit, ahead), (AHEAD, TRUTH)):
         curve = curve.assign_coords({POSITION: 1.0 + curve[POSITION]})
         draw_bands(ax, curve, color=color, label=f"step {show(float(step))}")
-    ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{fit.run}, {fit.test_set}")
+    ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=as_text(f"{fit.run}, {fit.test_set}"))
     mark_unconverged(ax, fit.converged)
     return finish([ax])[0]
 
@@ -142,7 +143,7 @@ def plot_position_laws(
         ax.plot(*_binned(1.0 + at, curve.loc[step].to_numpy(float)), "o", ms=3.5, color=color)
         law = reciprocal_loss(at, gap=gap, rate=rate, floor=floor, exponent=exponent)
         ax.plot(1.0 + at, law, lw=1.6, color=color, label=f"step {show(float(step))}")
-    ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=f"{run}, {test_set}")
+    ax.set(xscale="log", xlabel="position + 1", ylabel="test loss [nats/token]", title=as_text(f"{run}, {test_set}"))
     return finish([ax])[0]
 
 
@@ -178,7 +179,7 @@ def plot_position_effects(fit: Fit, *, ax: Axes | None = None) -> Axes:
     ax.fill_between(at, effect - 2.0 * error, effect + 2.0 * error, color=AHEAD, alpha=0.4, lw=0, label="two standard errors")
     ax.plot(at, effect, ".", ms=2.5, color=PAST, label="effect")
     ax.axhline(0.0, color=PAST, lw=0.8, ls=":")
-    ax.set(xscale="log", xlabel="position + 1", ylabel="effect [nats]", title=f"{fit.run}, {fit.test_set}")
+    ax.set(xscale="log", xlabel="position + 1", ylabel="effect [nats]", title=as_text(f"{fit.run}, {fit.test_set}"))
     return finish([ax])[0]
 
 

@@ -32,6 +32,15 @@ def figure_of(plot: Callable[..., object], *, size: tuple[float, float], rows: i
     return figure
 
 
+def as_text(name: object) -> str:
+    r"""A name as matplotlib shows it letter by letter: between two dollars it would see a formula.
+
+    >>> as_text("$A_$B")
+    '\\$A_\\$B'
+    """
+    return str(name).replace("$", r"\$")
+
+
 def require_axes(ax: Any, count: int, what: str) -> list[Axes]:
     """The axes that a user gave, as many as a picture has panels."""
     axes = list(np.atleast_1d(np.asarray(ax, dtype=object)))
@@ -89,7 +98,7 @@ def write_notices(ax: Axes, notices: Sequence[str]) -> None:
     lines = [line for notice in notices for line in textwrap.wrap(notice, max(int(points / (0.5 * _SIZE)), 30))]
     if lines:
         place = {"xycoords": "axes fraction", "xytext": (0, -34), "textcoords": "offset points", "va": "top"}
-        ax.annotate("\n".join(lines), (0.0, 0.0), fontsize=_SIZE, color=NOTE, **place)
+        ax.annotate(as_text("\n".join(lines)), (0.0, 0.0), fontsize=_SIZE, color=NOTE, **place)
 
 
 def one_axes(ax: Axes | None, size: tuple[float, float] = (7.0, 4.2)) -> Axes:

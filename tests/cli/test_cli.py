@@ -20,7 +20,9 @@ from bayes_tsl.cli import options
 from bayes_tsl.cli.inputs import steps_ahead
 from bayes_tsl.cli.main import cli, main
 from bayes_tsl.cli.outputs import losses_text
-from bayes_tsl.data import logs, recipe
+from bayes_tsl.data import recipe
+from bayes_tsl.data.formats import FORMATS
+from bayes_tsl.data.reading import choice
 from bayes_tsl.forecasting.forecasters import FORECASTERS
 from bayes_tsl.reporting.content import json_text, target_text
 from tests.conftest import ORIGIN, means
@@ -162,11 +164,11 @@ def test_help_waits_for_no_library(arguments: list[str]) -> None:
     ("offered", "taken"),
     [
         (options.FORECASTERS, FORECASTERS),
-        (options.FORMATS, logs.FORMATS),
+        (options.FORMATS, FORMATS),
         (options.LAWS, bt.priors.LAWS),
         (options.OPTIMIZERS, recipe.OPTIMIZERS),
-        (options.SPLITS, logs.SPLITS),
-        (options.UNITS, logs.UNITS),
+        (options.SPLITS, choice.SPLITS),
+        (options.UNITS, choice.UNITS),
     ],
 )
 def test_options_offer_what_the_library_takes(offered: tuple[str, ...], taken: Iterable[str]) -> None:
@@ -182,7 +184,7 @@ BAD = [
         "loss must be finite; got nan at run='run', test_set='test', step=100 (line 2 of losses.csv). "
         "Drop the row or correct it.",
     ),
-    ({"step": [100]}, TAIL, "losses.csv must have columns step and loss; got 'step'. Add 'loss'."),
+    ({"step": [100]}, TAIL, "losses.csv must have a column of losses; got 'step'. Export the loss as well."),
     (GOOD, [*TAIL, "--batch-tokens", "-5"], "batch_tokens must be a number above 0; got -5. Give the tokens of one step"),
     (GOOD, [*TAIL, "--batch-tokens", "lots"], "--batch-tokens must be a number; got 'lots'. Write e.g. 524288, or a file"),
     (GOOD, [*TAIL, "--parameters", "0"], "parameters must be a number above 0; got 0. Give a count, e.g. 1.2e8."),

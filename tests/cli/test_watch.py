@@ -10,11 +10,12 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.cli import watching
+from bayes_tsl.cli.options import LOG_OPTIONS
 from tests.cli.test_cli import run
 from tests.conftest import refusal
 
 SPEC = "cosine:peak=2e-3,warmup=150,total=8000,final=2e-4"
-READ = {"format": None, "metric": None, "split": None, "unit": "nats", "run": None, "test_set": None, "every": 0.0}
+READ = dict.fromkeys(["run", "test_set", *LOG_OPTIONS]) | {"every": 0.0}
 
 
 def write(log: Path, until: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import shutil
+import struct
 import sys
 import warnings
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.cli.main import main
-from bayes_tsl.data.logs import FORMATS, recognise
+from bayes_tsl.data.formats import FORMATS
+from bayes_tsl.data.logs import recognise
+from bayes_tsl.data.reading.events import _records
 from tests.conftest import refusal
 
 LOGS = Path(__file__).parent / "logs"
@@ -32,66 +35,109 @@ def read(path: str | Path, **options: Any) -> bt.LossTable:
 
 
 def again(count: int, name: str) -> str:
-    return f"{count} rows of {name} were logged again, as after a resume; the last of each step counts."
+    return f"{count} rows of {name} were logged again at the same step; the last of each step counts."
 
 
-def lost(count: int, name: str) -> str:
-    return f"{count} rows of {name} without a finite loss are left out."
+def fell(name: str, place: str, last: float, step: float, gone: int) -> str:
+    return (
+        f"{name}: at {place} the step fell from {last} to {step}, a restart; "
+        f"{gone} rows of the branch abandoned there are left out."
+    )
 
 
+def plainly(notices: tuple[str, ...]) -> list[str]:
+    """Notices but for that of few checkpoints, which short logs all have."""
+    return [notice for notice in notices if "a forecast from fewer than 10" not in notice]
+
+
+LOST = "1 rows of {} without a finite loss are left out.".format
+ONLY_2 = "{} has only 2 checkpoints: a forecast from fewer than 10 says little more than its priors.".format
+TRAIN_4 = " It has 4 losses 'loss': read these with --split train."
+NANOGPT = ("nanogpt.log", "line 14", 500, 250)
 READ = [
-    ("losses.csv", {}, "table", {0: 10.95, 100: 6.3, 200: 5.8}, (1, 1)),
-    ("columns.csv", {}, "wandb-csv", {0: 10.94, 100: 6.31}, (0, 0)),
-    ("columns.csv", {"metric": "train_loss"}, "wandb-csv", {0: 10.93, 100: 6.28}, (0, 0)),
-    ("wandb_chart.csv", {"run": "sunny-sky-12"}, "wandb-csv", {0: 10.9401, 100: 6.3118, 200: 5.2693}, (0, 0)),
-    ("wandb_chart.csv", {"run": "lr 3e-4 - wd 0"}, "wandb-csv", {0: 10.9355, 100: 6.4402}, (0, 1)),
+    ("losses.csv", {}, "table", {0: 10.95, 100: 6.3}, (fell("losses.csv", "line 5", 200, 100, 2), LOST("losses.csv"))),
+    ("columns.csv", {}, "wandb-csv", {0: 10.94, 100: 6.31}, ()),
+    ("columns.csv", {"metric": "train_loss"}, "wandb-csv", {0: 10.93, 100: 6.28}, ()),
+    ("wandb_chart.csv", {"run": "sunny-sky-12"}, "wandb-csv", {0: 10.9401, 100: 6.3118, 200: 5.2693}, ()),
+    ("wandb_chart.csv", {"run": "lr 3e-4 - wd 0"}, "wandb-csv", {0: 10.9355, 100: 6.4402}, (LOST("wandb_chart.csv"),)),
     (
         "wandb_chart.csv",
         {"run": "sunny-sky-12", "split": "train"},
         "wandb-csv",
         {0: 10.9312, 50: 7.5113, 100: 6.2874, 150: 5.6021, 200: 5.2406},
-        (0, 0),
+        (),
     ),
-    ("wandb_global_step.csv", {}, "wandb-csv", {499: 5.812, 749: 5.431, 999: 5.097}, (1, 0)),
-    ("wandb_history.jsonl", {}, "wandb-jsonl", {0: 10.96, 100: 6.58, 200: 5.87}, (1, 1)),
-    ("wandb_history.jsonl", {"metric": "train/loss"}, "wandb-jsonl", {0: 10.97, 100: 6.61, 200: 5.91}, (1, 1)),
-    ("trainer_state.json", {}, "trainer-state", {500: 5.7721, 1000: 5.1386, 1500: 4.8834}, (0, 0)),
-    ("trainer_state.json", {"split": "train"}, "trainer-state", {250: 6.8423, 500: 5.9017}, (0, 1)),
-    ("nanogpt.log", {}, "nanogpt", {0: 4.2823, 250: 2.0674, 500: 1.7289}, (1, 1)),
-    ("nanogpt.log", {"split": "train"}, "nanogpt", {0: 4.2654, 10: 3.1463, 250: 2.0301, 500: 1.6014}, (1, 1)),
-    ("nanogpt.log", {"metric": "train estimate"}, "nanogpt", {0: 4.2874, 250: 1.9645, 500: 1.5281}, (1, 1)),
-    ("llmc_console.log", {}, "llmc", {0: 11.009463, 250: 6.458911, 500: 5.634501}, (1, 0)),
+    (
+        "wandb_global_step.csv",
+        {},
+        "wandb-csv",
+        {499: 5.812, 749: 5.431, 999: 5.097},
+        (fell("wandb_global_step.csv", "line 4", 999, 749, 1),),
+    ),
+    (
+        "wandb_history.jsonl",
+        {},
+        "wandb-jsonl",
+        {0: 10.96, 100: 6.58, 200: 5.87},
+        (fell("wandb_history.jsonl", "line 10", 300, 200, 2),),
+    ),
+    (
+        "wandb_history.jsonl",
+        {"metric": "train/loss"},
+        "wandb-jsonl",
+        {0: 10.97, 100: 6.61, 200: 5.91},
+        (fell("wandb_history.jsonl", "line 10", 300, 200, 2),),
+    ),
+    ("trainer_state.json", {}, "trainer-state", {500: 5.7721, 1000: 5.1386, 1500: 4.8834}, ()),
+    ("trainer_state.json", {"split": "train"}, "trainer-state", {250: 6.8423, 500: 5.9017}, (LOST("trainer_state.json"),)),
+    ("nanogpt.log", {}, "nanogpt", {0: 4.2823, 250: 2.0674}, (fell(*NANOGPT, 2), LOST("nanogpt.log"))),
+    (
+        "nanogpt.log",
+        {"split": "train"},
+        "nanogpt",
+        {0: 4.2654, 10: 3.1463, 250: 2.0301},
+        (fell(*NANOGPT, 2), LOST("nanogpt.log")),
+    ),
+    (
+        "nanogpt.log",
+        {"metric": "train estimate"},
+        "nanogpt",
+        {0: 4.2874, 250: 1.9645},
+        (fell(*NANOGPT, 2), LOST("nanogpt.log")),
+    ),
+    ("llmc_console.log", {}, "llmc", {0: 11.009463, 250: 6.458911, 500: 5.634501}, (again(1, "llmc_console.log"),)),
     (
         "llmc_console.log",
         {"split": "train"},
         "llmc",
-        {1: 11.010327, 2: 10.961502, 250: 6.480913, 251: 6.43117, 300: 6.210445},
-        (1, 1),
+        {1: 11.010327, 2: 10.961502, 250: 6.480913, 251: 6.43117},
+        (fell("llmc_console.log", "line 15", 300, 251, 2), LOST("llmc_console.log")),
     ),
-    ("llmc_main.log", {}, "llmc", {0: 11.0095, 250: 6.4589, 500: 5.6345}, (1, 0)),
-    ("llmc_main.log", {"split": "train"}, "llmc", {0: 11.0103, 249: 6.4809, 250: 6.4311, 299: 6.2104}, (1, 0)),
-    ("modded_nanogpt.txt", {}, "modded-nanogpt", {0: 10.8258, 125: 4.3005, 250: 3.9712}, (0, 1)),
-    ("modded_nanogpt.txt", {"split": "train"}, "modded-nanogpt", {1: 10.8259, 125: 4.3312}, (0, 0)),
+    ("llmc_main.log", {}, "llmc", {0: 11.0095, 250: 6.4589, 500: 5.6345}, (again(1, "llmc_main.log"),)),
+    (
+        "llmc_main.log",
+        {"split": "train"},
+        "llmc",
+        {0: 11.0103, 249: 6.4809, 250: 6.4311},
+        (fell("llmc_main.log", "line 9", 299, 250, 2),),
+    ),
+    ("modded_nanogpt.txt", {}, "modded-nanogpt", {0: 10.8258, 125: 4.3005, 250: 3.9712}, (LOST("modded_nanogpt.txt"),)),
+    ("modded_nanogpt.txt", {"split": "train"}, "modded-nanogpt", {1: 10.8259, 125: 4.3312}, ()),
 ]
 
 
-@pytest.mark.parametrize(("name", "options", "format", "losses", "left_out"), READ)
+@pytest.mark.parametrize(("name", "options", "format", "losses", "said"), READ)
 def test_losses_of_each_format(
-    name: str, options: dict[str, str], format: str, losses: dict[int, float], left_out: tuple[int, int]
+    name: str, options: dict[str, str], format: str, losses: dict[int, float], said: tuple[str, ...]
 ) -> None:
     table = read(name, **options)
     assert recognise(LOGS / name) == format
     assert table.mean_losses().to_dict() == losses
-    said = [text(count, name) for text, count in zip((again, lost), left_out) if count]
-    assert list(table.notices) == said
+    assert plainly(table.notices) == list(said)
     assert read(name, format=format, **options).frame.equals(table.frame)
     training = options.get("split") == "train" or options.get("metric", "").startswith("train")
     assert table.test_sets == ["train" if training else "test"]
     assert table.runs == [options.get("run", "base" if name == "wandb_global_step.csv" else "run")]
-
-
-def test_every_text_format_has_a_log() -> None:
-    assert {format for _, _, format, _, _ in READ} == set(FORMATS) - {"tensorboard"}
 
 
 def test_notices_are_said() -> None:
@@ -104,8 +150,8 @@ def test_notices_are_said() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "column", "values"),
     [
-        ("losses.csv", {}, "lr", [0, 5e-4, 6e-4]),
-        ("losses.csv", {}, "loss_se", [0.02, 0.01, 0.01]),
+        ("losses.csv", {}, "lr", [0, 5e-4]),
+        ("losses.csv", {}, "loss_se", [0.02, 0.01]),
         ("wandb_history.jsonl", {}, "lr", [0, 3e-4, 5e-4]),
         ("wandb_history.jsonl", {}, "tokens", [NAN, 3276800, 6553600]),
         ("trainer_state.json", {}, "lr", [6e-4, 4.5e-4, NAN]),
@@ -133,9 +179,13 @@ def test_a_run_is_named_where_the_log_does_not() -> None:
 
 def test_training_losses_alone_are_taken_and_said(tmp_path: Path) -> None:
     (tmp_path / "train.log").write_text("iter 0: loss 4.2, time 30ms, mfu -100.00%\niter 10: loss 3.1, time 30ms, mfu 9.1%")
-    with pytest.warns(bt.Notice, match=r"^train\.log has no evaluation losses; these are of training\.$"):
-        assert bt.read_log(tmp_path / "train.log").mean_losses().to_dict() == {0: 4.2, 10: 3.1}
-    assert read(tmp_path / "train.log", split="train").notices == ()
+    table = read(tmp_path / "train.log")
+    assert table.mean_losses().to_dict() == {0: 4.2, 10: 3.1}
+    assert plainly(table.notices) == [
+        "train.log has no evaluation losses; these are of training, and so is a forecast of them (--split train says that they "
+        "are meant)."
+    ]
+    assert plainly(read(tmp_path / "train.log", split="train").notices) == []
 
 
 def test_a_trainers_own_steps_come_first_where_every_loss_has_them(tmp_path: Path) -> None:
@@ -166,29 +216,68 @@ def test_positions_of_a_table_stay(tmp_path: Path) -> None:
 
 
 CORRECT = "Drop the row or correct it."
-BY_NAME = "Choose one with metric=..., or --metric on the command line."
-TOLD = "Name its format, or make it a table with columns step and loss."
+BY_NAME = "Choose one with metric=..., or --metric on the command line; 'all' reads each as a test set."
+KNOWN = f"must be a log of a known format ({', '.join(FORMATS)}); got "
+PATTERN = (
+    r"Describe its lines with pattern=..., on the command line --pattern 'step (?P<step>\d+).*loss (?P<loss>\S+)', "
+    "or make it a table with columns step and loss."
+)
 HEAD = '{"_step": 1, "eval/loss": 5.0}\n'
 BAD = [
     (
         "notes.txt",
         "Dear diary,\nstep by step",
         {},
-        f"notes.txt must be a log of a known format; got 'Dear diary,' as its first line. {TOLD}",
+        f"notes.txt {KNOWN}'Dear diary,' as its first line and no line that looks like a loss. {PATTERN}",
     ),
-    ("empty.log", "\n", {}, f"empty.log must be a log of a known format; got '' as its first line. {TOLD}"),
+    ("empty.log", "\n", {}, f"empty.log {KNOWN}'' as its first line and no line that looks like a loss. {PATTERN}"),
+    (
+        "own.log",
+        "[ep 1 | it 500] my_loss=3.14\n",
+        {},
+        f"own.log {KNOWN}lines that look like losses, '[ep 1 | it 500] my_loss=3.14' in line 1. Describe its lines with "
+        r"pattern=..., on the command line --pattern 'it\W+(?P<step>\d+).*my_loss\W+(?P<loss>[\d.]+)', "
+        "or make it a table with columns step and loss.",
+    ),
+    (
+        "own.log",
+        "it 500 loss 3",
+        {"pattern": "loss (?P<loss>"},
+        "pattern must be a regular expression; got 'loss (?P<loss>': missing ), unterminated subpattern at position 5. "
+        "Correct it.",
+    ),
+    (
+        "own.log",
+        "it 500 loss 3",
+        {"pattern": "loss (?P<loss>.*)"},
+        r"pattern must have the groups step and loss; got 'loss'. Write e.g. 'step (?P<step>\d+).*loss (?P<loss>\S+)'.",
+    ),
+    (
+        "own.log",
+        "it 500 loss 3",
+        {"pattern": "it (?P<step>.*)", "format": "llmc"},
+        "format must be left out where a pattern is given; got 'llmc'. Give one of them.",
+    ),
+    (
+        "own.log",
+        "iter 5: loss 3",
+        {"step": "epoch"},
+        "step must be left out with the format nanogpt; got 'epoch'. Its lines say their steps; another clock needs a pattern.",
+    ),
+    ("own.log", "iter 5: loss 3", {"part": 2}, "part must be 1 where a run goes straight on; got 2 in own.log. Leave it out."),
     (
         "out.log",
         "{'loss': 2.5, 'epoch': 0.1}",
         {},
-        "out.log must be a log of a known format; got \"{'loss': 2.5, 'epoch': 0.1}\" as its first line. " + TOLD,
+        "out.log must have a column of steps; got 'loss', 'epoch'. The Hugging Face Trainer prints epochs alone; its steps are "
+        "in trainer_state.json in the output folder. Give that, or count epochs with step='epoch', --step epoch on the command "
+        "line.",
     ),
     (
         "a.log",
         "iter 0: loss 4.2",
         {"format": "pickle"},
-        "format must be one of 'table', 'wandb-csv', 'wandb-jsonl', 'trainer-state', 'tensorboard', 'nanogpt', 'llmc', "
-        "'modded-nanogpt'; got 'pickle'. "
+        f"format must be one of {', '.join(map(repr, FORMATS))}; got 'pickle'. "
         "Leave it out to have it recognised by the content.",
     ),
     (
@@ -224,9 +313,9 @@ BAD = [
     ),
     (
         "a.csv",
-        "step,val/a/loss,val/b/loss\n1,5,6\n",
+        "step,a/loss,b/loss\n1,5,6\n",
         {},
-        f"metric must be given where several may be the loss; got 'val/a/loss', 'val/b/loss' in a.csv. {BY_NAME}",
+        f"metric must be given where several may be the loss; got '2 of them' ('a/loss', 'b/loss' in a.csv). {BY_NAME}",
     ),
     (
         "a.csv",
@@ -245,7 +334,8 @@ BAD = [
         "Relative Time (Process),a - loss\n1,5\n",
         {},
         "a.csv must have a column of steps; got 'Relative Time (Process)', 'a - loss'. "
-        "Call it 'step', '_step' or 'global_step'.",
+        "Set the x axis of the chart to Step. Call it 'step', '_step' or 'global_step', or name it with step=..., --step on "
+        "the command line.",
     ),
     (
         "a.csv",
@@ -281,7 +371,7 @@ BAD = [
     ),
     (
         "a.jsonl",
-        HEAD + '{"_step": 2, "eval/lo',
+        HEAD + '{"_step": 2, "eval/lo\n',
         {},
         'line 2 of a.jsonl must be a JSON object; got \'{"_step": 2, "eval/lo\'. Correct it, or export it again.',
     ),
@@ -341,6 +431,25 @@ def test_event_files_need_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         bt.read_log(tmp_path / "events.out.tfevents.1")
 
 
+def test_a_wandb_file_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run-1.wandb").write_bytes(b":W&B\xe1\xbe\x00")
+    monkeypatch.setitem(sys.modules, "wandb.proto.wandb_internal_pb2", None)
+    with refusal(
+        "wandb must be installed to read run-1.wandb; got no such package. "
+        "Run pip install wandb, or export the run's history from its page as csv."
+    ):
+        bt.read_log(tmp_path / "run-1.wandb")
+
+
+def test_records_of_a_wandb_file_are_put_together() -> None:
+    whole, long = b"a" * 100, b"b" * 50_000
+    room = 32768 - 7 - (7 + len(whole)) - 7  # of the first block, after its header and a record
+    pieces = [(1, whole), (2, long[:room]), (4, long[room:]), (1, whole)]
+    content = b":W&B\xe1\xbe\x00" + b"".join(struct.pack("<IHB", 0, len(piece), place) + piece for place, piece in pieces)
+    assert list(_records(content)) == [whole, long, whole]
+    assert list(_records(content[:-1])) == [whole, long]
+
+
 @pytest.mark.skipif(NO_TENSORBOARD, reason="the extra tensorboard is not installed")
 def test_event_files(tmp_path: Path) -> None:
     write_events(tmp_path, ".1", [(0, 10.5), (100, 6.5), (200, 5.75), (300, NAN)], as_tensors=False)
@@ -348,7 +457,7 @@ def test_event_files(tmp_path: Path) -> None:
     name = tmp_path.name
     table = read(tmp_path)
     assert table.mean_losses().to_dict() == {0: 10.5, 100: 6.5, 200: 5.5, 400: 5.25}
-    assert table.notices == (again(1, name), lost(1, name))
+    assert plainly(table.notices) == [again(1, name), LOST(name)]
     assert table.frame["lr"].tolist() == [0.5, 0.5, 0.5, 0.5]
     first = next(path for path in tmp_path.iterdir() if path.name.endswith(".1"))
     assert recognise(first) == recognise(tmp_path) == "tensorboard"
@@ -386,17 +495,29 @@ def test_a_log_is_converted_on_the_command_line(ending: str, tmp_path: Path, cap
     out = tmp_path / f"losses{ending}"
     assert convert(LOGS / "nanogpt.log", "--run", "001", "--unit", "bits", "--out", out) == 0
     said = capsys.readouterr()
-    assert said.out == f"wrote {out}: 3 rows, 1 runs, steps 0 to 500, format nanogpt, 2 notices\n"
-    assert said.err.splitlines() == [f"note: {again(1, 'nanogpt.log')}", f"note: {lost(1, 'nanogpt.log')}"]
+    assert said.out == f"wrote {out}: 2 rows, 1 runs, steps 0 to 250, format nanogpt, 3 notices\n"
+    assert said.err.splitlines() == [
+        f"note: {one}" for one in (fell(*NANOGPT, 2), LOST("nanogpt.log"), f"{ONLY_2('nanogpt.log')}{TRAIN_4}")
+    ]
     table = bt.read_losses(out)
     assert table.runs == ["001"]
-    np.testing.assert_array_equal(table.mean_losses(), math.log(2) * np.array([4.2823, 2.0674, 1.7289]))
+    np.testing.assert_array_equal(table.mean_losses(), math.log(2) * np.array([4.2823, 2.0674]))
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_a_console_of_ones_own_is_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.log").write_text("".join(f"[it {at}] L={4 - at / 100}\n" for at in range(0, 100, 10)))
+    out, pattern = tmp_path / "losses.csv", r"it (?P<step>\d+)\] L=(?P<val_loss>\S+)"
+    assert convert(tmp_path / "own.log", "--pattern", pattern, "--out", out) == 0
+    assert capsys.readouterr().out == f"wrote {out}: 10 rows, 1 runs, steps 0 to 90, format pattern, 0 notices\n"
+    (tmp_path / "n.txt").write_text("n val_loss\n10 3.5\n20 2.5\n")
+    assert convert(tmp_path / "n.txt", "--step", "n", "--out", out) == 0
+    assert bt.read_losses(out).mean_losses().to_dict() == {10: 3.5, 20: 2.5}
 
 
 def test_a_converted_table_has_no_blank_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert convert(LOGS / "trainer_state.json", "--split", "train", "--out", tmp_path / "new" / "losses.csv") == 0
-    assert capsys.readouterr().err == f"note: {lost(1, 'trainer_state.json')}\n"
+    assert capsys.readouterr().err == f"note: {LOST('trainer_state.json')}\nnote: {ONLY_2('trainer_state.json')}\n"
     lines = (tmp_path / "new" / "losses.csv").read_text().splitlines()
     assert lines[:2] == ["run,test_set,step,loss,tokens,lr", "run,train,250.0,6.8423,8192000.0,0.0003"]
 
