@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import resource
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import hypothesis
 import numpy as np
@@ -48,6 +51,17 @@ QUICK = SETTLED | {"num_draws": 150, "throw": False}
 def refusal(message: str) -> pytest.RaisesExc[bt.DataError]:
     """A ``DataError`` of exactly these words."""
     return pytest.raises(bt.DataError, match=f"^{re.escape(message)}$")
+
+
+@contextmanager
+def full_disk(most: int = 1000) -> Iterator[None]:
+    """No file may become larger than ``most`` bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def means(simulation: bt.Simulation) -> bt.LossTable:

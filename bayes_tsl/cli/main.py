@@ -23,7 +23,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(BAD_INPUT)
     except click.ClickException as error:
         _fail(error.format_message())
-    except (DataError, OSError) as error:
+    except OSError as error:
+        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
+    except DataError as error:
         _fail(str(error))
     except (KeyboardInterrupt, click.Abort):
         click.echo("stopped; nothing was written.", err=True)

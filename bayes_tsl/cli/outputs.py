@@ -14,7 +14,7 @@ import click
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.files import whole_file, whole_files
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.cli.exit_codes import DONE, NOT_CONVERGED
 from bayes_tsl.data.loss_table import ENDINGS, LossTable
@@ -92,36 +92,36 @@ def write_forecast(
         later: measurements after the origin, if there are any (index: step).
         target: a loss to reach.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    _write_table(out / "forecast.csv", ahead.to_frame(prob=prob))
-    with whole_file(out / "summary.json") as path:
-        path.write_text(json_text(summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later)))
-    posterior.save(out / "fit.nc")
     shown = later[later.index <= ahead.steps[-1]]
     plot = partial(plot_forecast, ahead, observed=shown if len(shown) else None, target=target)
-    _write_picture(out / "forecast.png", plot, size=(7.0, 4.2))
+    with _results(out) as beside:
+        ahead.to_frame(prob=prob).to_csv(beside / "forecast.csv", index=False)
+        text = json_text(summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later))
+        (beside / "summary.json").write_text(text, encoding="utf-8")
+        posterior.save(beside / "fit.nc")
+        _write_picture(beside / "forecast.png", plot, size=(7.0, 4.2))
 
 
 def write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> None:
     """Write scores.csv and summary.csv, and where anything was scored calibration.png and errors.png."""
     first = ["run", "model", "prefix", "origin", "step", "observed", "mean", "median", "lower", "upper", "crps", "log_score"]
-    out.mkdir(parents=True, exist_ok=True)
-    _write_table(out / "scores.csv", scores.reindex(columns=[*first, *scores.columns.difference(first, sort=False)]))
-    _write_table(out / "summary.csv", summary)
-    if bool(np.any(scores["reason"] == "")):
-        _write_picture(out / "calibration.png", partial(plot_calibration, scores), size=(9.0, 3.8), columns=2)
-        _write_picture(out / "errors.png", partial(plot_errors, scores), size=(6.0, 3.8))
+    columns = [*first, *scores.columns.difference(first, sort=False)]
+    with _results(out) as beside:
+        scores.reindex(columns=columns).to_csv(beside / "scores.csv", index=False)
+        summary.to_csv(beside / "summary.csv", index=False)
+        if bool(np.any(scores["reason"] == "")):
+            _write_picture(beside / "calibration.png", partial(plot_calibration, scores), size=(9.0, 3.8), columns=2)
+            _write_picture(beside / "errors.png", partial(plot_errors, scores), size=(6.0, 3.8))
 
 
 def write_comparison(out: Path, posterior: Fit, comparison: Comparison, *, prob: float) -> None:
     """Write compare.csv, pairs.csv, fit.nc and compare.png; intervals hold the mass ``prob``."""
-    out.mkdir(parents=True, exist_ok=True)
-    frame = comparison.to_frame(prob=prob)
-    _write_table(out / "compare.csv", frame)
-    _write_table(out / "pairs.csv", comparison.prob_below(), index=True)
-    posterior.save(out / "fit.nc")
-    plot = partial(plot_comparison, comparison, prob=prob)
-    _write_picture(out / "compare.png", plot, size=(8.4, 1.2 + 0.42 * len(frame)), columns=2)
+    frame, plot = comparison.to_frame(prob=prob), partial(plot_comparison, comparison, prob=prob)
+    with _results(out) as beside:
+        frame.to_csv(beside / "compare.csv", index=False)
+        comparison.prob_below().to_csv(beside / "pairs.csv")
+        posterior.save(beside / "fit.nc")
+        _write_picture(beside / "compare.png", plot, size=(8.4, 1.2 + 0.42 * len(frame)), columns=2)
 
 
 def files_text(out: Path, *names: str) -> str:
@@ -186,11 +186,13 @@ def losses_text(table: pd.DataFrame) -> str:
     return table.to_string(index=False, formatters={"step": "{:.10g}".format, **losses}, na_rep="-")
 
 
-def _write_table(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
-    with whole_file(path) as beside:
-        frame.to_csv(beside, index=index)
+@contextmanager
+def _results(out: Path) -> Iterator[Path]:
+    """A folder to write results to, which all appear in the folder ``out`` when the block ends well, and none otherwise."""
+    out.mkdir(parents=True, exist_ok=True)
+    with whole_files(out) as beside:
+        yield beside
 
 
 def _write_picture(path: Path, plot: Callable[..., object], *, size: tuple[float, float], columns: int = 1) -> None:
-    with whole_file(path) as beside:
-        figure_of(plot, size=size, columns=columns).savefig(beside, dpi=150)
+    figure_of(plot, size=size, columns=columns).savefig(path, dpi=150)

@@ -20,9 +20,9 @@ from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.errors import DataError
 from bayes_tsl.inference import schema
 from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
+from bayes_tsl.inference.fit_files import read, written
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.population import Population
@@ -233,16 +233,16 @@ class Fit:
         return self.data
 
     def save(self, path: str | Path) -> None:
-        """Write the fit to a NetCDF file, whole or not at all."""
+        """Write the fit to a NetCDF file that ends in a checksum, whole or not at all."""
         with whole_file(path) as beside:
-            self.data.to_netcdf(beside, engine="h5netcdf")
+            beside.write_bytes(written(self.data))
 
 
 def load_fit(path: str | Path) -> Fit:
-    """The fit that ``Fit.save`` wrote, in this version or the one before.
+    """The fit that ``Fit.save`` wrote, in this version or an earlier one since 0.1.0.
 
     Raises:
-        DataError: there is no such file, or it is no fit of this package.
+        DataError: there is no such file, it is no fit of this package, or it is damaged.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -265,17 +265,7 @@ def load_fit(path: str | Path) -> Fit:
     """
     path = Path(path)
     require(path.is_file(), "fit", "be a file", str(path), cure="Check the path.")
-    try:
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            data = tree.load()
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path.name} must be a NetCDF file; got {reason}. Save it again with Fit.save.") from None
-    found = data.attrs.get("schema", "another kind of file")
-    if found == schema.OLDER:
-        return Fit(schema.up_to_date(data))
-    require(found == schema.SCHEMA, path.name, f"hold a {schema.SCHEMA!r}", found, cure="Save it again with Fit.save.")
-    return Fit(data)
+    return Fit(read(path.read_bytes(), path.name))
 
 
 @cache

@@ -12,7 +12,7 @@ Groups follow the ArviZ schema, so that ArviZ reads a saved fit without this pac
     constant_data          estimates of the coefficients (step), position effects (position), knots of the schedule (knot)
 
 A fit of several runs has one such tree per run, ``run_0``, ``run_1``, ..., draw for draw from one posterior, and the group
-``population``. Files of schema 3, without densities and with other names, are brought up to date when they are read.
+``population``.
 """
 
 from __future__ import annotations
@@ -42,13 +42,12 @@ from bayes_tsl.model.position_law import (
     mean_falling,
     mean_polynomial,
 )
-from bayes_tsl.model.priors import RENAMED, Priors, present_names
+from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.time_axis import Anchor
 
-SCHEMA = "bayes_tsl fit 4"
-OLDER = "bayes_tsl fit 3"
+SCHEMA = "bayes_tsl fit 5"
 COEFFICIENTS = ("gap", "rate", "floor")
-_RUN = "run_"  # group of each run's tree, with its number: names may hold a slash
+RUN = "run_"  # group of each run's tree, with its number: names may hold a slash
 _ESTIMATES = ("log_gap", "log_rate", "mean")
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
 _EMPTY = np.array([])
@@ -101,7 +100,7 @@ def run_tree(
 
 def tree_of_runs(trees: Mapping[str, xr.DataTree], population: xr.Dataset, *, seed: int) -> xr.DataTree:
     """The tree of a fit of several runs: that of each by name, and what they share."""
-    each = {f"{_RUN}{number}": tree for number, tree in enumerate(trees.values())}
+    each = {f"{RUN}{number}": tree for number, tree in enumerate(trees.values())}
     for tree in each.values():
         tree.attrs["pooled"] = 1
     data = xr.DataTree(children={"population": xr.DataTree(population), **each})
@@ -200,7 +199,7 @@ def run_names(data: xr.DataTree) -> list[str]:
 def run_trees(data: xr.DataTree) -> dict[str, xr.DataTree]:
     """The tree of each run by name; that of a single run is the whole."""
     names = run_names(data)
-    return {name: data.children[f"{_RUN}{number}"] if "runs" in data.attrs else data for number, name in enumerate(names)}
+    return {name: data.children[f"{RUN}{number}"] if "runs" in data.attrs else data for number, name in enumerate(names)}
 
 
 def is_by_position(tree: xr.DataTree) -> bool:
@@ -342,34 +341,3 @@ def population_of(data: xr.DataTree) -> Population:
         source={name: attrs[name] for name in ("test_set", "law", "created_at")}
         | {"runs": run_names(data), "versions": json.loads(attrs["versions"])},
     )
-
-
-# Files of schema 3
-
-
-def up_to_date(data: xr.DataTree) -> xr.DataTree:
-    """A tree of schema 3 as one of this schema, but for densities, which it does not have."""
-    if "runs" not in data.attrs:
-        return _run_up_to_date(data)
-    runs = {name: _run_up_to_date(tree) for name, tree in data.children.items() if name.startswith(_RUN)}
-    shared = data["population"].to_dataset().rename(unit="prior_sd")
-    shared["trait"] = [RENAMED.get(name, name) for name in map(str, shared["trait"].to_numpy())]
-    made = xr.DataTree(children={"population": xr.DataTree(shared), **runs})
-    made.attrs = data.attrs | {"schema": SCHEMA}
-    return made
-
-
-def _run_up_to_date(tree: xr.DataTree) -> xr.DataTree:
-    groups = {name: group.to_dataset() for name, group in tree.children.items()}
-    posterior, observed = groups["posterior"], groups["observed_data"]
-    estimates = [name for name in observed if name != "mean_loss"]
-    groups |= {
-        "posterior": posterior.rename({name: new for name, new in RENAMED.items() if name in posterior}),
-        "observed_data": observed[["mean_loss"]],
-        "constant_data": groups["constant_data"].merge(observed[estimates]),
-    }
-    made = xr.DataTree.from_dict(groups)
-    attrs = dict(tree.attrs)
-    priors = json.dumps(present_names(json.loads(attrs["priors"])))
-    made.attrs = attrs | {"schema": SCHEMA, "time_unit": attrs.pop("memory_unit"), "priors": priors}
-    return made

@@ -7,6 +7,7 @@ do. Slopes are those at one progress; a run's law carries them to its own origin
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from bayes_tsl._common.files import whole_file
-from bayes_tsl._common.validation import require, require_number
+from bayes_tsl._common.parallel import one_line
+from bayes_tsl._common.validation import require, require_choice, require_number, require_type
 from bayes_tsl.data.recipe import Recipe
-from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.data.schedules import Schedule, constant
 from bayes_tsl.errors import DataError
 from bayes_tsl.model.learned import learned
 from bayes_tsl.model.lr_response import excess_loss, make_time_axis
@@ -26,6 +28,8 @@ from bayes_tsl.model.priors import ABSOLUTE, RENAMED, LearnedPriors, Prior, Prio
 from bayes_tsl.model.time_axis import make_anchor
 
 SCHEMA = "bayes_tsl population 1"
+_CURE = "Save it again with Population.save."
+_TRIAL = 10_000.0  # steps of a run whose priors are made once, to see that they can be
 _DRAWS = 4000  # that carry the prior of a slope to another progress
 
 
@@ -42,6 +46,12 @@ class Trait:
     shift: float
     spread: float
     effects: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_number(self.shift, "shift")
+        require_number(self.spread, "spread", low=0.0)
+        for name, effect in self.effects.items():
+            require_number(effect, f"effect of {name!r}")
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,17 @@ class Population:
     progress: float
     base: Mapping[str, Any] = field(repr=False)
     source: Mapping[str, Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name, trait in self.traits.items():
+            require_choice(name, "trait", Priors.__dataclass_fields__)
+            require(set(trait.effects) == set(self.covariates), f"effects on {name!r}", "be of the covariates", trait.effects)
+        for name, (centre, scale) in self.covariates.items():
+            require_number(centre, f"centre of {name!r}")
+            require_number(scale, f"scale of {name!r}", low=0.0)
+        require_number(self.progress, "progress", low=0.0)
+        require_type(self.source, "source", dict, cure="It says where the population comes from.")
+        _base(self.base, constant(peak=1e-3, total=_TRIAL), _TRIAL, Recipe())
 
     def priors(
         self,
@@ -94,16 +115,17 @@ class Population:
         return _carried(replace(base, **made), slopes, schedule, origin, self.progress)
 
     def save(self, path: str | Path) -> None:
-        """Write the population as JSON, whole or not at all."""
+        """Write the population as JSON with a checksum, whole or not at all."""
+        fields = {"schema": SCHEMA, **asdict(self)}
         with whole_file(path) as beside:
-            beside.write_text(json.dumps({"schema": SCHEMA, **asdict(self)}, indent=2) + "\n")
+            beside.write_text(json.dumps(fields | {"checksum": _checksum(fields)}, indent=2) + "\n", encoding="utf-8")
 
 
 def load_population(path: str | Path) -> Population:
     """The population that ``Population.save`` wrote.
 
     Raises:
-        DataError: there is no such file, or it holds no population.
+        DataError: there is no such file, it holds no population, or it was changed since.
 
     >>> from tempfile import TemporaryDirectory
     >>> known = Population({"heat": Trait(0.1, 0.2)}, {}, progress=1000.0, base=base_of(None), source={})
@@ -115,17 +137,26 @@ def load_population(path: str | Path) -> Population:
     path = Path(path)
     require(path.is_file(), "population", "be a file", str(path), cure="Check the path.")
     try:
-        read = json.loads(path.read_text())
-        schema = read.pop("schema") if isinstance(read, dict) else None
-        require(schema == SCHEMA, path.name, f"hold a {SCHEMA!r}", schema, cure="Save it again with Population.save.")
-        traits = {RENAMED.get(str(name), str(name)): Trait(**trait) for name, trait in read.pop("traits").items()}
-        covariates = {name: (float(centre), float(scale)) for name, (centre, scale) in read.pop("covariates").items()}
-        return Population(traits, covariates, **read)
-    except DataError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path.name} must hold a population; got {reason}. Save it again with Population.save.") from None
+        return _population(json.loads(path.read_bytes()))
+    except Exception as error:  # whatever is missing, of another kind or no number
+        reason = one_line(error).removesuffix(".")
+        raise DataError(f"{path.name} must hold a population; got {reason}. {_CURE}") from None
+
+
+def _population(read: Any) -> Population:
+    """The population in what JSON made of a file; those of earlier versions have no checksum."""
+    require(isinstance(read, dict), "content", "be an object", type(read).__name__)
+    checksum = read.pop("checksum", None)
+    good = checksum in (None, _checksum(read))
+    require(good, "content", "have its checksum", "another", cure="Leave the checksum out where it was changed by hand.")
+    require_choice(read.pop("schema", None), "schema", [SCHEMA])
+    traits = {RENAMED.get(str(name), str(name)): Trait(**trait) for name, trait in read.pop("traits").items()}
+    covariates = {name: (centre, scale) for name, (centre, scale) in read.pop("covariates").items()}
+    return Population(traits, covariates, **read)
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def base_of(priors: Priors | None) -> dict[str, Any]:

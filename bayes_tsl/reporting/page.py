@@ -18,7 +18,7 @@ import jinja2
 import pandas as pd
 
 from bayes_tsl._common.dims import STEP
-from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.files import whole_files
 from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.data.loss_table import LossTable, require_losses
@@ -64,16 +64,16 @@ class Report:
         return json_text(self.contents)
 
     def save(self, path: str | Path) -> None:
-        """Write the page to ``path`` and the content beside it, under the same name with the ending json.
+        """Write the page to ``path`` and the content beside it, under the same name with the ending json; both or neither.
 
         Raises:
             DataError: ``path`` does not end in html, or its folder is missing.
         """
         path = Path(path)
         require(path.suffix == ".html", "path", "end in .html", path.name, cure="Its JSON is written beside it.")
-        for name, text in ((path, self.html), (path.with_suffix(".json"), self.json)):
-            with whole_file(name) as beside:
-                beside.write_text(text, encoding="utf-8")
+        with whole_files(path.parent) as beside:
+            (beside / path.name).write_text(self.html, encoding="utf-8")
+            (beside / path.with_suffix(".json").name).write_text(self.json, encoding="utf-8")
 
 
 def report(

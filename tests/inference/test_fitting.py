@@ -159,10 +159,12 @@ def test_a_file_that_is_no_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(bt.DataError, match=r"^fit must be a file; got '.*missing\.nc'\. Check the path\.$"):
         bt.load_fit(tmp_path / "missing.nc")
     (tmp_path / "text.nc").write_text("hello")
-    with pytest.raises(bt.DataError, match=r"^text\.nc must be a NetCDF file; got .*\. Save it again with Fit\.save\.$"):
+    with pytest.raises(
+        bt.DataError, match=r"^text\.nc must be a NetCDF file; got .*\. Save it again with Fit\.save, or fit again\.$"
+    ):
         bt.load_fit(tmp_path / "text.nc")
     xr.Dataset({"x": 1}).to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
-    message = "other.nc must hold a 'bayes_tsl fit 4'; got 'another kind of file'. Save it again with Fit.save."
+    message = "other.nc must hold a 'bayes_tsl fit 5'; got 'another kind of file'. Save it again with Fit.save, or fit again."
     with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
         bt.load_fit(tmp_path / "other.nc")
 
