@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from tqdm import tqdm
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.validation import require
+from bayes_tsl.errors import Notice
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _RETRIES = 3  # of a task whose worker died
+_GAVE_OUT = ("RESOURCE_EXHAUSTED", "Out of memory", "can't start new thread")  # of XLA, and of Python
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,19 @@ class ResultStore:
         return None if self.folder is None else Path(self.folder) / name
 
     def load(self, name: str) -> Any | None:
-        """The result in the file ``name``, or None where there is no such file."""
+        """The result in the file ``name``, or None where there is none; one that cannot be read is set aside, and named."""
         path = self.path(name)
-        return self.read(path) if path is not None and path.is_file() else None
+        if path is None or not path.is_file():
+            return None
+        try:
+            return self.read(path)
+        except (MemoryError, PermissionError):
+            raise
+        except Exception as error:  # whatever reading damage leads to
+            aside = path.replace(path.with_name(f"{path.name}.damaged"))
+            reason = one_line(error).removesuffix(".")
+            warnings.warn(f"A result is damaged and made again: {reason}. The file is {aside} now.", Notice, stacklevel=2)
+            return None
 
     def save(self, name: str, result: Any) -> Any:
         """Write the file ``name``, whole or not at all; what comes out is the result as it is."""
@@ -72,12 +85,12 @@ def run_tasks(
     """The result of a task for each item, in the order of the items.
 
     Args:
-        task: function of a module that makes a result of an item; it does not raise.
+        task: function of a module that makes a result of an item.
         items: what it is called with.
         load: an earlier result of an item, or None.
         save: called in this process with each item and its new result, as soon as that is there; returns what stands for it
             in the list.
-        on_failure: called with an item and an error where the worker died; returns likewise.
+        on_failure: called with an item and an error where the task raised or its worker died; returns likewise.
         workers: processes on this machine.
         client: a Dask cluster to use instead.
         title: of the progress bar on stderr.
@@ -103,6 +116,15 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def is_passing(error: BaseException) -> bool:
+    """Whether a task may well succeed another time: memory, files or processes of the machine gave out.
+
+    >>> is_passing(MemoryError()), is_passing(ValueError("no usable checkpoints"))
+    (True, False)
+    """
+    return isinstance(error, MemoryError | OSError) or any(words in str(error) for words in _GAVE_OUT)
+
+
 def content_hash(*parts: object) -> str:
     """32 hexadecimal digits (of SHA-256) that depend on all of these: tables, arrays, or values with a ``repr``."""
     digest = hashlib.sha256()
@@ -117,7 +139,7 @@ def content_hash(*parts: object) -> str:
 def _completed(
     task: Callable[[Any], Any], items: Sequence[Any], workers: int, client: Client | None
 ) -> Iterator[tuple[int, Any, BaseException | None]]:
-    """Number of an item, and its result or how its worker died, as they arrive."""
+    """Number of an item, and its result or what was raised instead, as they arrive."""
     if client is not None:
         from distributed import as_completed as as_arrived
 
@@ -136,4 +158,8 @@ def _completed(
             pool.shutdown(cancel_futures=True)
     else:
         for i, item in enumerate(items):
-            yield i, task(item), None
+            try:
+                made, raised = task(item), None
+            except Exception as error:  # as in a worker
+                made, raised = None, error
+            yield i, made, raised

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.parallel import ResultStore, content_hash, one_line, run_tasks
+from bayes_tsl._common.parallel import ResultStore, content_hash, is_passing, one_line, run_tasks
 from bayes_tsl._common.validation import require, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
@@ -88,7 +88,8 @@ def backtest(
         prefixes: shares of a run's last step at which to cut, between 0 and 1.
         forecasters: names of ``FORECASTERS``, or other functions by name.
         target: a loss to reach, whose probability and time are scored too.
-        store: folder that keeps finished cells; those found there are not computed again.
+        store: folder that keeps finished cells; those found there are not computed again. A damaged one is set aside and
+            computed anew, as is one that failed for want of memory, files or workers.
         workers: processes on this machine.
         client: a Dask cluster to use instead.
         seed: handed to every forecaster.
@@ -115,7 +116,7 @@ def backtest(
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
     cells = list(_cells(losses, schedules_of(losses, schedule), prefixes, by_name(forecasters), target, seed))
-    kept = ResultStore(store, read=pd.read_parquet, write=pd.DataFrame.to_parquet)
+    kept = ResultStore(store, read=_read_scores, write=_write_scores)
     frames = run_tasks(
         _score_cell,
         cells,
@@ -191,6 +192,8 @@ def _score_cell(cell: _Cell) -> pd.DataFrame:
             ahead = cell.forecaster(cell.past, steps=steps, schedule=cell.schedule, seed=cell.seed)
         scores = scoring.score(ahead, cell.later, target=cell.target).assign(notes=" ".join(ahead.notices), reason="")
     except Exception as error:  # whatever a forecaster does, the other cells go on
+        if is_passing(error):
+            raise MemoryError(one_line(error)) from None  # of a kind that every process can send; it is not kept
         return _failed(cell, error)
     return scores.assign(**cell.label).reindex(columns=[*CELL, *scores.columns])
 
@@ -198,3 +201,23 @@ def _score_cell(cell: _Cell) -> pd.DataFrame:
 def _failed(cell: _Cell, error: BaseException) -> pd.DataFrame:
     """The row of a cell without scores."""
     return pd.DataFrame([{**cell.label, "notes": "", "reason": one_line(error)}])
+
+
+def _write_scores(scores: pd.DataFrame, path: Path) -> None:
+    """Write the scores of a cell, and a checksum of them, which parquet leaves out, among the attributes of the table."""
+    marked = scores.copy()
+    marked.attrs["checksum"] = content_hash(scores)
+    marked.to_parquet(path)
+
+
+def _read_scores(path: Path) -> pd.DataFrame:
+    """The scores of a cell; those that earlier versions kept have no checksum.
+
+    Raises:
+        DataError: they are not what was written.
+    """
+    scores = pd.read_parquet(path)
+    checksum = scores.attrs.pop("checksum", None)
+    good = checksum in (None, content_hash(scores)) and {*CELL, "reason"} <= set(scores)
+    require(good, path.name, "hold the scores of a cell", "others", cure="It is made again.")
+    return scores

@@ -133,6 +133,52 @@ def test_processes_give_what_one_gives() -> None:
     pd.testing.assert_frame_equal(backtest(runs("a", "b"), SCHEDULE, workers=2, **QUICK), alone)
 
 
+def test_a_damaged_cell_is_set_aside_and_made_anew(tmp_path: Path) -> None:
+    """One is cut off, one has other numbers than were written, one is another table."""
+    first = backtest(runs("a"), SCHEDULE, store=tmp_path, **QUICK)
+    cut, changed, other, good = sorted(tmp_path.iterdir())
+    written = good.read_bytes()
+    cut.write_bytes(cut.read_bytes()[:1000])
+    scores = pd.read_parquet(changed)
+    scores.loc[0, "crps"] += 0.125
+    scores.to_parquet(changed)
+    pd.DataFrame({"x": [1]}).to_parquet(other)
+    with pytest.warns(
+        bt.Notice, match=r"^A result is damaged and made again: .*\. The file is .*\.parquet\.damaged now\.$"
+    ) as said:
+        again = backtest(runs("a"), SCHEDULE, store=tmp_path, **QUICK)
+    assert len(said) == 3
+    pd.testing.assert_frame_equal(again, first)
+    assert sorted(path.name for path in tmp_path.glob("*.damaged")) == [
+        f"{path.name}.damaged" for path in (cut, changed, other)
+    ]
+    assert good.read_bytes() == written
+    backtest(runs("a"), SCHEDULE, store=tmp_path, **QUICK)  # without a word
+
+
+@pytest.mark.parametrize(
+    ("error", "calls"),
+    [
+        (MemoryError(), 2),
+        (OSError(28, "No space left on device"), 2),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 8 bytes."), 2),
+        (ValueError("no luck"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_passing_failure_is_tried_again_and_a_lasting_one_kept(tmp_path: Path, error: Exception, calls: int) -> None:
+    called = []
+
+    def unlucky(losses: bt.LossTable, **asked) -> bt.Forecast:
+        called.append(losses)
+        raise error
+
+    for _ in range(2):
+        scores = backtest(runs("a"), SCHEDULE, prefixes=[0.5], forecasters={"mine": unlucky}, store=tmp_path, progress=False)
+        assert scores["reason"].tolist() == [str(error) or "MemoryError"]
+    assert len(called) == calls
+
+
 CLUSTER = """
 import os, sys
 from distributed import Client, LocalCluster

@@ -72,6 +72,25 @@ def test_nothing_is_fitted_twice(
     assert len(asked) == 4
 
 
+def test_a_damaged_fit_is_set_aside_and_made_anew(
+    losses: bt.LossTable, folder: Path, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = bt.load_fit(table["file"][0])
+    asked = []
+    monkeypatch.setattr(batch, "fit", lambda losses, **settings: (asked.append(losses.runs), kept)[1])
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        flipped = content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:]
+        (tmp_path / path.name).write_bytes(flipped if path.name == Path(table["file"][0]).name else content)
+    with pytest.warns(
+        bt.Notice, match=r"^A result is damaged and made again: .* must be as it was written; got .*\.nc\.damaged now"
+    ):
+        again = bt.fit_each(losses.select(run="a"), PLAN, folder=tmp_path, **SHORT)
+    assert asked == [["a"]]
+    assert bt.load_fit(again["file"][0]) == kept
+    assert [path.name for path in tmp_path.glob("*.damaged")] == [f"{Path(table['file'][0]).name}.damaged"]
+
+
 def test_forecasts_made_apart_are_compared(table: pd.DataFrame) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", bt.Notice)
