@@ -16,11 +16,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.threads import shared
 from bayes_tsl._common.validation import require
 from bayes_tsl.errors import Notice
 
 if TYPE_CHECKING:
     from distributed import Client
+
+without_notices = shared(lambda: warnings.catch_warnings(action="ignore", category=Notice))
+"""Context in which no notice is shown; of tasks, which may run in several threads of one process."""
 
 _RETRIES = 3  # of a task whose worker died
 _GAVE_OUT = ("RESOURCE_EXHAUSTED", "Out of memory", "can't start new thread")  # of XLA, and of Python

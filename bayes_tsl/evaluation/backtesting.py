@@ -8,7 +8,6 @@ the other, in processes, or on a Dask cluster, and each is stored when it is don
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.parallel import ResultStore, content_hash, is_passing, one_line, run_tasks
+from bayes_tsl._common.parallel import ResultStore, content_hash, is_passing, one_line, run_tasks, without_notices
 from bayes_tsl._common.validation import require, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.errors import Notice
 from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.baselines import Forecaster
 from bayes_tsl.forecasting.forecasters import by_name
@@ -186,8 +184,7 @@ def _cells(
 def _score_cell(cell: _Cell) -> pd.DataFrame:
     """Scores of one cell, or the one row that says why there are none."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Notice)
+        with without_notices():
             steps = cell.later.index.to_numpy(float)
             ahead = cell.forecaster(cell.past, steps=steps, schedule=cell.schedule, seed=cell.seed)
         scores = scoring.score(ahead, cell.later, target=cell.target).assign(notes=" ".join(ahead.notices), reason="")

@@ -14,13 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayes_tsl._common.threads import shared
+
+_as_it_is = shared(lambda: warnings.catch_warnings(action="ignore", category=FutureWarning))
 MAX_PARETO_K = 0.7  # however many the draws
 
 
 def arviz() -> ModuleType:
     """The package ``arviz``."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+    with _as_it_is():
         import arviz
     return arviz
 

@@ -5,7 +5,6 @@ With a ``Population`` for priors, thousands of runs learn from a few that were f
 
 from __future__ import annotations
 
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,11 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.parallel import ResultStore, content_hash, one_line, run_tasks
+from bayes_tsl._common.parallel import ResultStore, content_hash, one_line, run_tasks, without_notices
 from bayes_tsl._common.validation import require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.errors import Notice
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.nuts import NUM_WARMUP
 from bayes_tsl.inference.posterior import Fit, load_fit
@@ -140,8 +138,7 @@ def _tasks(losses: LossTable, schedules: Mapping[str, Schedule], settings: Mappi
 def _fit_or_error(task: _Task) -> Fit | Exception:
     """The fit of one run, or why there is none."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Notice)
+        with without_notices():
             return fit(task.losses, schedule=task.schedule, progress=False, throw=False, **task.settings)
     except Exception as error:  # whatever is wrong with one run, the others go on
         return error

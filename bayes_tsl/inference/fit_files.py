@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import h5netcdf
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from bayes_tsl._common.checksums import with_checksum, without_checksum
 from bayes_tsl._common.parallel import one_line
@@ -23,7 +25,13 @@ _CURE = "Save it again with Fit.save, or fit again."
 
 def written(data: xr.DataTree) -> bytes:
     """The file of a tree."""
-    return with_checksum(bytes(data.to_netcdf(None, engine="h5netcdf")))
+    content = BytesIO()
+    with h5netcdf.File(
+        content, "w"
+    ) as file:  # and not DataTree.to_netcdf, which asks a Dask cluster for a lock, if there is one
+        for node in data.subtree:
+            node.to_dataset(inherit=False).dump_to_store(H5NetCDFStore(file, group=node.path, mode="a"))
+    return with_checksum(content.getvalue())
 
 
 def read(content: bytes, name: str) -> xr.DataTree:

@@ -28,6 +28,7 @@ from bayes_tsl.inference.misfit import misfits, planned_otherwise
 from bayes_tsl.inference.nuts import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.preconditioning import whitening
+from bayes_tsl.inference.processes import require_not_forked
 from bayes_tsl.inference.run_inputs import covariates_of, priors_of, recipes_of, repeats, schedules_of
 from bayes_tsl.inference.schema import parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
 from bayes_tsl.inference.schema import priors_of as priors_in
@@ -106,6 +107,7 @@ def fit(
         fit = bt.fit(losses.before(1250), schedule=bt.datasets.schedules()["mix50_cosine"])
         fit.save("fit.nc")
     """
+    require_not_forked()
     require_losses(losses)
     by_run = _schedules(losses, schedule, schedules)
     usual = HIERARCHICAL_ACCEPT if len(by_run) > 1 and not losses.by_position else TARGET_ACCEPT

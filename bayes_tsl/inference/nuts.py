@@ -25,13 +25,13 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from bayes_tsl._common.dims import DRAWS
 from bayes_tsl._common.validation import require, require_choice, require_number, require_seed
 from bayes_tsl.inference.diagnostics import diagnose
 from bayes_tsl.inference.preconditioning import Coordinates, Model, Values, constrained, potential, value_and_grad
+from bayes_tsl.inference.processes import one_blas_thread, require_not_forked
 
 Array = NDArray[np.float64]
 
@@ -82,7 +82,7 @@ class Draws(NamedTuple):
     stats: dict[str, Array]
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_blas_thread()
 def sample(
     model: Model,
     *args: Any,
@@ -136,12 +136,13 @@ def sample(
     return draws
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_blas_thread()
 def over_draws(function: Callable[..., Any], fixed: tuple[Any, ...], *drawn: Any) -> Any:
     """``function(*fixed, *one)`` for every draw, one after the other: arrays (chain, draw, ...) in and out.
 
     A loop and not a batch: XLA's batched linear algebra on CPU can wait for itself for ever.
     """
+    require_not_forked()
     shape = jax.tree.leaves(drawn)[0].shape[:2]
     flat = jax.tree.map(lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), drawn)
     return jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), _loop(function, fixed, flat))

@@ -18,9 +18,10 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_limits
 
 from bayes_tsl._common.arrays import AnyArray
+from bayes_tsl.inference.processes import one_blas_thread
+from bayes_tsl.model.tracing import traced_alone
 
 Model = Callable[..., None]
 Values = dict[str, Any]
@@ -96,6 +97,7 @@ class BlockArrowWhitening(NamedTuple):
 Coordinates = Whitening | BlockArrowWhitening
 
 
+@traced_alone
 def potential(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Any:
     """Less the log density at whitened coordinates."""
     return potential_energy(model, args, {}, coordinates.sites(x))
@@ -107,7 +109,7 @@ def _add(sites: Values, flat: AnyArray) -> Values:
     return unravel(at + flat)
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_blas_thread()
 def whitening(model: Model, *args: Any, start: Values, dense: Sequence[str]) -> Whitening:
     """Whitening around the mode of the posterior.  Call inside ``jax.enable_x64(True)``.
 
@@ -141,7 +143,7 @@ def laplace(model: Model, *args: Any, start: Values) -> tuple[Values, Values]:
     return jax.tree.map(np.asarray, (constrained(model, args, around.diagonal), variance))
 
 
-@threadpool_limits.wrap(limits=1, user_api="blas")
+@one_blas_thread()
 def block_arrow(model: Model, *args: Any, start: Values, shared: Sequence[str]) -> BlockArrowWhitening:
     """Whitening around ``start``, of sites ``shared`` and others whose first axis counts independent blocks.
 
@@ -182,12 +184,14 @@ def _root(curvature: Array, least: float) -> Array:
 
 
 @partial(jax.jit, static_argnums=0)
+@traced_alone
 def unconstrained(model: Model, args: tuple[Any, ...], sites: Values) -> Values:
     """A value per site on the real line, from values on its support."""
     return unconstrain_fn(model, args, {}, sites)
 
 
 @partial(jax.jit, static_argnums=0)
+@traced_alone
 def constrained(model: Model, args: tuple[Any, ...], sites: Values) -> Values:
     """A value per site on its support, from values on the real line."""
     return constrain_fn(model, args, {}, sites)

@@ -27,6 +27,7 @@ from bayes_tsl.model.hierarchical import (
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.simulation import Simulation, simulate, unseen_design
 from bayes_tsl.model.single_run import Sites
+from bayes_tsl.model.tracing import traced_alone
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def simulate_population(plans: Mapping[str, Plan], *, priors: Priors, level: flo
 
 
 @jax.jit
+@traced_alone
 def draw_population(runs: HierarchicalDesign, key: jax.Array) -> tuple[Sites, Sites]:
     """Sample sites of the population, drawn from their prior, and every parameter of each run given these (run)."""
     sites = handlers.trace(handlers.seed(hierarchical_model, key)).get_trace(runs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from bayes_tsl.model.priors import Priors, default_priors
 from bayes_tsl.model.single_run import model
 from bayes_tsl.model.single_run import parameters as parameters_of
 from bayes_tsl.model.time_axis import make_anchor
+from bayes_tsl.model.tracing import traced_alone
 
 Array = NDArray[np.float64]
 
@@ -90,10 +92,7 @@ def simulate(
     for name in given:
         require_choice(name, "parameter", parameters_of(design, priors))
     with jax.enable_x64(True):
-        seeded = handlers.seed(
-            handlers.substitute(model, data={name: jnp.asarray(value) for name, value in given.items()}), jax.random.key(seed)
-        )
-        sites = handlers.trace(seeded).get_trace(design, priors, observe=False)
+        sites = _sites(design, priors, {name: jnp.asarray(value) for name, value in given.items()}, jax.random.key(seed))
     drawn = {name: np.asarray(site["value"]) for name, site in sites.items() if site["type"] == "sample"}
     floor, coefficients = drawn["mean_estimate"], {}
     if design.by_position:
@@ -153,10 +152,17 @@ def prior_predictive(
     design = unseen_design(step, np.array([]), schedule, origin, np.array([0.0, 0.0, loss]))
     priors = priors or default_priors(schedule, origin=origin)
     with jax.enable_x64(True):
-        drawn = Predictive(model, num_samples=draws)(jax.random.key(seed), design, priors, observe=False)
+        drawn = traced_alone(Predictive(model, num_samples=draws))(jax.random.key(seed), design, priors, observe=False)
     runs = {name: ("draw", np.asarray(drawn[name])) for name in parameters_of(design, priors)}
     observed = {"observed": (("draw", STEP), np.asarray(drawn["mean_estimate"]))}
     return xr.Dataset(observed | runs, {"draw": np.arange(draws), STEP: step}, {"origin": origin, "schedule": schedule.text})
+
+
+@traced_alone
+def _sites(design: Design, priors: Priors, given: dict[str, Any], key: Any) -> dict[str, Any]:
+    """Every site of the model, as NumPyro traces it, with these values of some."""
+    seeded = handlers.seed(handlers.substitute(model, data=given), key)
+    return handlers.trace(seeded).get_trace(design, priors, observe=False)
 
 
 def unseen_design(step: Array, position: Array, schedule: Schedule, origin: float, centre: Array) -> Design:
