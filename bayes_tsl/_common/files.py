@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bayes_tsl._common.validation import require
 
-_PREFIX, _WHOLE = ".bayes_tsl-", ".whole"
+_NEW, _PREFIX, _WHOLE = ".new-bayes_tsl-", ".bayes_tsl-", ".whole"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -41,12 +41,12 @@ def whole_files(folder: str | Path) -> Iterator[Path]:
     folder = Path(folder)
     require(folder.is_dir(), "folder", "exist", str(folder), cure="Create it first.")
     _clear_leftovers(folder)
-    beside = Path(tempfile.mkdtemp(dir=folder, prefix=".new-"))
+    beside = Path(tempfile.mkdtemp(dir=folder, prefix=_NEW))
     try:
         with _locked(beside):
-            beside = beside.rename(folder / f"{_PREFIX}{beside.name}")  # locked by now, and no leftover to others
+            beside = beside.rename(folder / beside.name.replace(_NEW, _PREFIX))  # locked by now, and no leftover to others
             yield beside
-            beside = beside.rename(beside.with_suffix(_WHOLE))
+            beside = beside.rename(folder / f"{beside.name}{_WHOLE}")
             _move_out(beside)
     except OSError as error:
         if error.errno in _FULL:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.threads import shared
-from bayes_tsl._common.validation import require
+from bayes_tsl._common.validation import whole_number
 from bayes_tsl.errors import Notice
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def run_tasks(
     Raises:
         DataError: less than one worker.
     """
-    require(workers >= 1, "workers", "be 1 or more", workers, cure="1 is this process alone.")
+    workers = whole_number(workers, "workers", low=1, cure="1 is this process alone.")
     results = {i: result for i, item in enumerate(items) if (result := load(item)) is not None}
     todo = [i for i in range(len(items)) if i not in results]
     with tqdm(total=len(items), initial=len(results), desc=title, unit=unit, disable=not progress) as bar:

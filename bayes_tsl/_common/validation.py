@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bayes_tsl.errors import DataError
 
@@ -50,6 +51,33 @@ def require_number(value: Any, name: str, *, low: float = -np.inf, high: float =
     require(number and low < value < high, name, rule, value, cure=cure)
 
 
+def whole_number(value: Any, name: str, *, low: int, cure: str = "") -> int:
+    """A whole number, ``low`` or more; 4.0 is one.
+
+    Raises:
+        DataError: it is none.
+    """
+    plain = _plain(value)
+    number = isinstance(plain, int | float | np.integer | np.floating) and not isinstance(plain, bool)
+    whole = number and bool(np.isfinite(plain)) and plain == int(plain) >= low
+    require(whole, name, f"be {low} or more, a whole number", plain, cure=cure)
+    return int(plain)
+
+
+def floats(values: Any, name: str, *, cure: str = "") -> NDArray[np.float64]:
+    """Numbers, or one, as an array; of a generator or a set too.
+
+    Raises:
+        DataError: they are no numbers.
+    """
+    if isinstance(values, Iterable) and not hasattr(values, "__array__"):
+        values = values if isinstance(values, str) else list(values)
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise DataError(f"{name} must be numbers; got {show(values)}.{f' {cure}' if cure else ''}") from None
+
+
 def require_seed(value: Any) -> None:
     """Raise ``DataError`` unless ``value`` can start a random generator: those of NumPy and of JAX both take it."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
@@ -62,11 +90,17 @@ def require_type(value: Any, name: str, kind: type, *, cure: str) -> None:
     require(isinstance(value, kind), name, f"be a {kind.__name__}", type(value).__name__, cure=cure)
 
 
-def require_frame(value: Any, name: str, columns: Iterable[str]) -> None:
-    """Raise ``DataError`` unless ``value`` is a pandas DataFrame that has none of ``columns`` twice."""
+def pandas_frame(value: Any, name: str, columns: Iterable[str]) -> pd.DataFrame:
+    """A pandas DataFrame, or what can be made into one (of polars or Arrow), that has none of ``columns`` twice.
+
+    Raises:
+        DataError: it is none, or has.
+    """
+    value = value.to_pandas() if hasattr(value, "to_pandas") else value
     cure = "Make one with pandas.DataFrame(...)."
     require(isinstance(value, pd.DataFrame), name, "be a pandas DataFrame", type(value).__name__, cure=cure)
     require_once(value.columns, name, columns)
+    return value
 
 
 def require_once(given: Iterable[str], name: str, columns: Iterable[str]) -> None:
@@ -88,6 +122,7 @@ def numbers(frame: pd.DataFrame, name: str) -> pd.Series:
     if column.dtype.kind in "bcmM":
         return pd.Series(np.nan, index=column.index)
     if column.dtype == object:
+        column = column.map(_plain)
         column = column.mask(
             column.map(lambda cell: isinstance(cell, bool | np.bool_ | complex | np.complexfloating)).astype(bool)
         )

@@ -6,13 +6,13 @@ These are the questions of Xiong et al. (arXiv 2404.17785) to a run that is unde
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.evaluation import scoring
@@ -211,7 +211,7 @@ def annealing_gain(fit: Fit, *, since: float) -> xr.DataArray:
     require(fit.schedule.known, "schedule", "be known", "unknown", cure=cure)
     require_number(since, "since", low=0.0, high=fit.origin, cure="It is a step before the origin.")
     axis = fit.time_axis([since])
-    with jax.enable_x64(True):
+    with float64():
         excess = np.asarray(over_draws(excess_loss, (axis,), fit.parameters()))
     return xr.DataArray(excess[..., 0] - excess[..., -1], dims=DRAWS, name="annealing_gain")
 

@@ -20,7 +20,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._common.validation import numbers, require, require_choice, require_frame, require_once, require_type, show
+from bayes_tsl._common.validation import (
+    numbers,
+    pandas_frame,
+    require,
+    require_choice,
+    require_number,
+    require_once,
+    require_type,
+    show,
+)
 from bayes_tsl.errors import DataError, Notice
 
 COLUMNS = ("run", "test_set", "step", "position", "loss", "tokens", "lr", "loss_se")
@@ -58,7 +67,7 @@ class LossTable:
         >>> LossTable.from_frame(pd.DataFrame({"step": [100, 200], "loss": [5.1, 4.7]})).runs
         ['run']
         """
-        require_frame(frame, source, COLUMNS)
+        frame = pandas_frame(frame, source, COLUMNS)
         missing = [name for name in ("step", "loss") if name not in frame.columns]
         require(not missing, source, "have columns step and loss", frame.columns, cure=f"Add {show(missing)}.")
         require(len(frame) > 0, source, "have at least one row", [], cure="Check that the log was written.")
@@ -106,14 +115,17 @@ class LossTable:
 
     def before(self, step: float) -> LossTable:
         """Rows of steps below ``step``."""
+        require_number(step, "step")
         return self._where(self._step < step, f"step below {show(step)}")
 
     def until(self, step: float) -> LossTable:
         """Rows of steps up to and including ``step``."""
+        require_number(step, "step")
         return self._where(self._step <= step, f"step up to {show(step)}")
 
     def after(self, step: float) -> LossTable:
         """Rows of steps above ``step``."""
+        require_number(step, "step")
         return self._where(self._step > step, f"step above {show(step)}")
 
     def curve(self) -> pd.DataFrame:

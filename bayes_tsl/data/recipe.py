@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._common.validation import numbers, require, require_choice, require_frame, require_number
+from bayes_tsl._common.validation import numbers, pandas_frame, require, require_choice, require_number
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule, reshaped
 
@@ -156,11 +156,11 @@ def make_recipe(
 def _batch(given: float | Mapping[float, float] | pd.DataFrame) -> tuple[tuple[float, float], ...]:
     if isinstance(given, Mapping):
         given = pd.DataFrame({"step": list(given), "batch_tokens": list(given.values())})
-    if not isinstance(given, pd.DataFrame):
+    if not hasattr(given, "columns"):
         require_number(given, "batch_tokens", low=0.0, cure="Give the tokens of one step, e.g. 524288.")
         require(np.isfinite(given), "batch_tokens", "be finite", given, cure="Give the tokens of one step.")
         return ((0.0, float(given)),)
-    require_frame(given, "batch_tokens", COLUMNS)
+    given = pandas_frame(given, "batch_tokens", COLUMNS)
     missing = [name for name in COLUMNS if name not in given]
     require(not missing, "batch_tokens", "have columns step and batch_tokens", list(given), cure=f"Add {', '.join(missing)}.")
     table = pd.DataFrame({name: numbers(given, name) for name in COLUMNS})

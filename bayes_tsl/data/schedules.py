@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._common.validation import numbers, require, require_choice, require_frame, require_number, require_type, show
+from bayes_tsl._common.validation import numbers, pandas_frame, require, require_choice, require_number, require_type, show
 from bayes_tsl.errors import DataError, Notice
 
 UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."
@@ -197,7 +197,7 @@ def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
     >>> from_frame(pd.DataFrame({"step": [0, 100, 1000], "lr": [0.0, 1e-3, 0.0]})).lr([50, 550]).round(6).tolist()
     [0.0005, 0.0005]
     """
-    require_frame(frame, source, ("step", "lr"))
+    frame = pandas_frame(frame, source, ("step", "lr"))
     missing = [name for name in ("step", "lr") if name not in frame.columns]
     require(not missing, source, "have columns step and lr", frame.columns, cure=f"Add {show(missing)}.")
     table = pd.DataFrame({name: numbers(frame, name) for name in ("step", "lr")})

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.parallel import ResultStore, content_hash, is_passing, one_line, run_tasks, without_notices
-from bayes_tsl._common.validation import require, require_number, require_seed
+from bayes_tsl._common.validation import floats, require, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.evaluation import scoring
@@ -108,6 +108,7 @@ def backtest(
     """
     require_losses(losses)
     require_seed(seed)
+    prefixes = np.atleast_1d(floats(prefixes, "prefixes", cure="Give e.g. [0.2, 0.5, 0.8].")).tolist()
     require(len(prefixes) > 0, "prefixes", "name at least one prefix", "none", cure="Give e.g. [0.2, 0.5, 0.8].")
     for prefix in prefixes:
         require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")

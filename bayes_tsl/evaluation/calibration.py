@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, STEP
-from bayes_tsl._common.validation import require
+from bayes_tsl._common.validation import floats, require
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
@@ -69,7 +69,7 @@ def simulated_ranks(
         schedule = bt.schedules.cosine(peak=2e-3, warmup=100, total=2000)
         ranks = simulated_ranks(range(50), schedule=schedule, steps=range(200, 2001, 100), origin=1000, priors=bt.Priors())
     """
-    step, rows = np.unique(np.asarray(steps, float)), []
+    step, rows = np.unique(floats(steps, "steps")), []
     require(
         (step <= origin).any() and (step > origin).any(), "steps", f"lie on both sides of {origin:g}", step, cure="Add some."
     )

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import STEP
-from bayes_tsl._common.validation import require, require_choice, require_number, require_type, show
+from bayes_tsl._common.validation import floats, require, require_choice, require_number, require_type, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
@@ -304,7 +304,7 @@ def _fit_jointly(law: Law, losses: LossTable, plans: Mapping[str, Schedule], uni
 
 def _along(law: Law, x: Array, steps: ArrayLike, unit_step: float, plan: Schedule) -> pd.Series:
     """Loss by a fitted law [nats/token] (step)."""
-    at = np.unique(np.asarray(steps, float))
+    at = np.unique(floats(steps, "steps"))
     good = at.size > 0 and np.isfinite(at).all() and at[0] > 0
     require(good, "steps", "be finite and above 0", at, cure="Give steps that the run will reach.")
     plan.require_reaches(at[-1])

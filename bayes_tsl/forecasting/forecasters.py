@@ -39,6 +39,7 @@ def by_name(forecasters: Sequence[str] | Mapping[str, Forecaster]) -> Mapping[st
     """
     if isinstance(forecasters, Mapping):
         return forecasters
+    forecasters = [forecasters] if isinstance(forecasters, str) else list(forecasters)
     for name in forecasters:
         require_choice(name, "model", FORECASTERS, cure="Choose among these.")
     return {name: FORECASTERS[name] for name in forecasters}

@@ -14,14 +14,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
-from bayes_tsl._common.validation import require, require_seed, show
+from bayes_tsl._common.jax_settings import float64
+from bayes_tsl._common.validation import floats, require, require_seed, require_type, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.forecasting.distribution import Forecast, side_by_side
@@ -108,8 +108,11 @@ def forecast(
     >>> ahead.expected.shape, ahead.quantile(0.5).round(2).to_numpy().tolist()
     ((2, 50, 3), [3.7, 3.55, 3.48])
     """
+    require_type(fit, "fit", Fit, cure="Make one with fit(...) or load_fit(path).")
     schedules.require_schedule(schedule)
     require_seed(seed)
+    steps = floats(steps, "steps", cure="Give e.g. steps=[2000, 2500].")
+    positions = np.atleast_1d(floats(positions, "positions")).tolist()
     if len(fit.runs) > 1:
         cure = "Choose a run with fit.select(run=...), or use what_if."
         require(schedule is None, "schedule", "be left out for several runs", "one", cure=cure)
@@ -231,7 +234,7 @@ def mean_by_law(fit: Fit, axis: TimeAxis, sites: dict[str, Array]) -> tuple[Arra
 
 
 def _trend(axis: TimeAxis, sites: dict[str, Array]) -> Trend:
-    with jax.enable_x64(True):
+    with float64():
         return over_draws(trend, (axis,), sites)
 
 
@@ -319,14 +322,14 @@ def _with_noise(rng: np.random.Generator, curve: Trend, sites: dict[str, Array],
     gap = scale("gap_noise") * rng.standard_normal(shape)
     rate = scale("rate_noise") * rng.standard_normal(shape)
     mean = scale("noise_scale") * rng.standard_t(TAIL, shape)
-    with jax.enable_x64(True):
+    with float64():
         noisy = with_checkpoint_noise(curve, polynomial, log_gap=gap, log_rate=rate, mean_loss=mean)
     return Trend(*map(np.asarray, noisy))
 
 
 def _mean_loss(curve: Trend, polynomial: Array) -> Array:
     """Mean loss over positions (chain, draw, step); their effects average to zero."""
-    with jax.enable_x64(True):
+    with float64():
         return np.asarray(mean_over_positions(curve, polynomial))
 
 
@@ -336,7 +339,7 @@ def _polynomial(fitted: PositionEffects, weight: Array | None = None) -> Array:
 
 
 def _law(positions: PositionEffects, gap: AnyArray, rate: AnyArray, floor: AnyArray) -> Array:
-    with jax.enable_x64(True):
+    with float64():
         law = reciprocal_loss(positions.position, gap=gap, rate=rate, floor=floor, exponent=positions.exponent)
         return np.asarray(law)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -183,7 +184,8 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
         drift=drift,
     )
     for problem in made.problems:
-        warnings.warn(problem, Notice, stacklevel=2)
+        with suppress(Notice):  # raised where the user has made errors of warnings: the update has it
+            warnings.warn(problem, Notice, stacklevel=2)
     return made
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bayes_tsl._common.jax_settings import float64
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.model.densities import leave_one_out, log_likelihood, log_prior, normal_log_density
 from bayes_tsl.model.design import SILENT, Design
@@ -21,7 +22,7 @@ Groups = dict[str, dict[str, np.ndarray]]
 def arviz_groups(
     design: Design, padded_design: Design, priors: Priors, draws: Mapping[str, Any], drift: Any, *, seed: int
 ) -> Groups:
-    """Variables of log_likelihood, log_prior and posterior_predictive, by group.  Call inside ``jax.enable_x64(True)``.
+    """Variables of log_likelihood, log_prior and posterior_predictive, by group.  Call inside ``float64()``.
 
     Args:
         design: what was conditioned on.
@@ -45,13 +46,13 @@ def arviz_groups(
 
 def pointwise_log_likelihood(design: Design, priors: Priors, draws: Mapping[str, Any]) -> np.ndarray:
     """Log density of each checkpoint given the others (chain, draw, step), from every sampled site (chain, draw, ...)."""
-    with jax.enable_x64(True):
+    with float64():
         return over_draws(leave_one_out, (design, priors.fixed()), dict(draws)) + _of_positions(design)
 
 
 def joint_log_likelihood(design: Design, priors: Priors, draws: Mapping[str, Any]) -> np.ndarray:
     """Log density of all checkpoints together (chain, draw), from every sampled site (chain, draw, ...)."""
-    with jax.enable_x64(True):
+    with float64():
         return over_draws(log_likelihood, (design, priors.fixed()), dict(draws))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule, require_schedule
@@ -28,7 +30,6 @@ from bayes_tsl.inference.misfit import misfits, planned_otherwise
 from bayes_tsl.inference.nuts import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.preconditioning import whitening
-from bayes_tsl.inference.processes import require_not_forked
 from bayes_tsl.inference.run_inputs import covariates_of, priors_of, recipes_of, repeats, schedules_of
 from bayes_tsl.inference.schema import parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
 from bayes_tsl.inference.schema import priors_of as priors_in
@@ -107,7 +108,6 @@ def fit(
         fit = bt.fit(losses.before(1250), schedule=bt.datasets.schedules()["mix50_cosine"])
         fit.save("fit.nc")
     """
-    require_not_forked()
     require_losses(losses)
     by_run = _schedules(losses, schedule, schedules)
     usual = HIERARCHICAL_ACCEPT if len(by_run) > 1 and not losses.by_position else TARGET_ACCEPT
@@ -146,7 +146,8 @@ def fit(
     if problems and throw:
         raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", result.diagnostics)
     for notice in (*notices[len(losses.notices) :], *result.misfits, *problems):
-        warnings.warn(notice, Notice, stacklevel=2)
+        with suppress(Notice):  # raised where the user has made errors of warnings: the fit was made, and has them
+            warnings.warn(notice, Notice, stacklevel=2)
     return result
 
 
@@ -184,7 +185,7 @@ def _schedules(losses: LossTable, schedule: Schedule | None, schedules: Mapping[
 def _fit_one(design: Design, priors: Priors, schedule: Schedule, settings: Settings, *, reduce: bool) -> xr.DataTree:
     """The tree of a fit of one run, but for its names and notices."""
     draw = _draw_reduced if reduce or not design.by_position else _draw_unreduced
-    with jax.enable_x64(True):
+    with float64():
         return draw(design, priors, schedule, settings)
 
 
@@ -199,7 +200,7 @@ def _fit_several(
 ) -> xr.DataTree:
     """The tree of a fit of several runs: one of each, and the population."""
     runs, seed = make_hierarchical_design(designs, priors, covariates.to_numpy(float)), settings.seed
-    with jax.enable_x64(True):
+    with float64():
         drawn, population = sample_runs(runs, **asdict(settings))
         trees = {}
         for number, (run, design, own, draws) in enumerate(zip(schedules, designs, priors, drawn)):

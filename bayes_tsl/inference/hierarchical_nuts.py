@@ -51,7 +51,7 @@ _SPREADS = expit(np.linspace(-7.0, 5.0, 500))  # grid on which the spread of a t
 
 
 def sample_runs(runs: HierarchicalDesign, *, seed: int, **settings: Any) -> tuple[list[Draws], Draws]:
-    """Draws of every run's parameters and weights, and of the population.  Call inside ``jax.enable_x64(True)``.
+    """Draws of every run's parameters and weights, and of the population.  Call inside ``float64()``.
 
     Args:
         runs: what to condition on.

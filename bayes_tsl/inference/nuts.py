@@ -27,11 +27,12 @@ from numpyro.infer.hmc import hmc
 from numpyro.infer.util import ParamInfo
 from tqdm import tqdm
 
+from bayes_tsl._common.blas import one_blas_thread
 from bayes_tsl._common.dims import DRAWS
-from bayes_tsl._common.validation import require, require_choice, require_number, require_seed
+from bayes_tsl._common.jax_settings import float64
+from bayes_tsl._common.validation import require_choice, require_number, require_seed, whole_number
 from bayes_tsl.inference.diagnostics import diagnose
 from bayes_tsl.inference.preconditioning import Coordinates, Model, Values, constrained, potential, value_and_grad
-from bayes_tsl.inference.processes import one_blas_thread, require_not_forked
 
 Array = NDArray[np.float64]
 
@@ -62,12 +63,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
-        require(self.chains >= 2, "chains", "be 2 or more", self.chains, cure="R-hat compares chains; 4 are usual.")
+        self._make_whole("chains", low=2, cure="R-hat compares chains; 4 are usual.")
+        self._make_whole("num_warmup", low=10, cure="500 are usual.")
         if isinstance(self.num_draws, str):
             require_choice(self.num_draws, "num_draws", ["auto"], cure="Or give a number; 1000 is usual.")
-        counts = [self.num_warmup, STAGES[0] if self.num_draws == "auto" else self.num_draws]
-        require(min(counts) >= 10, "num_warmup and num_draws", "be 10 or more", counts, cure="500 and 1000 are usual.")
+        else:
+            self._make_whole("num_draws", low=10, cure="1000 are usual.")
         require_number(self.target_accept, "target_accept", low=0.0, high=1.0, cure="0.98 is usual, 0.99 is safer.")
+
+    def _make_whole(self, name: str, *, low: int, cure: str) -> None:
+        object.__setattr__(self, name, whole_number(getattr(self, name), name, low=low, cure=cure))
 
 
 class Draws(NamedTuple):
@@ -95,7 +100,7 @@ def sample(
     progress: bool,
     discarded: int | None = None,
 ) -> Draws:
-    """Draw from the posterior of ``model(*args)``.  Call inside ``jax.enable_x64(True)``.
+    """Draw from the posterior of ``model(*args)``.  Call inside ``float64()``.
 
     Args:
         model: a NumPyro model; a function of a module, so that it is known again.
@@ -142,7 +147,6 @@ def over_draws(function: Callable[..., Any], fixed: tuple[Any, ...], *drawn: Any
 
     A loop and not a batch: XLA's batched linear algebra on CPU can wait for itself for ever.
     """
-    require_not_forked()
     shape = jax.tree.leaves(drawn)[0].shape[:2]
     flat = jax.tree.map(lambda x: x.reshape(shape[0] * shape[1], *x.shape[2:]), drawn)
     return jax.tree.map(lambda x: np.asarray(x).reshape(*shape, *x.shape[1:]), _loop(function, fixed, flat))
@@ -232,7 +236,7 @@ def _run(
         return state
 
     def chain(state: Any, done: list[Any]) -> Any:
-        with jax.enable_x64(True):  # a setting of each thread
+        with float64():  # a setting of each thread
             while len(done) * _BLOCK < total and not stop.is_set():
                 state = advance(state, done)
         return state

@@ -20,7 +20,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 from scipy.optimize import minimize
 
 from bayes_tsl._common.arrays import AnyArray
-from bayes_tsl.inference.processes import one_blas_thread
+from bayes_tsl._common.blas import one_blas_thread
 from bayes_tsl.model.tracing import traced_alone
 
 Model = Callable[..., None]
@@ -111,7 +111,7 @@ def _add(sites: Values, flat: AnyArray) -> Values:
 
 @one_blas_thread()
 def whitening(model: Model, *args: Any, start: Values, dense: Sequence[str]) -> Whitening:
-    """Whitening around the mode of the posterior.  Call inside ``jax.enable_x64(True)``.
+    """Whitening around the mode of the posterior.  Call inside ``float64()``.
 
     Args:
         model: a NumPyro model; a function of a module, so that it is known again.
@@ -148,7 +148,7 @@ def block_arrow(model: Model, *args: Any, start: Values, shared: Sequence[str]) 
     """Whitening around ``start``, of sites ``shared`` and others whose first axis counts independent blocks.
 
     Curvatures are differences of the gradient along one direction at a time, which give all blocks at once. Call inside
-    ``jax.enable_x64(True)``.
+    ``float64()``.
     """
     in_shared, in_blocks = _parts(unconstrained(model, args, start), shared)
     blocks = len(next(iter(in_blocks.values())))

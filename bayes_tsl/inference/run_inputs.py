@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.validation import numbers, require, require_frame, show
+from bayes_tsl._common.validation import numbers, pandas_frame, require, show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.recipe import FIELDS, Recipe, make_recipe
 from bayes_tsl.data.schedules import Schedule, require_schedule, unknown
@@ -97,6 +97,8 @@ def priors_of(
     Raises:
         DataError: a population for several runs, or a covariate of it that is not in the table.
     """
+    kinds, cure = Priors | Population | LearnedPriors | None, "Make them with bt.Priors(heat=...) or bt.priors.family(name)."
+    require(isinstance(priors, kinds), "priors", "be Priors, a Population or a family", type(priors).__name__, cure=cure)
     if isinstance(priors, Priors):
         return [priors] * len(schedules), ()
     if not isinstance(priors, Population):
@@ -125,6 +127,8 @@ def covariates_of(names: list[str], covariates: str | Sequence[str], runs: pd.Da
     Raises:
         DataError: a single run, a covariate that does not tell runs apart, or one that is not in the table.
     """
+    kind = type(covariates).__name__
+    require(isinstance(covariates, Iterable), "covariates", "be names of columns", kind, cure="Give e.g. ['log_parameters'].")
     covariates = [covariates] if isinstance(covariates, str) else list(covariates)
     if not covariates:
         return pd.DataFrame(index=pd.Index(names))
@@ -151,7 +155,7 @@ def _looked_up(runs: pd.DataFrame | None, covariates: Sequence[str], names: list
 
 def _rows(frame: pd.DataFrame, columns: Sequence[str], names: list[str]) -> pd.DataFrame:
     """The one row of each of these runs in the table of runs, which has these columns (run)."""
-    require_frame(frame, "runs", ["run", *columns])
+    frame = pandas_frame(frame, "runs", ["run", *columns])
     missing = [name for name in ("run", *columns) if name not in frame]
     rule = f"have the columns {', '.join(['run', *columns])}"
     require(not missing, "runs", rule, list(frame), cure=f"Add {show(missing)}.")

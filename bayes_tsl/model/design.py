@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._common.validation import require, show
+from bayes_tsl._common.validation import floats, require, show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
 from bayes_tsl.errors import DataError
@@ -241,7 +241,7 @@ def later_steps(steps: ArrayLike, origin: float, *, run: str | None = None) -> A
     Raises:
         DataError: there is none, or one is infinite or not later than the origin.
     """
-    ahead = np.unique(np.asarray(steps, float))
+    ahead = np.unique(floats(steps, "steps", cure="Give e.g. steps=[2000, 2500]."))
     require(ahead.size > 0, "steps", "name at least one step", "none", cure="Give e.g. steps=[2000, 2500].")
     require(np.isfinite(ahead).all(), "steps", "be finite", ahead, cure="Give steps that the run will reach.")
     cure = "Use Fit.coefficients() for the past."

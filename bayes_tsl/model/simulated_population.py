@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from numpyro import handlers
 
+from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import require, require_seed
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
@@ -103,7 +104,7 @@ def simulate_population(plans: Mapping[str, Plan], *, priors: Priors, level: flo
     ]
     covariates = pd.DataFrame({run: plan.covariates for run, plan in plans.items()}).T
     design = make_hierarchical_design(designs, [priors] * len(plans), covariates.to_numpy(float))
-    with jax.enable_x64(True):
+    with float64():
         population, parameters = draw_population(design, jax.random.key(seed))
     runs = {
         run: simulate(

@@ -16,7 +16,8 @@ from numpyro import handlers
 from numpyro.infer import Predictive
 
 from bayes_tsl._common.dims import STEP
-from bayes_tsl._common.validation import require, require_choice, require_number, require_seed, require_type
+from bayes_tsl._common.jax_settings import float64
+from bayes_tsl._common.validation import floats, require, require_choice, require_number, require_seed, require_type
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.model.design import Design
@@ -85,13 +86,13 @@ def simulate(
         run.losses, run.parameters["heat"]
     """
     require_seed(seed)
-    step, position = np.unique(np.asarray(steps, float)), np.asarray(positions, float)
+    step, position = np.unique(floats(steps, "steps")), floats(positions, "positions")
     design = unseen_design(step, position, schedule, origin, np.asarray(centre, float))
     given = dict(parameters or {})
     priors = priors or Priors()
     for name in given:
         require_choice(name, "parameter", parameters_of(design, priors))
-    with jax.enable_x64(True):
+    with float64():
         sites = _sites(design, priors, {name: jnp.asarray(value) for name, value in given.items()}, jax.random.key(seed))
     drawn = {name: np.asarray(site["value"]) for name, site in sites.items() if site["type"] == "sample"}
     floor, coefficients = drawn["mean_estimate"], {}
@@ -147,11 +148,11 @@ def prior_predictive(
     require_seed(seed)
     require_number(loss, "loss", low=0.0, cure="It is a mean loss in nats per token.")
     require(draws >= 1, "draws", "be 1 or more", draws, cure="1000 are usual.")
-    step = np.unique(np.asarray(steps, float))
+    step = np.unique(floats(steps, "steps"))
     schedule.require_reaches(max(float(step[-1]), origin))
     design = unseen_design(step, np.array([]), schedule, origin, np.array([0.0, 0.0, loss]))
     priors = priors or default_priors(schedule, origin=origin)
-    with jax.enable_x64(True):
+    with float64():
         drawn = traced_alone(Predictive(model, num_samples=draws))(jax.random.key(seed), design, priors, observe=False)
     runs = {name: ("draw", np.asarray(drawn[name])) for name in parameters_of(design, priors)}
     observed = {"observed": (("draw", STEP), np.asarray(drawn["mean_estimate"]))}

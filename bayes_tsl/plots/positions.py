@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayes_tsl._common.dims import POSITION, STEP
-from bayes_tsl._common.validation import require, require_frame, require_type, show
+from bayes_tsl._common.validation import pandas_frame, require, require_type, show
 from bayes_tsl.analysis.positions import position_effects
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.forecasting.distribution import Forecast
@@ -150,7 +150,7 @@ def plot_position_laws(
 def _laws_of(laws: pd.DataFrame, run: str, test_set: str) -> pd.DataFrame:
     """Coefficients and exponent of one run on one test set (step)."""
     columns = ["gap", "rate", "floor", "exponent"]
-    require_frame(laws, "laws", columns)
+    laws = pandas_frame(laws, "laws", columns)
     missing = sorted({"run", "test_set", "step", *columns} - set(laws.columns))
     require(not missing, "laws", "be what position_laws returns", missing, where="missing", cure="Pass it as it is.")
     chosen = laws[(laws["run"] == run) & (laws["test_set"] == test_set)].set_index("step")

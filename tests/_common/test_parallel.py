@@ -88,7 +88,7 @@ def test_a_worker_that_dies_is_a_failure_of_its_items() -> None:
 
 
 def test_less_than_one_worker_is_refused() -> None:
-    with refusal("workers must be 1 or more; got 0. 1 is this process alone."):
+    with refusal("workers must be 1 or more, a whole number; got 0. 1 is this process alone."):
         run(double, [1], workers=0)
 
 

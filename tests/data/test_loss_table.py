@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -337,6 +339,23 @@ def test_what_is_wrong_is_said(name: str) -> None:
     columns, message = REFUSED[name]
     with refusal(message):
         table(**columns)
+
+
+@pytest.mark.parametrize("kind", [np.array, jax.numpy.float32], ids=["0-d", "jax"])
+def test_scalars_of_arrays_are_numbers(kind: Callable[[float], object]) -> None:
+    losses = table(step=[kind(100.0), kind(200.0)], loss=[kind(3.5), kind(3.25)]).mean_losses()
+    assert losses.to_dict() == {100.0: 3.5, 200.0: 3.25}
+
+
+def test_frames_of_other_packages_are_read() -> None:
+    made = bt.LossTable.from_frame(pa.table({"step": [100, 200], "loss": [3.5, 3.25]}))
+    assert made.mean_losses().to_dict() == {100.0: 3.5, 200.0: 3.25}
+
+
+@pytest.mark.parametrize("cut", ["before", "until", "after"])
+def test_a_table_is_cut_at_a_number(cut: str) -> None:
+    with refusal("step must be a number above -inf; got 'x'."):
+        getattr(table(step=[100], loss=[3.5]), cut)("x")
 
 
 def test_a_frame_is_asked_for() -> None:

@@ -216,7 +216,7 @@ def test_a_cluster_loses_no_cell_when_a_worker_is_killed(tmp_path: Path) -> None
     [
         ({"prefixes": []}, "prefixes must name at least one prefix; got 'none'. Give e.g. [0.2, 0.5, 0.8]."),
         ({"prefixes": [0.5, 1.0]}, "prefixes must lie between 0 and 1; got 1. 0.5 is the first half of a run."),
-        ({"workers": 0}, "workers must be 1 or more; got 0. 1 is this process alone."),
+        ({"workers": 0}, "workers must be 1 or more, a whole number; got 0. 1 is this process alone."),
         (
             {"seed": -1},
             "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0.",

@@ -17,6 +17,7 @@ import xarray as xr
 import bayes_tsl as bt
 from bayes_tsl.analysis.model_comparison import log_likelihood
 from bayes_tsl.data.recipe import make_recipe
+from bayes_tsl.inference.nuts import Settings
 from bayes_tsl.inference.run_inputs import recipes_of, repeats
 from bayes_tsl.model.priors import lognormal, normal
 from tests.conftest import ORIGIN, QUICK, SETTLED, STEPS, TRUTH, means, refusal
@@ -171,7 +172,7 @@ def test_a_file_that_is_no_fit_is_refused(tmp_path: Path) -> None:
 
 def test_a_failed_save_leaves_the_old_file(fit: bt.Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fit.nc").write_text("old")
-    monkeypatch.setattr(xr.DataTree, "to_netcdf", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(xr.Dataset, "dump_to_store", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match=r"^disk full$"):
         fit.save(tmp_path / "fit.nc")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("fit.nc", "old")]
@@ -207,8 +208,21 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"chains": 1}, "chains must be 2 or more; got 1. R-hat compares chains; 4 are usual."),
-        ({"num_draws": 5}, "num_warmup and num_draws must be 10 or more; got 500, 5. 500 and 1000 are usual."),
+        ({"chains": 1}, "chains must be 2 or more, a whole number; got 1. R-hat compares chains; 4 are usual."),
+        ({"chains": 2.5}, "chains must be 2 or more, a whole number; got 2.5. R-hat compares chains; 4 are usual."),
+        ({"chains": None}, "chains must be 2 or more, a whole number; got None. R-hat compares chains; 4 are usual."),
+        ({"num_draws": np.nan}, "num_draws must be 10 or more, a whole number; got nan. 1000 are usual."),
+        ({"num_draws": [100]}, "num_draws must be 10 or more, a whole number; got 100. 1000 are usual."),
+        ({"num_warmup": np.inf}, "num_warmup must be 10 or more, a whole number; got inf. 500 are usual."),
+        *(
+            (
+                {"priors": priors},
+                f"priors must be Priors, a Population or a family; got {type(priors).__name__!r}. "
+                "Make them with bt.Priors(heat=...) or bt.priors.family(name).",
+            )
+            for priors in ({}, {"heat": 1.0}, "lr_scheduling")
+        ),
+        ({"num_draws": 5}, "num_draws must be 10 or more, a whole number; got 5. 1000 are usual."),
         ({"target_accept": 1.0}, "target_accept must lie between 0 and 1; got 1. 0.98 is usual, 0.99 is safer."),
         *(
             (
@@ -227,6 +241,20 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
 def test_wrong_settings_are_refused(arguments: dict[str, object], message: str, simulation: bt.Simulation) -> None:
     with pytest.raises(bt.DataError, match=f"^{re.escape(message)}$"):
         bt.fit(simulation.losses, **arguments)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_are_taken_as_they_come() -> None:
+    given = {"chains": 2.0, "num_warmup": np.array(50), "num_draws": jax.numpy.int32(20), "seed": 0, "progress": False}
+    settings = Settings(**given)
+    assert [type(value) for value in (settings.chains, settings.num_warmup, settings.num_draws)] == [int] * 3
+    assert (settings.chains, settings.num_warmup, settings.num_draws) == (2, 50, 20)
+
+
+def test_warnings_that_are_errors_lose_no_fit(simulation: bt.Simulation) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", bt.Notice)
+        fit = bt.fit(means(simulation).until(4000.0), **QUICK)
+    assert fit.notices[0].startswith("The learning-rate schedule is unknown")
 
 
 def test_a_loss_table_is_asked_for() -> None:

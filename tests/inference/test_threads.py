@@ -20,10 +20,10 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import bayes_tsl as bt
+from bayes_tsl._common.blas import one_blas_thread
 from bayes_tsl._common.parallel import without_notices
 from bayes_tsl.inference.posterior import example_fit
 from bayes_tsl.inference.preconditioning import unconstrained
-from bayes_tsl.inference.processes import one_blas_thread
 from bayes_tsl.model.single_run import model
 from tests.conftest import QUICK, TRUTH
 

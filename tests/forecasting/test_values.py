@@ -1,0 +1,56 @@
+"""Steps as people give them: any iterable of numbers, or one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayes_tsl as bt
+from bayes_tsl.inference.posterior import example_fit
+from tests.conftest import refusal
+
+WAYS: dict[str, Callable[[], object]] = {
+    "list": lambda: [2000, 1500],
+    "generator": lambda: (step for step in (1500, 2000)),
+    "map": lambda: map(float, ["1500", "2000"]),
+    "set": lambda: {2000, 1500},
+    "range": lambda: range(1500, 2001, 500),
+    "series": lambda: pd.Series([1500.0, 2000.0]),
+    "jax": lambda: jax.numpy.array([1500.0, 2000.0]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_steps_are_taken(way: str) -> None:
+    assert bt.forecast(example_fit(), steps=WAYS[way]()).steps.tolist() == [1500.0, 2000.0]
+
+
+def test_one_step_is_taken() -> None:
+    assert bt.forecast(example_fit(), steps=np.array(2000.0)).steps.tolist() == [2000.0]
+
+
+@pytest.mark.parametrize(
+    ("steps", "shown"),
+    [("soon", "'soon'"), ([2000j], "2000j"), ([[1500], [2000, 1]], "1500, 2000, 1"), ([None, "x"], "None, 'x'")],
+)
+def test_other_steps_are_refused(steps: object, shown: str) -> None:
+    with refusal(f"steps must be numbers; got {shown}. Give e.g. steps=[2000, 2500]."):
+        bt.forecast(example_fit(), steps=steps)
+
+
+def test_a_fit_is_asked_for() -> None:
+    with refusal("fit must be a Fit; got 'str'. Make one with fit(...) or load_fit(path)."):
+        bt.forecast("fit.nc", steps=[2000])
+
+
+def test_prefixes_and_forecasters_are_taken_alone() -> None:
+    losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    one, other = (
+        bt.backtest(losses, prefixes=prefixes, forecasters=names, progress=False)
+        for prefixes, names in ((0.5, "last-value"), ((prefix for prefix in [0.5]), ["last-value"]))
+    )
+    pd.testing.assert_frame_equal(one, other)
