@@ -27,6 +27,7 @@ from bayes_tsl.forecasting.forecasters import by_name, tsl
 from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.posterior import Fit
+from bayes_tsl.model.design import later_steps
 from bayes_tsl.model.priors import family
 
 _MOST_STEPS = 50
@@ -90,7 +91,8 @@ def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Compari
     past = table if options["until"] is None else table.until(options["until"])
     lost = [run for run in table.runs if run not in past.runs]
     require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
-    for plan in plans.values():
+    for run, plan in plans.items():
+        later_steps([options["at"]], float(past.select(run=run).steps[-1]), run=run)
         require_planned(plan, options["schedule"], options["at"])
     posterior = fit(
         past,

@@ -1,35 +1,67 @@
 """The entry point ``bayes-tsl``: the group of commands, and what becomes of their errors.
 
-Exit codes: 0 done, 2 bad input, 3 chains did not converge, 4 a gate of watch failed, 130 stopped by the user.
+Exit codes: 0 done, 1 the pipe to which it prints was closed, 2 bad input or no place to write, 3 chains did not converge, 4 a
+gate of watch failed, 130 stopped by the user.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 
 import click
 
 from bayes_tsl.cli import commands
-from bayes_tsl.cli.exit_codes import BAD_INPUT, DONE, STOPPED
+from bayes_tsl.cli.exit_codes import BAD_INPUT, DONE, STOPPED, UNREAD
+from bayes_tsl.cli.interrupts import ending_at_interrupt
 from bayes_tsl.errors import DataError
+
+_STOPPED = "stopped; nothing was written."
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; whatever the user got wrong is one line on stderr."""
     try:
-        sys.exit(cli.main(arguments, prog_name="bayes-tsl", standalone_mode=False) or DONE)
+        with ending_at_interrupt(_STOPPED, STOPPED):
+            code = _run(arguments)
+        sys.stdout.flush()  # here, and not while Python ends, where a full disk would be a traceback
+    except click.ClickException as error:
+        code = _say(f"error: {error.format_message()}", BAD_INPUT)
+    except DataError as error:
+        code = _say(f"error: {error}", BAD_INPUT)
+    except BrokenPipeError:
+        code = _unprinted(UNREAD)
+    except OSError as error:
+        code = _unprinted(_say(f"error: {error.strerror or error}: {error.filename or 'standard output'}", BAD_INPUT))
+    except (KeyboardInterrupt, click.Abort):
+        code = _say(_STOPPED, STOPPED)
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """Exit code of a command; without arguments it prints its help."""
+    try:
+        return cli.main(arguments, prog_name="bayes-tsl", standalone_mode=False) or DONE
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
-        sys.exit(BAD_INPUT)
-    except click.ClickException as error:
-        _fail(error.format_message())
-    except OSError as error:
-        _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error))
-    except DataError as error:
-        _fail(str(error))
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("stopped; nothing was written.", err=True)
-        sys.exit(STOPPED)
+        return BAD_INPUT
+
+
+def _say(message: str, code: int) -> int:
+    """The exit code, after a line on stderr, unless that cannot be written to either."""
+    with suppress(OSError):
+        click.echo(" ".join(message.split()), err=True)
+    return code
+
+
+def _unprinted(code: int) -> int:
+    """The exit code, after letting go of what could not be printed, which Python would try again while it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 @click.group(
@@ -49,6 +81,9 @@ def cli() -> None:
     """Where is this training run going, and how sure are we?"""
 
 
-def _fail(message: str) -> None:
-    click.echo(f"error: {' '.join(message.split())}", err=True)
-    sys.exit(BAD_INPUT)
+def _print_no_more() -> None:
+    """Let go of what could not be printed, which Python would try again while it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

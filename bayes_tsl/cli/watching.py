@@ -14,6 +14,7 @@ import click
 from bayes_tsl._common.validation import require, require_choice, require_number
 from bayes_tsl.cli.exit_codes import DONE, GATE
 from bayes_tsl.cli.inputs import recipe_from
+from bayes_tsl.cli.interrupts import ending_at_interrupt
 from bayes_tsl.cli.options import GATES, LOG_OPTIONS
 from bayes_tsl.cli.outputs import require_writable
 from bayes_tsl.cli.schedules import read_schedule
@@ -41,7 +42,7 @@ def watch_log(log: Path, out: Path, **options: Any) -> int:
     require_writable(out)
     out.mkdir(parents=True, exist_ok=True)
     seen: float | None = None
-    try:
+    with ending_at_interrupt("stopped watching.", DONE):
         for losses in _versions(log, options):
             if losses.steps[-1] == seen:
                 continue
@@ -54,8 +55,6 @@ def watch_log(log: Path, out: Path, **options: Any) -> int:
                 return GATE
             if seen >= outlook.end:
                 break
-    except KeyboardInterrupt:
-        click.echo("stopped watching.", err=True)
     return DONE
 
 

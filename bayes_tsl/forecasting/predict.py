@@ -37,6 +37,8 @@ from bayes_tsl.model.time_axis import TimeAxis
 Array = NDArray[np.float64]
 
 _SHOWN = 100  # positions of a curve
+_MOST_BYTES = 8e9  # that a forecast may take
+_BYTES, _BYTES_BY_POSITION = 430, 24  # of one draw at one step, measured at their peak, and of each position that is drawn
 
 
 class ForecastState(NamedTuple):
@@ -169,6 +171,7 @@ def forecast_paths(
         start: where the forecast starts; by default the origin, where drift is at rest.
     """
     of_positions = _positions(fit.positions, positions, weights)
+    _require_room(fit, sum(map(len, steps.values())), len(of_positions.shown.position))
     sites, begin, value, speed = start or at_origin(fit)
     axes = {name: fit.time_axis(steps[name], one) for name, one in by_name.items()}
     u = np.unique(np.concatenate([axis.u[:-1] for axis in axes.values()])) - begin
@@ -180,6 +183,14 @@ def forecast_paths(
         expected = law._replace(floor=law.floor + drift[..., np.searchsorted(u, axis.u[:-1] - begin)])
         made[name] = _measured(np.random.default_rng((seed, 1)), fit, steps[name], expected, sites, of_positions)
     return made
+
+
+def _require_room(fit: Fit, steps: int, positions: int) -> None:
+    """Raise ``DataError`` where so many draws of so many steps are more than memory may be asked for."""
+    draws = int(np.prod(fit.chains_and_draws))
+    size = draws * (_BYTES + _BYTES_BY_POSITION * positions)
+    most, cure = int(_MOST_BYTES // size), f"They would take {size * steps / 1e9:.3g} GB of memory; give fewer."
+    require(steps <= most, "steps", f"be at most {most} for {draws} draws", steps, cure=cure)
 
 
 def at_origin(fit: Fit) -> ForecastState:

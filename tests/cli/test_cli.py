@@ -69,6 +69,8 @@ def test_a_comparison_from_a_file(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (("--at", 9000), "error: schedule must reach the last forecast step 9000; got 8000."),
+        (("--at", 3000), "error: steps must not lie before the origin 4000 of run 'a'; got 3000. Forecast it alone"),
+        (("--at", "nan"), "error: steps must be finite; got nan."),
         (("--at", 8000, "--run", "a"), "error: No such option"),
         (("--at", 8000, "--until", 300), "error: losses must have rows of step up to 300;"),
         (("--at", 8000, "--covariates", "x"), "error: covariates must be columns of runs; got 'x' without runs."),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -57,3 +61,57 @@ def test_a_full_disk_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.
     assert ended.value.code == 2
     assert capsys.readouterr().err == f"error: File too large: {tmp_path}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["train.log"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["forecast"], ["convert", "LOG", "--out", "OUT"]], ids=" ".join)
+def test_a_full_disk_for_what_is_printed_is_one_line(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("step,loss\n100,3.5\n200,3.25\n")
+    names = {"LOG": str(tmp_path / "train.csv"), "OUT": str(tmp_path / "losses.csv")}
+    with Path("/dev/full").open("w") as full:
+        done = run([names.get(argument, argument) for argument in arguments], stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr == "error: No space left on device: standard output\n"
+
+
+def test_a_closed_pipe_ends_a_command_without_a_word() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = run(["--help"], stdout=writes, stderr=subprocess.PIPE)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def run(arguments: list[str], **streams: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "bayes_tsl", *arguments], text=True, timeout=120, check=False, **streams)
+
+
+INTERRUPTED = """
+import sys, time
+from bayes_tsl.cli import actions, main
+
+def compiling(*paths, **options):
+    print("begun", flush=True)
+    while True:
+        try:
+            time.sleep(0.01)
+        except BaseException:
+            pass  # as a callback of XLA may swallow it
+
+actions.forecast_run = compiling
+main.main(["forecast", "losses.csv", "--to", "2000", "--out", "out"])
+"""
+
+
+def test_ctrl_c_ends_a_command_at_once() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "\nstopped; nothing was written.\n")

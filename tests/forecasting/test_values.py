@@ -42,6 +42,12 @@ def test_other_steps_are_refused(steps: object, shown: str) -> None:
         bt.forecast(example_fit(), steps=steps)
 
 
+def test_more_steps_than_memory_are_refused_with_the_number() -> None:
+    steps = np.linspace(1201.0, 2500.0, 1_000_000)
+    with refusal("steps must be at most 186046 for 100 draws; got 1000000. They would take 43 GB of memory; give fewer."):
+        bt.forecast(example_fit(), steps=steps)
+
+
 def test_a_fit_is_asked_for() -> None:
     with refusal("fit must be a Fit; got 'str'. Make one with fit(...) or load_fit(path)."):
         bt.forecast("fit.nc", steps=[2000])
