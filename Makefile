@@ -1,11 +1,13 @@
 PYTHON ?= python3
+NEWEST ?= $(shell for each in python3.13 $(HOME)/.pyenv/versions/3.13*/bin/python $(PYTHON); do \
+	$$each -c '' 2>/dev/null && echo $$each && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 TRAINERS := .venv-trainers
 DATA := bayes_tsl/data/datasets/small_lm/position_losses.csv.gz
 SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
 
-.PHONY: forecast test test-slow test-trainers lint format benchmark-quick benchmark-peers calibration clean
+.PHONY: forecast test test-oldest test-newest test-slow test-trainers lint format benchmark-quick benchmark-peers calibration clean
 
 forecast: $(VENV)/package
 	$(BIN)/bayes-tsl forecast $(DATA) --run mix50_cosine --test-set prose \
@@ -13,6 +15,12 @@ forecast: $(VENV)/package
 
 test: $(VENV)/dev
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+test-oldest: build/oldest/dev
+	build/oldest/bin/pytest -n 2 --dist loadfile -m "not slow"
+
+test-newest: build/newest/dev
+	build/newest/bin/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/dev
 	$(BIN)/pytest -m slow
@@ -46,6 +54,18 @@ $(VENV)/package: pyproject.toml
 
 $(VENV)/dev: $(VENV)/package
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+# The lower bounds of pyproject.toml as they are, and the newest of everything.
+build/oldest/dev: pyproject.toml
+	$(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/oldest/bin/uv pip install --quiet --python build/oldest/bin/python --resolution lowest-direct -e '.[dev]'
+	touch $@
+
+build/newest/dev: pyproject.toml
+	$(NEWEST) -m venv build/newest
+	build/newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -e '.[dev]'
 	touch $@
 
 $(VENV)/peers: $(VENV)/dev

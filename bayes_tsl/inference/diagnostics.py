@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ MAX_RHAT = 1.01
 MIN_ESS_PER_CHAIN = 100
 MAX_DIVERGING = 0.005
 MIN_BFMI = 0.3
+TAILS = (0.05, 0.95)  # quantiles whose ESS is that of the tails (Vehtari et al., section 4.3)
 
 
 class ConvergenceError(RuntimeError):
@@ -126,5 +128,23 @@ def diagnose(sampled: Mapping[str, xr.Dataset], stats: xr.Dataset) -> Diagnostic
 
 
 def _table(sampled: xr.Dataset) -> pd.DataFrame:
-    """R-hat and ESS of every parameter, named ``weight[200.0]`` where it has an axis (index)."""
-    return arviz().summary(sampled, kind="diagnostics", round_to="none")[["r_hat", "ess_bulk", "ess_tail"]]
+    """R-hat of ranks, bulk ESS and tail ESS of every parameter, named ``weight[200.0]`` where it has an axis (index).
+
+    Probabilities of the tails are stated: those that ArviZ's ``summary`` takes differ between its versions.
+    """
+    az = arviz()
+    found = {
+        "r_hat": az.rhat(sampled, method="rank"),
+        "ess_bulk": az.ess(sampled, method="bulk"),
+        "ess_tail": az.ess(sampled, method="tail", prob=TAILS),
+    }
+    names = [label for name in sampled for label in _labels(sampled[name])]
+    columns = {key: np.concatenate([np.ravel(values[name]) for name in sampled]) for key, values in found.items()}
+    return pd.DataFrame(columns, index=names)
+
+
+def _labels(draws: xr.DataArray) -> list[str]:
+    """What each element of a parameter is called (element)."""
+    axes = [draws[dim].to_numpy() for dim in draws.dims if dim not in (CHAIN, DRAW)]
+    places = [", ".join(map(str, place)) for place in product(*axes)]
+    return [f"{draws.name}[{place}]" if place else str(draws.name) for place in places]
