@@ -7,7 +7,7 @@ TRAINERS := .venv-trainers
 DATA := bayes_tsl/data/datasets/small_lm/position_losses.csv.gz
 SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
 
-.PHONY: forecast test test-oldest test-newest test-slow test-trainers lint format benchmark-quick benchmark-peers calibration clean
+.PHONY: forecast test test-oldest test-newest test-sdist test-slow test-trainers lint format benchmark-quick benchmark-peers calibration clean
 
 forecast: $(VENV)/package
 	$(BIN)/bayes-tsl forecast $(DATA) --run mix50_cosine --test-set prose \
@@ -17,10 +17,17 @@ test: $(VENV)/dev
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-oldest: build/oldest/dev
-	build/oldest/bin/pytest -n 2 --dist loadfile -m "not slow"
+	build/oldest/bin/pytest -n 2 --dist loadfile -m "not slow" -W ignore::DeprecationWarning -W ignore::FutureWarning
 
 test-newest: build/newest/dev
 	build/newest/bin/pytest -n 2 --dist loadfile -m "not slow"
+
+test-sdist: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check build
+	rm -rf build/sdist
+	$(BIN)/python -m build --sdist --outdir build/sdist .
+	tar xzf build/sdist/*.tar.gz -C build/sdist --strip-components 1
+	cd build/sdist && ../../$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/dev
 	$(BIN)/pytest -m slow
@@ -56,7 +63,7 @@ $(VENV)/dev: $(VENV)/package
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
-# The lower bounds of pyproject.toml as they are, and the newest of everything.
+# The lower bounds of pyproject.toml as they are, whose packages may be warned by newer ones below them; the newest of all.
 build/oldest/dev: pyproject.toml
 	$(PYTHON) -m venv build/oldest
 	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check uv
