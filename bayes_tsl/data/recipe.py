@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -153,7 +154,7 @@ def make_recipe(
     return Recipe(batch, counts[0], optimizer, counts[1])
 
 
-def _batch(given: float | Mapping[float, float] | pd.DataFrame) -> tuple[tuple[float, float], ...]:
+def _batch(given: Any) -> tuple[tuple[float, float], ...]:
     if isinstance(given, Mapping):
         given = pd.DataFrame({"step": list(given), "batch_tokens": list(given.values())})
     if not hasattr(given, "columns"):
