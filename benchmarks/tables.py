@@ -48,6 +48,7 @@ HEADS = {
     "mae": "mean abs. error",
     "mae_all": "error, all steps",
     "seconds_per_run": "seconds per run",
+    "fits_per_hour": "fits an hour",
     "cpu_seconds": "CPU seconds",
     "population_min_ess": "ESS, population",
     "population_max_r_hat": "R-hat, population",
@@ -87,6 +88,7 @@ HEADS = {
     "seconds_weights": "seconds, weights",
     "seconds_refit": "seconds, refit",
 }
+_KNOWLEDGE = ["endpoint_mae", "endpoint_bias", "crps", "coverage_50", "coverage_90", "width_90"]
 LAWS = {
     "exponent 1": "1",
     "exponent free": "free",
@@ -119,6 +121,8 @@ DIGITS = {
     **dict.fromkeys(["width_90", "width_at_end", "endpoint_brier", "p", "p_corrected", "log_score"], ".3f"),
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
     **dict.fromkeys(["chi2", "time_score", "GiB", "peak_gib"], ".1f"),
+    **dict.fromkeys(["compiling", "fit", "prior", "forecast", "rest", "process"], ".1f"),
+    **dict.fromkeys(["fits", "converged", "fits_per_hour"], ".0f"),
     **dict.fromkeys(["token_losses", "million_per_s", "growth_mib"], ",.0f"),
     **dict.fromkeys(
         ["checkpoints", "positions", "draws", "min_ess", "population_min_ess", "divergences", "ess", "cells", "failed"], ".0f"
@@ -174,6 +178,33 @@ def prefix_reported() -> pd.DataFrame:
     table = result("prefix_reported").query("half == 'held out' and runs == 'all'")
     table = table.query("model in ['tsl', 'tsl, family', 'power-law', 'annealing-law']")
     return table.sort_values(["prefix", "crps"])[["prefix", "model", "cells", *SCORES]]
+
+
+def unseen_knowledge() -> pd.DataFrame:
+    """What is known of a run against scores, over all families and over those whose early phase and data are usual."""
+    table = result("unseen_knowledge")
+    every = table[table["runs"] == "mean of families"]
+    usual = table[~table["runs"].isin(["mean of families", "gpt_positions", "small_lm", "repeated"])]
+    how = {"cells": "sum"} | dict.fromkeys(_KNOWLEDGE, "mean")
+    usual = usual.groupby(["model", "prefix"], as_index=False).agg(how).assign(runs="usual families")
+    columns = ["runs", "prefix", "model", "cells", *_KNOWLEDGE]
+    return pd.concat([every, usual])[columns].sort_values(["runs", "prefix", "crps"]).rename(columns={"model": "known"})
+
+
+def peers() -> pd.DataFrame:
+    """Every model on held-out runs and on families, best on top."""
+    table = result("peers").query("runs in ['held out', 'mean of families']")
+    order = ["runs", "prefix", "model", "cells", "failed", "endpoint_mae", "endpoint_median", "worst", "crps", "coverage_90"]
+    return table[[*order, "width_90"]].sort_values(["runs", "prefix", "crps"])
+
+
+def short() -> pd.DataFrame:
+    return result("short").drop(columns="failed")
+
+
+def monitored() -> pd.DataFrame:
+    """One number a row, three digits of each."""
+    return result("monitored").assign(value=lambda table: table["value"].map("{:,.3g}".format))
 
 
 def faults() -> pd.DataFrame:
@@ -307,6 +338,10 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "prefix": prefix,
     "prefix-kinds": prefix_kinds,
     "unseen": unseen,
+    "unseen-knowledge": unseen_knowledge,
+    "short": short,
+    "peers": peers,
+    "monitored": monitored,
     "prefix-reported": prefix_reported,
     "sensitivity": sensitivity,
     "sensitivity-agreement": sensitivity_agreement,
@@ -327,7 +362,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "position-law-errors": position_law_errors,
     **{
         name: partial(result, name)
-        for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
+        for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy", "phases", "fleet")
     },
     **{
         name.replace("_", "-"): partial(result, name)

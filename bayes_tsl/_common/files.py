@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bayes_tsl._common.validation import require
+from bayes_tsl._common.validation import file_path, require
 
 _NEW, _PREFIX, _WHOLE = ".new-bayes_tsl-", ".bayes_tsl-", ".whole"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -25,7 +25,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """A path to write to; the file takes the place of ``path`` when the block ends well, and goes otherwise."""
-    path = Path(path)
+    path = file_path(path)
     with whole_files(path.parent) as beside:
         yield beside / path.name
 

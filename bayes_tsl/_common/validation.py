@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,16 @@ def whole_number(value: Any, name: str, *, low: int, cure: str = "") -> int:
     whole = number and bool(np.isfinite(plain)) and plain == int(plain) >= low
     require(whole, name, f"be {low} or more, a whole number", plain, cure=cure)
     return int(plain)
+
+
+def file_path(value: Any, name: str = "path") -> Path:
+    """A path, of a text or a path.
+
+    Raises:
+        DataError: it is neither.
+    """
+    require(isinstance(value, str | PathLike), name, "be a path", type(value).__name__, cure="Give e.g. 'fit.nc'.")
+    return Path(value)
 
 
 def floats(values: Any, name: str, *, cure: str = "") -> NDArray[np.float64]:

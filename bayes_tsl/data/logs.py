@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.validation import numbers, require, require_choice, show
+from bayes_tsl._common.validation import file_path, numbers, require, require_choice, show
 from bayes_tsl.data.formats import FORMATS, Format, Line
 from bayes_tsl.data.loss_table import COLUMNS, KEY, LossTable
 from bayes_tsl.data.reading.beside import logged_rates, with_beside
@@ -77,7 +77,7 @@ def read_log(
     >>> read_log(log).mean_losses().tolist()[:3]
     [4.0, 3.9, 3.8]
     """
-    path = Path(path)
+    path = file_path(path)
     source = printable(path.name)
     if unit is not None:
         require_choice(unit, "unit", UNITS, cure="Convert the losses to one of these.")
@@ -118,7 +118,7 @@ def recognise(path: str | Path, *, step: str | None = None) -> str:
     >>> recognise(log)
     'nanogpt'
     """
-    path = Path(path)
+    path = file_path(path)
     _require_there(path, folder=True)
     return "tensorboard" if path.is_dir() else format_of(Source(path), step=step)
 

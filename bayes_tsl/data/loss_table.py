@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bayes_tsl._common.validation import (
+    file_path,
     numbers,
     pandas_frame,
     require,
@@ -183,7 +184,8 @@ def read_losses(path: str | Path) -> LossTable:
     >>> read_losses(path).mean_losses().tolist()
     [5.1, 4.7]
     """
-    return LossTable.from_frame(read_table(path), source=Path(path).name)
+    path = file_path(path)
+    return LossTable.from_frame(read_table(path), source=path.name)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -195,7 +197,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
     >>> read_table(path).index.tolist()
     [2, 3]
     """
-    path = Path(path)
+    path = file_path(path)
     suffix = next((ending for ending in ENDINGS if path.name.lower().endswith(ending)), path.suffix)
     require_choice(suffix, "file ending", ENDINGS, cure=f"Convert {path.name} to one of these.")
     require(path.is_file(), "file", "exist", str(path), cure="Check the path.")
@@ -240,7 +242,7 @@ def _column(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
         default = "run" if name == "run" else "test"
         names = pd.Series(frame.get(name, default), index=frame.index)
         texts = names.map(lambda cell: cell.decode(errors="replace") if isinstance(cell, bytes) else cell)
-        return pd.Series(texts, index=frame.index, dtype="str")
+        return pd.Series(texts, index=frame.index, dtype="str").where(names.notna())  # pandas 2 makes None a name
     if name not in frame:
         return pd.Series(np.nan, index=frame.index)
     values = numbers(frame, name)
@@ -273,7 +275,8 @@ def _require_rows(good: Rows, frame: pd.DataFrame, table: pd.DataFrame, name: st
     row = {key: table[key].iloc[at] for key in KEY if key in table and key != name}
     line = f"({frame.index.name or 'row'} {frame.index[at]} of {source})"
     where = f"at {place} {line}" if (place := _place(row)) else line
-    require(False, name, rule, frame[name].iloc[at], where=where, cure="Drop the row or correct it.")
+    got = frame[name].fillna(np.nan).iloc[at]
+    require(False, name, rule, got, where=where, cure="Drop the row or correct it.")
 
 
 def _place(row: Mapping[Any, Any]) -> str:

@@ -26,11 +26,11 @@ _CURE = "Save it again with Fit.save, or fit again."
 def written(data: xr.DataTree) -> bytes:
     """The file of a tree."""
     content = BytesIO()
-    with h5netcdf.File(
-        content, "w"
-    ) as file:  # and not DataTree.to_netcdf, which asks a Dask cluster for a lock, if there is one
-        for node in data.subtree:
-            node.to_dataset(inherit=False).dump_to_store(H5NetCDFStore(file, group=node.path, mode="a"))
+    # and not DataTree.to_netcdf, which asks a Dask cluster for a lock, if there is one
+    with h5netcdf.File(content, "w") as file:
+        for path, node in data.subtree_with_keys:
+            store = H5NetCDFStore(file, group=None if path == "." else path, mode="a")
+            node.to_dataset(inherit=False).dump_to_store(store)
     return with_checksum(content.getvalue())
 
 

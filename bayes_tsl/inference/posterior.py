@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from bayes_tsl._common.files import whole_file
-from bayes_tsl._common.validation import require, require_choice
+from bayes_tsl._common.validation import file_path, require, require_choice
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.inference import schema
@@ -263,7 +263,7 @@ def load_fit(path: str | Path) -> Fit:
     >>> int(loo.n_data_points), sorted(ranked.index)
     (21, ['a', 'b'])
     """
-    path = Path(path)
+    path = file_path(path)
     require(path.is_file(), "fit", "be a file", str(path), cure="Check the path.")
     return Fit(read(path.read_bytes(), path.name))
 

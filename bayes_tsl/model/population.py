@@ -18,7 +18,7 @@ import numpy as np
 
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.parallel import one_line
-from bayes_tsl._common.validation import require, require_choice, require_number, require_type
+from bayes_tsl._common.validation import file_path, require, require_choice, require_number, require_type
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule, constant
 from bayes_tsl.errors import DataError
@@ -134,7 +134,7 @@ def load_population(path: str | Path) -> Population:
     ...     load_population(f"{folder}/family.json").traits["heat"].spread
     0.2
     """
-    path = Path(path)
+    path = file_path(path)
     require(path.is_file(), "population", "be a file", str(path), cure="Check the path.")
     try:
         return _population(json.loads(path.read_bytes()))

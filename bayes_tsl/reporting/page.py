@@ -20,7 +20,7 @@ import pandas as pd
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.files import whole_files
 from bayes_tsl._common.intervals import require_prob
-from bayes_tsl._common.validation import require, show
+from bayes_tsl._common.validation import file_path, require, show
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.stopping import Stopping
@@ -69,7 +69,7 @@ class Report:
         Raises:
             DataError: ``path`` does not end in html, or its folder is missing.
         """
-        path = Path(path)
+        path = file_path(path)
         require(path.suffix == ".html", "path", "end in .html", path.name, cure="Its JSON is written beside it.")
         with whole_files(path.parent) as beside:
             (beside / path.name).write_text(self.html, encoding="utf-8")

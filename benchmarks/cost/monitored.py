@@ -3,8 +3,8 @@
     python -m benchmarks.cost.monitored
 
 Mean losses of the bundled run of half code, prose, are looked at after every checkpoint as the worker of ``Monitor`` looks at
-them, in one process. CPU seconds are medians; those of later fits are without compiling. Then arithmetic: RUNS runs of
-CHECKPOINTS checkpoints each over DAYS days.
+them, in one process. CPU seconds are medians; a few of the later fits compile too, for more checkpoints. Then arithmetic: RUNS
+runs of CHECKPOINTS checkpoints each over DAYS days.
 """
 
 from __future__ import annotations

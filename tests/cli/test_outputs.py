@@ -65,7 +65,8 @@ def test_a_full_disk_is_one_line_and_exit_code_2(tmp_path: Path, capsys: pytest.
 
 @pytest.mark.parametrize("arguments", [["--help"], ["forecast"], ["convert", "LOG", "--out", "OUT"]], ids=" ".join)
 def test_a_full_disk_for_what_is_printed_is_one_line(arguments: list[str], tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_text("step,loss\n100,3.5\n200,3.25\n")
+    rows = "".join(f"{step},{4 - step / 2000}\n" for step in range(100, 1300, 100))
+    (tmp_path / "train.csv").write_text(f"step,loss\n{rows}")
     names = {"LOG": str(tmp_path / "train.csv"), "OUT": str(tmp_path / "losses.csv")}
     with Path("/dev/full").open("w") as full:
         done = run([names.get(argument, argument) for argument in arguments], stdout=full, stderr=subprocess.PIPE)

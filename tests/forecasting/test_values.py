@@ -60,3 +60,15 @@ def test_prefixes_and_forecasters_are_taken_alone() -> None:
         for prefixes, names in ((0.5, "last-value"), ((prefix for prefix in [0.5]), ["last-value"]))
     )
     pd.testing.assert_frame_equal(one, other)
+
+
+def test_a_file_is_named_by_a_path() -> None:
+    for use in (bt.load_fit, bt.read_losses, bt.read_log, example_fit().save):
+        with refusal("path must be a path; got 'NoneType'. Give e.g. 'fit.nc'."):
+            use(None)
+
+
+def test_more_draws_than_memory_are_refused() -> None:
+    losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
+    with refusal("draws of all chains must be at most 10000000; got 1000000000000. 4 x 1000 are usual."):
+        bt.fit(losses, chains=10**9)
