@@ -2,10 +2,11 @@
 
     python -m benchmarks.cost.phases [--before CHECKOUT] [--quick]
 
-Each measurement is a process of its own, REPEATS of a kind and checkout, in turn; tables have medians. *cold* is without
-compiled programs from before, *warm* with them. *compiling* is what JAX takes to lower and compile; *fit*, *prior* (what the
-prior decides) and *forecast* are without it, tracing included; *rest* is reading, imports, picture and files; *process* is the
-whole command. Fits an hour are of ``timed_fleet``, compiling included. --before adds an older checkout. --quick: once.
+Each measurement is a process of its own, in turn: REPEATS commands and FLEETS of many runs of every kind and checkout, of which
+tables have medians. *cold* is without compiled programs from before, *warm* with them. *compiling* is what JAX takes to lower
+and compile; *fit*, *prior* (what the prior decides) and *forecast* are without it, tracing included; *rest* is reading,
+imports, picture and files; *process* is the whole command. Fits an hour are of ``timed_fleet``, compiling included.
+--before adds an older checkout. --quick: once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pandas as pd
 
 from benchmarks.common import RESULTS, ROOT, keep
 
-REPEATS = 5
+REPEATS, FLEETS = 5, 3
 PHASES = ["compiling", "fit", "prior", "forecast", "rest", "process"]
 COMMAND = [
     *("forecast", "bayes_tsl/data/datasets/small_lm/position_losses.csv.gz", "--run", "mix50_cosine", "--test-set", "prose"),
@@ -64,11 +65,11 @@ def main() -> None:
     asked = parser.parse_args()
     folder = Path("out/quick") if asked.quick else RESULTS
     checkouts = ({"before": asked.before.resolve()} if asked.before else {}) | {"now": ROOT}
-    turns = [each for _ in range(1 if asked.quick else REPEATS) for each in checkouts.items()]
-    phases = pd.DataFrame([row for each in turns for row in commands(*each)])
+    repeats, fleets = (1, 1) if asked.quick else (REPEATS, FLEETS)
+    phases = pd.DataFrame([row for _ in range(repeats) for each in checkouts.items() for row in commands(*each)])
     keep(phases.groupby(["checkout", "cache"], as_index=False)[PHASES].median(), folder / "phases.csv")
-    fleets = pd.DataFrame([fleet(*each) for each in turns])
-    keep(fleets.groupby("checkout", as_index=False)[["fits", "converged", "fits_per_hour"]].median(), folder / "fleet.csv")
+    fleet_rows = pd.DataFrame([fleet(*each) for _ in range(fleets) for each in checkouts.items()])
+    keep(fleet_rows.groupby("checkout", as_index=False)[["fits", "converged", "fits_per_hour"]].median(), folder / "fleet.csv")
 
 
 if __name__ == "__main__":
