@@ -60,6 +60,12 @@ def by_kind(scores: pd.DataFrame, kinds: pd.Series, columns: list[str]) -> pd.Da
     return _averaged(scores, scores["run"].map(kinds).rename("runs"), columns)
 
 
+def mean_of_kinds(each: pd.DataFrame, columns: list[str], **more: str) -> pd.DataFrame:
+    """Means over kinds of run of what ``by_kind`` gives, each kind counted once; ``more`` says how other columns are joined."""
+    how = {"cells": "sum", "failed": "sum"} | dict.fromkeys(columns, "mean") | more
+    return each.groupby(["model", "prefix"], as_index=False).agg(how).assign(runs="mean of families")
+
+
 def by_test_set(scores: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
     """Mean scores on each test set, by model and prefix."""
     return _averaged(scores, scores["test_set"], columns)

@@ -20,7 +20,7 @@ import bayes_tsl as bt
 from bayes_tsl.analysis.sensitivity import DECIDES
 from bayes_tsl.inference.arviz_versions import MAX_PARETO_K
 from bayes_tsl.model.learned import learned
-from benchmarks.common import RESULTS, ROOT
+from benchmarks.common import RESULTS, ROOT, mean_of_kinds
 from benchmarks.public.learned_priors import shown
 from benchmarks.public.prefix import SCORES
 
@@ -185,8 +185,7 @@ def unseen_knowledge() -> pd.DataFrame:
     table = result("unseen_knowledge")
     every = table[table["runs"] == "mean of families"]
     usual = table[~table["runs"].isin(["mean of families", "gpt_positions", "small_lm", "repeated"])]
-    how = {"cells": "sum"} | dict.fromkeys(_KNOWLEDGE, "mean")
-    usual = usual.groupby(["model", "prefix"], as_index=False).agg(how).assign(runs="usual families")
+    usual = mean_of_kinds(usual, _KNOWLEDGE).assign(runs="usual families")
     columns = ["runs", "prefix", "model", "cells", *_KNOWLEDGE]
     return pd.concat([every, usual])[columns].sort_values(["runs", "prefix", "crps"]).rename(columns={"model": "known"})
 

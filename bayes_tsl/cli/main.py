@@ -79,11 +79,3 @@ def _unprinted(code: int) -> int:
 @click.version_option(package_name="bayes_tsl")
 def cli() -> None:
     """Where is this training run going, and how sure are we?"""
-
-
-def _print_no_more() -> None:
-    """Let go of what could not be printed, which Python would try again while it ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

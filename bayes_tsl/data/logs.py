@@ -118,9 +118,7 @@ def recognise(path: str | Path, *, step: str | None = None) -> str:
     >>> recognise(log)
     'nanogpt'
     """
-    path = file_path(path)
-    _require_there(path, folder=True)
-    return "tensorboard" if path.is_dir() else format_of(Source(path), step=step)
+    return _recognised(Source(file_path(path)), step)
 
 
 def _read(path: Path, format: str | None, pattern: str | None, step: str | None) -> tuple[Format, Scalars]:
@@ -133,9 +131,9 @@ def _read(path: Path, format: str | None, pattern: str | None, step: str | None)
         return known, read_lines(Source(path), known)
     if format is not None:
         require_choice(format, "format", FORMATS, cure="Leave it out to have it recognised by the content.")
-    known = FORMATS[recognise(path, step=step) if format is None else format]
-    _require_there(path, folder=known.shape == "events")
     source = Source(path)
+    known = FORMATS[_recognised(source, step) if format is None else format]
+    _require_there(path, folder=known.shape == "events")
     if known.shape in ("console", "events"):
         cure = "Its lines say their steps; another clock needs a pattern."
         require(step is None, "step", f"be left out with the format {known.name}", step, cure=cure)
@@ -146,6 +144,12 @@ def _read(path: Path, format: str | None, pattern: str | None, step: str | None)
     if known.shape == "events":
         return known, (read_events(path), ())
     return known, _columns(source, known, step)
+
+
+def _recognised(source: Source, step: str | None) -> str:
+    """Name of the format of a file, or of a folder of event files."""
+    _require_there(source.path, folder=True)
+    return "tensorboard" if source.path.is_dir() else format_of(source, step=step)
 
 
 def _columns(source: Source, known: Format, step: str | None) -> Scalars:

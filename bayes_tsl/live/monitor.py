@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from numpy.typing import ArrayLike
 from bayes_tsl._common.validation import require, require_number, require_type, show
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import DataError
+from bayes_tsl.live.guard import Guard
 from bayes_tsl.live.journal import Journal
 from bayes_tsl.live.outlook import Outlook
 from bayes_tsl.live.tracking import Plan
 
-_log = logging.getLogger("bayes_tsl")
 MOST_STARTS = 3  # of the worker, after which something is wrong with it
 
 
@@ -66,14 +65,14 @@ class Monitor:
         strict: bool = False,
         known: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder, self.strict = Path(folder), strict
-        self._warned: set[str] = set()
+        self.folder = Path(folder)
+        self._guard = Guard(strict=strict, words=_words)
         self._unwritten: list[dict[str, Any]] = []
         self._worker: subprocess.Popen[bytes] | None = None
         self._starts, self._works = 0, False
         self._last: dict[str, float] = {}
         self._journal = Journal(self.folder)
-        self._guard(lambda: self._begin(schedule, end=end, target=target, prob=prob, seed=seed, known=known or {}))
+        self._guard.attempt(lambda: self._begin(schedule, end=end, target=target, prob=prob, seed=seed, known=known or {}))
 
     def log(self, step: float, loss: float | ArrayLike | Mapping[str, Any], *, test_set: str = "test") -> None:
         """Write a checkpoint down, in well under 50 ms.
@@ -84,7 +83,7 @@ class Monitor:
             test_set: name of what was evaluated, unless ``loss`` has names.
         """
         if self._works:
-            self._guard(lambda: self._write(step, loss if isinstance(loss, Mapping) else {test_set: loss}))
+            self._guard.attempt(lambda: self._write(step, loss if isinstance(loss, Mapping) else {test_set: loss}))
 
     @property
     def latest(self) -> Outlook | None:
@@ -96,7 +95,7 @@ class Monitor:
         """The last outlook of every test set."""
         found: list[dict[str, Outlook]] = []
         if self._works:
-            self._guard(lambda: found.append(self._journal.outlooks()))
+            self._guard.attempt(lambda: found.append(self._journal.outlooks()))
         return found[0] if found else {}
 
     def close(self, *, wait: bool = True) -> None:
@@ -104,7 +103,7 @@ class Monitor:
         worker, self._worker = self._worker, None
         if worker is None or worker.stdin is None:
             return
-        self._guard(lambda: self._flush([]))
+        self._guard.attempt(lambda: self._flush([]))
         worker.stdin.close()
         if wait:
             worker.wait()
@@ -127,7 +126,7 @@ class Monitor:
         lines = [{"step": float(step), "test_set": name, "loss": _plain(loss, step)} for name, loss in losses.items()]
         for name in losses:
             if float(step) <= self._last.get(name, -np.inf):
-                self._warn(f"step {show(step)} follows {show(self._last[name])}: later checkpoints are dropped")
+                self._guard.warn(f"step {show(step)} follows {show(self._last[name])}: later checkpoints are dropped")
             self._last[name] = float(step)
         self._flush(lines)
         self._keep_working()
@@ -145,26 +144,16 @@ class Monitor:
             return
         if self._worker is not None:
             self._worker.communicate()
-            self._warn(f"the process that fits ended with status {self._worker.returncode} and is started again")
+            self._guard.warn(f"the process that fits ended with status {self._worker.returncode} and is started again")
         if self._starts < MOST_STARTS:
             self._starts += 1
             command = [sys.executable, "-m", "bayes_tsl.live.worker", str(self.folder)]
             away_from_the_accelerator = os.environ | {"JAX_PLATFORMS": "cpu"}
             self._worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=away_from_the_accelerator)
 
-    def _guard(self, act: Callable[[], object]) -> None:
-        """Do it; what goes wrong is raised if strict, or logged once."""
-        try:
-            act()
-        except Exception as error:
-            if self.strict:
-                raise
-            self._warn(f"{type(error).__name__ if not isinstance(error, DataError) else 'not monitored'}: {error}")
 
-    def _warn(self, message: str) -> None:
-        if message not in self._warned:
-            self._warned.add(message)
-            _log.warning(message)
+def _words(error: Exception) -> str:
+    return f"{'not monitored' if isinstance(error, DataError) else type(error).__name__}: {error}"
 
 
 def _plain(loss: Any, step: float) -> float | list[float]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from scipy.special import gammaincinv
 
 from bayes_tsl._common.arrays import AnyArray
+from bayes_tsl.model import drift_density
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.single_run import (
@@ -55,8 +55,7 @@ def log_likelihood(design: Design, fixed: Sites, drawn: Sites) -> jax.Array:
     variance = variances(design, sites)
     given = conditionals(design, variance)
     off = _residuals(design, sites, given)
-    covariance = variance.drift + jnp.diag(given[2].scale ** 2)
-    mean = dist.MultivariateNormal(0.0, covariance).log_prob(off.mean)
+    mean = drift_density.log_density(off.mean, variance.drift, 1.0, given[2].scale ** 2)
     return _of_gap_and_rate(design, off, given).sum() + mean
 
 

@@ -21,7 +21,7 @@ import pandas as pd
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import CELL, backtest
 from bayes_tsl.forecasting.baselines import BASELINES, Forecaster
-from benchmarks.common import by_kind, keep, options
+from benchmarks.common import by_kind, keep, mean_of_kinds, options
 from benchmarks.forecasters import bayesian, laws, mixture, series
 from benchmarks.public import prefix, unseen
 from benchmarks.public.curves import by_hash, public_runs
@@ -96,12 +96,6 @@ def summarised(scores: pd.DataFrame, kinds: pd.Series) -> pd.DataFrame:
     return by_kind(scores, kinds, SCORES).join(worst, on=["runs", "model", "prefix"])
 
 
-def averaged(each: pd.DataFrame) -> pd.DataFrame:
-    """Means over kinds of run, each counted once, whatever its number of curves."""
-    how = {"cells": "sum", "failed": "sum"} | dict.fromkeys(SCORES, "mean") | {"worst": "max"}
-    return each.groupby(["model", "prefix"], as_index=False).agg(how).assign(runs="mean of families")
-
-
 def require_extra() -> None:
     """End with one line where a library of a peer is missing."""
     missing = [name for name in EXTRA if find_spec(name) is None]
@@ -118,7 +112,9 @@ def main() -> None:
         prefixes = PREFIXES[1:2] if asked.quick else PREFIXES
         scores = score(task, prefixes=prefixes, cells=asked.out / "cells" / name, workers=asked.workers)
         tables[name] = summarised(scores, task.kinds)
-    keep(pd.concat([tables["held-out"], averaged(tables["left-out"]), tables["left-out"]]), asked.table)
+    keep(
+        pd.concat([tables["held-out"], mean_of_kinds(tables["left-out"], SCORES, worst="max"), tables["left-out"]]), asked.table
+    )
 
 
 if __name__ == "__main__":

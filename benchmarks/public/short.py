@@ -15,7 +15,7 @@ import pandas as pd
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.model.design import after_warmup
-from benchmarks.common import by_kind, keep, options
+from benchmarks.common import by_kind, keep, mean_of_kinds, options
 from benchmarks.public import unseen
 from benchmarks.public.families import Family, families
 
@@ -41,8 +41,9 @@ def thinned(family: Family, count: int) -> Family:
 def summarised(scores: pd.DataFrame, count: int) -> pd.DataFrame:
     """Mean scores of every family, and of all."""
     each = by_kind(scores, pd.Series({run: run.split("/")[0] for run in scores["run"].unique()}), SCORES)
-    every = pd.DataFrame([each[SCORES].mean()]).assign(runs="mean of families", **each[["cells", "failed"]].sum())
-    return pd.concat([every, each]).assign(checkpoints=count)[["checkpoints", "runs", "cells", "failed", *SCORES]]
+    return pd.concat([mean_of_kinds(each, SCORES), each]).assign(checkpoints=count)[
+        ["checkpoints", "runs", "cells", "failed", *SCORES]
+    ]
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from bayes_tsl.evaluation.backtesting import backtest
 from bayes_tsl.forecasting.baselines import BASELINES
 from bayes_tsl.model.learned import learned
 from bayes_tsl.model.priors import LearnedPriors
-from benchmarks.common import RESULTS, Informed, by_kind, keep, options
+from benchmarks.common import RESULTS, Informed, by_kind, keep, mean_of_kinds, options
 from benchmarks.public.families import Family, families
 from benchmarks.public.learned_priors import learn
 
@@ -89,10 +89,8 @@ def main() -> None:
     )
     kinds = pd.Series({run: run.split("/")[0] for run in schedules})
     each = by_kind(scores, kinds, SCORES)
-    how = {"cells": "sum", "failed": "sum"} | dict.fromkeys(SCORES, "mean")
-    every = each.groupby(["model", "prefix"], as_index=False).agg(how)
     table = asked.table.with_name("unseen_knowledge.csv") if asked.knowledge else asked.table
-    keep(pd.concat([every.assign(runs="mean of families"), each]), table)
+    keep(pd.concat([mean_of_kinds(each, SCORES), each]), table)
 
 
 if __name__ == "__main__":

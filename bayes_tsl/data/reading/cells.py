@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bayes_tsl._common.validation import require, require_once
 from bayes_tsl.data.formats.names import clock_rank
 from bayes_tsl.data.loss_table import read_table
-from bayes_tsl.data.reading.source import Source, is_cut_off, printable
+from bayes_tsl.data.reading.source import CUT_OFF, Source, is_cut_off, printable
 from bayes_tsl.errors import DataError
 
 _NUMBER = re.compile(r"\s*[-+]?(?:\d[\d.,]*(?:e[-+]?\d+)?|nan|inf|infinity)\s*", re.IGNORECASE)
@@ -136,7 +136,7 @@ def _without_cut_row(
     shorter = len(last) < min(map(len, earlier))
     ends = [row[width - 1] for row in earlier if len(row) == width and row[width - 1]]
     if shorter or (len(last) == width and is_cut_off(last[-1], ends)):
-        return earlier, lines[:-1], (f"{source.name}: the last line was cut off while it was written and is left out.",)
+        return earlier, lines[:-1], (CUT_OFF.format(source.name),)
     return cells, lines, ()
 
 

@@ -72,10 +72,10 @@ def choose(
         split = split or ("eval" if "eval" in among.values() else "train")
         chosen = _best([name for name, of in among.items() if of == split], counts, everything=metric == "all")
     _require_clear(chosen, split, source, metric)
-    notices = _notices(source, chosen, split, unit or _unit(chosen[0], native), asked=unit is not None)
-    unit = unit or _unit(chosen[0], native)
+    found = unit or _unit(chosen[0], native)
+    notices = _notices(source, chosen, split, found, asked=unit is not None)
     others = {name: counts[name] for name, of in losses.items() if split == "eval" and of == "train"}
-    return Choice(_test_sets(chosen, split), split, unit, notices, others)
+    return Choice(_test_sets(chosen, split), split, found, notices, others)
 
 
 def in_nats(table: LossTable, unit: str, source: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pandas as pd
 from bayes_tsl._common.validation import require
 from bayes_tsl.data.formats.kinds import NUMBER
 from bayes_tsl.data.formats.names import clock_rank, is_eval, is_train
-from bayes_tsl.data.reading.source import Source, printable
+from bayes_tsl.data.reading.source import CUT_OFF, Source, parsed, printable
 from bayes_tsl.errors import DataError
 
 _PRINTED = re.compile(rf"""['"]([\w/ .-]+)['"]: ['"]?({NUMBER}|\d+/\d+|[\w-]+)""", re.IGNORECASE)
@@ -42,40 +42,39 @@ def kind_of(source: Source) -> str | None:
     start = source.text.lstrip()[:1]
     if start not in ("{", "["):
         return None
-    first = source.text.strip().partition("\n")[0]
-    if start == "{" and isinstance(_parsed(first), dict) and "\n" in source.text.strip():
+    first, _, more = source.text.strip().partition("\n")
+    if start == "{" and more and isinstance(parsed(first), dict):
         return "wandb-jsonl"
-    whole = _parsed(source.text)
-    if isinstance(whole, dict) and "log_history" in whole:
+    whole = source.document
+    if whole is None:
+        return _kind_of_damaged(source.text)
+    if not isinstance(whole, dict):
+        return "json"
+    if "log_history" in whole:
         return "trainer-state"
-    if whole is not None:
-        return (
-            "wandb-jsonl"
-            if isinstance(whole, dict) and not any(isinstance(one, list | dict) for one in whole.values())
-            else "json"
-        )
-    return (
-        "trainer-state"
-        if '"log_history"' in source.text
-        else "json"
-        if re.match(r'\s*(?:\[\s*[\[{]|\{\s*")', source.text)
-        else None
-    )
+    return "json" if any(isinstance(one, list | dict) for one in whole.values()) else "wandb-jsonl"
+
+
+def _kind_of_damaged(text: str) -> str | None:
+    """Format of a text that begins as JSON and is none."""
+    if '"log_history"' in text:
+        return "trainer-state"
+    return "json" if re.match(r'\s*(?:\[\s*[\[{]|\{\s*")', text) else None
 
 
 def read_json_lines(source: Source) -> Rows:
     """An object per line; a last line that was cut off while it was written is left out."""
     lines = [(number, line) for number, line in enumerate(source.text.split("\n"), start=1) if line.strip()]
     notices: tuple[str, ...] = ()
-    if source.cut and len(lines) > 1 and _parsed(lines[-1][1]) is None:
-        lines, notices = lines[:-1], (f"{source.name}: the last line was cut off while it was written and is left out.",)
+    if source.cut and len(lines) > 1 and parsed(lines[-1][1]) is None:
+        lines, notices = lines[:-1], (CUT_OFF.format(source.name),)
     rows = [_row(_object(line, f"line {number} of {source.name}")) for number, line in lines]
     return Rows(rows, pd.Index([number for number, _ in lines], name="line"), notices)
 
 
 def read_trainer_state(source: Source) -> Rows:
     """``log_history`` of the Hugging Face Trainer; ``train_loss``, which the last row has, is a mean over the whole run."""
-    state = _object(source.text, source.name)
+    state = _require_object(source.document, source.text, source.name)
     history = state.get("log_history")
     good = isinstance(history, list) and all(isinstance(row, dict) for row in history)
     require(good, source.name, "have a list of rows log_history", sorted(state), cure="Give a trainer_state.json.")
@@ -85,7 +84,7 @@ def read_trainer_state(source: Source) -> Rows:
 
 def read_document(source: Source) -> Rows:
     """An array of rows, or an object that has rows or lists somewhere."""
-    whole = _parsed(source.text)
+    whole = source.document
     if whole is None:
         start = source.text.strip()[:60]
         raise DataError(f"{source.name} must be JSON; got {start!r}. Correct it, or export it again.")
@@ -106,16 +105,11 @@ def _numbered(rows: list[dict[str, str]]) -> Rows:
     return Rows(rows, pd.RangeIndex(1, len(rows) + 1, name="row"))
 
 
-def _parsed(text: str) -> Any:
-    """JSON whose numbers are left as they are written, so that NaN differs from nothing; None where it is none."""
-    try:
-        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _object(text: str, name: str) -> dict[str, Any]:
-    value = _parsed(text)
+    return _require_object(parsed(text), text, name)
+
+
+def _require_object(value: Any, text: str, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{name} must be a JSON object; got {printable(text.strip()[:60])!r}. Correct it, or export it again.")
     return value

@@ -10,9 +10,7 @@ import pandas as pd
 from bayes_tsl._common.validation import require
 from bayes_tsl.data.formats import Format, Line
 from bayes_tsl.data.reading.cells import number
-from bayes_tsl.data.reading.source import Source, is_cut_off, printable
-
-_CUT = "{}: the last line was cut off while it was written and is left out."
+from bayes_tsl.data.reading.source import CUT_OFF, Source, is_cut_off, printable
 
 
 def read_lines(source: Source, format: Format) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -20,7 +18,7 @@ def read_lines(source: Source, format: Format) -> tuple[pd.DataFrame, tuple[str,
     rows = [(number, *one) for number, line in source.lines for one in matches(line, format.lines)]
     notices = ()
     if source.cut and rows and _last_is_cut_off(rows, source):
-        rows, notices = rows[:-1], (_CUT.format(source.name),)
+        rows, notices = rows[:-1], (CUT_OFF.format(source.name),)
     frame = pd.DataFrame(rows, columns=["line", "metric", "step", "value"]).set_index("line")
     frame = frame.assign(step=_filled(_steps(frame, source.name), format))
     if format.by_file:

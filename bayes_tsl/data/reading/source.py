@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from bayes_tsl.errors import DataError
 
+CUT_OFF = "{}: the last line was cut off while it was written and is left out."
 LONGEST = 3000  # characters of a console line that are looked at: no loss stands further on, and expressions stay fast
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RANK = re.compile(r"^\s*(\d+): ?")
@@ -59,6 +62,11 @@ class Source:
         text = self.content.decode(encoding, errors="replace")
         return text.replace("\r\n", "\n").replace("\x00", "")
 
+    @cached_property
+    def document(self) -> Any:
+        """The text as JSON; None where it is none."""
+        return parsed(self.text)
+
     @property
     def cut(self) -> bool:
         """Whether the last line has no end, as while it is written."""
@@ -82,6 +90,14 @@ def _all_labelled(lines: list[str]) -> bool:
     """Whether nearly all lines begin with the number of a process, as of ``srun --label``, and not with that of a step."""
     labels = [found[1] for line in lines if (found := _RANK.match(line))]
     return len(labels) > 0.9 * len(lines) and 20 * len(set(labels)) < len(labels)
+
+
+def parsed(text: str) -> Any:
+    """JSON whose numbers are left as they are written, so that NaN differs from nothing; None where it is none."""
+    try:
+        return json.loads(text, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
 
 
 def printable(text: str) -> str:

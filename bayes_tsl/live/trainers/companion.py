@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.live.guard import Guard
 from bayes_tsl.live.monitor import Monitor
 from bayes_tsl.live.outlook import Outlook
-
-_log = logging.getLogger("bayes_tsl")
 
 
 class Companion:
@@ -38,10 +36,10 @@ class Companion:
         **asked: Any,
     ) -> None:
         self.latest: Outlook | None = None
-        self._schedule, self._known, self._strict = schedule, known or {}, strict
+        self._schedule, self._known = schedule, known or {}
         self._asked = {"folder": folder, "strict": strict, **asked}
         self._monitor: Monitor | None = None
-        self._warned: set[str] = set()
+        self.attempt = Guard(strict=strict, words="not monitored: {}".format).attempt
 
     def begin(self, plan: Callable[[], Schedule], known: Callable[[], Mapping[str, Any]]) -> None:
         """Begin, or begin again, with the schedule and the recipe of a trainer."""
@@ -66,18 +64,6 @@ class Companion:
         monitor, self._monitor = self._monitor, None
         if monitor is not None:
             self.attempt(lambda: monitor.close(wait=False))
-
-    def attempt(self, act: Callable[[], object]) -> None:
-        """Do it; what goes wrong is raised if strict, or logged once."""
-        try:
-            act()
-        except Exception as error:
-            if self._strict:
-                raise
-            message = f"not monitored: {error}"
-            if message not in self._warned:
-                self._warned.add(message)
-                _log.warning(message)
 
     def _begin(self, plan: Callable[[], Schedule], known: Callable[[], Mapping[str, Any]]) -> None:
         schedule = plan() if self._schedule is None else self._schedule
