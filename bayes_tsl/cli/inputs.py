@@ -74,7 +74,7 @@ def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
     steps = steps_ahead(options["steps"], options["to"], past, table)
     require_planned(schedule, options["schedule"], float(steps[-1]))
     known = recipe_from(options)
-    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], throw=False, **known)
+    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], num_draws="auto", throw=False, **known)
     ahead = forecast(posterior, steps=steps, seed=options["seed"])
     moved = prior_sensitivity(
         posterior, steps=steps, prob=options["prob"], seed=options["seed"], refit=options["refit_wider"], progress=True

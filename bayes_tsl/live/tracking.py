@@ -106,7 +106,8 @@ def track(losses: LossTable, plan: Plan, *, before: Fit | None = None) -> Tracke
         ahead = None if surprise else _by_weights(before, losses, plan)
         if ahead is not None:
             return Tracked(before, ahead, _outlook(losses, plan, before, ahead))
-        made = fit(losses, schedule=plan.schedule, seed=plan.seed, progress=False, throw=False, **plan.known)
+        usual = {"num_draws": "auto", "progress": False, "throw": False}
+        made = fit(losses, schedule=plan.schedule, seed=plan.seed, **(usual | dict(plan.known)))
         ahead = forecast(made, steps=_steps(losses, plan), seed=plan.seed)
         return Tracked(made, ahead, _outlook(losses, plan, made, ahead, alarms=surprise))
 

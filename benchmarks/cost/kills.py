@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,7 +157,10 @@ def main() -> None:
     for name in jobs:
         shutil.rmtree(asked.out / name, ignore_errors=True)
         shutil.rmtree(asked.out / f"{name}-whole", ignore_errors=True)
-    keep(pd.DataFrame([row(name, job, asked.out, data, 5 if asked.quick else 50) for name, job in jobs.items()]), asked.table)
+    kills = 5 if asked.quick else 50
+    with ThreadPoolExecutor(asked.workers) as pool:
+        rows = pool.map(lambda name: row(name, jobs[name], asked.out, data, kills), jobs)
+        keep(pd.DataFrame(rows), asked.table)
 
 
 if __name__ == "__main__":
