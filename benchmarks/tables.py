@@ -49,6 +49,11 @@ HEADS = {
     "mae_all": "error, all steps",
     "seconds_per_run": "seconds per run",
     "fits_per_hour": "fits an hour",
+    "fits_per_s": "fits a second",
+    "by_chance": "by chance",
+    "sampling_s": "sampling, s",
+    "whitening_s": "whitening, s",
+    "compiling_s": "compiling, s",
     "cpu_seconds": "CPU seconds",
     "population_min_ess": "ESS, population",
     "population_max_r_hat": "R-hat, population",
@@ -122,7 +127,8 @@ DIGITS = {
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
     **dict.fromkeys(["chi2", "time_score", "GiB", "peak_gib"], ".1f"),
     **dict.fromkeys(["compiling", "fit", "prior", "forecast", "rest", "process"], ".1f"),
-    **dict.fromkeys(["fits", "converged", "fits_per_hour"], ".0f"),
+    **dict.fromkeys(["fits", "converged", "fits_per_hour", "sampling_s", "whitening_s", "compiling_s"], ".0f"),
+    **dict.fromkeys(["fits_per_s", "apart", "by_chance"], ".2f"),
     **dict.fromkeys(["token_losses", "million_per_s", "growth_mib"], ",.0f"),
     **dict.fromkeys(
         ["checkpoints", "positions", "draws", "min_ess", "population_min_ess", "divergences", "ess", "cells", "failed"], ".0f"
@@ -361,8 +367,9 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "position-law-errors": position_law_errors,
     **{
         name: partial(result, name)
-        for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy", "phases", "fleet")
+        for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
     },
+    **{name: partial(result, name) for name in ("phases", "fleet", "batched")},
     **{
         name.replace("_", "-"): partial(result, name)
         for name in ("paper_laws", "paper_misfits", "paper_mixture", "position_law_ahead")
