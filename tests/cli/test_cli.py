@@ -229,7 +229,7 @@ BAD = [
     ),
     (GOOD, [*TAIL, "--prob", "90"], "--prob must lie between 0 and 1; got 90. 0.9 is a 90 % interval."),
     (GOOD, [*TAIL, "--target", "-1"], "--target must be a number above 0; got -1. It is a loss in nats per token."),
-    (GOOD, [*TAIL, "--bogus"], "No such option"),
+    (GOOD, [*TAIL, "--bogus"], "No such option '--bogus'"),
     (GOOD, ["--to", "1000", "--schedule", "missing.csv"], "file must exist; got 'missing.csv'. Check the path."),
     (
         GOOD,
