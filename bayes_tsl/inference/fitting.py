@@ -217,7 +217,7 @@ def _fit_several(
 def _draw_reduced(design: Design, priors: Priors, schedule: Schedule, settings: Settings) -> xr.DataTree:
     """Parameters and weights by NUTS, coefficients drawn given these."""
     padded_design = padded(design)
-    start, dense = _start(padded_design, priors), parameters(padded_design, priors)
+    start, dense = typical_values(padded_design, priors), parameters(padded_design, priors)
     coordinates = whitening(model, padded_design, priors, start=start, dense=dense)
     draws = sample(model, padded_design, priors, coordinates=coordinates, **asdict(settings))
     return _reduced_tree(draws, design, padded_design, priors, schedule, key_seed=settings.seed, seed=settings.seed)
@@ -240,7 +240,7 @@ def _draw_unreduced(design: Design, priors: Priors, schedule: Schedule, settings
     """Parameters, weights, every coefficient and the position effects by NUTS; no densities, which are of the reduced model."""
     basis = effect_basis(design.centre, design.position, design.estimates.exponent)
     departures = {f"{name}_departure": np.zeros(len(design.step)) for name in ("gap", "rate", "mean")}
-    start = _start(design, priors) | departures | {"effect_along": np.zeros(basis.shape[1])}
+    start = typical_values(design, priors) | departures | {"effect_along": np.zeros(basis.shape[1])}
     coordinates = whitening(unreduced_model, design, priors, basis, start=start, dense=parameters(design, priors))
     draws = sample(unreduced_model, design, priors, basis, coordinates=coordinates, **asdict(settings))
     latent = over_draws(latent_coefficients, (design, priors.fixed()), draws.sites)
@@ -248,7 +248,7 @@ def _draw_unreduced(design: Design, priors: Priors, schedule: Schedule, settings
     return run_tree(design, priors, schedule, draws, coefficients=kept, densities={}, seed=settings.seed)
 
 
-def _start(design: Design, priors: Priors) -> dict[str, Any]:
+def typical_values(design: Design, priors: Priors) -> dict[str, Any]:
     """Where the search for the mode begins: medians of the priors, and no outlier."""
     typical = {name: priors.typical(name, design.centre) for name in parameters(design, priors)}
     return typical | {"weight": np.ones(len(design.step))}

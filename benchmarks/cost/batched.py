@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from multiprocessing import get_context
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from numpyro.infer.util import ParamInfo
 
 import bayes_tsl as bt
 from bayes_tsl._common.jax_settings import float64
+from bayes_tsl.inference.fitting import typical_values
 from bayes_tsl.inference.preconditioning import Whitening, constrained, potential, value_and_grad, whitening
 from bayes_tsl.model.design import make_design, padded
 from bayes_tsl.model.priors import default_priors
@@ -70,12 +71,10 @@ def prepared(fits: int) -> Batch:
     return jax.tree.map(lambda *parts: np.stack(parts), *[made[number % len(made)] for number in range(fits)])
 
 
-@cache
 def _prepared(number: int) -> Batch:
     priors = default_priors(SMALL_LM, origin=ORIGIN)
     design = padded(make_design(losses_of(number), SMALL_LM)[0])
-    names = parameters(design, priors)
-    start = {name: priors.typical(name, design.centre) for name in names} | {"weight": np.ones(len(design.step))}
+    start, names = typical_values(design, priors), parameters(design, priors)
     with jax.default_device(jax.devices("cpu")[0]):
         around = whitening(model, design, priors, start=start, dense=names)
     return Batch(around, (design, priors))
@@ -193,7 +192,6 @@ def main() -> None:
     made: list[dict[str, Any]] = []
     for row in rows(asked.quick):
         made.append(row)
-        print(row, flush=True)
         keep(pd.DataFrame(made), asked.table)
 
 
