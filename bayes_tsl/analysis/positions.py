@@ -16,7 +16,7 @@ from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.evaluation import scoring
-from bayes_tsl.forecasting.predict import shown_positions
+from bayes_tsl.forecasting.positions import shown_positions
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit, require_positions
 from bayes_tsl.model.design import MIN_POSITIONS

@@ -12,31 +12,28 @@ All of it comes from the functions that the NumPyro model is made of: ``trend``,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._common.arrays import AnyArray
-from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, POSITION, STEP
 from bayes_tsl._common.jax_settings import float64
-from bayes_tsl._common.validation import floats, require, require_seed, require_type, show
+from bayes_tsl._common.validation import floats, require, require_seed, require_type
 from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.forecasting.distribution import Forecast, side_by_side
+from bayes_tsl.forecasting.positions import Positions, losses_at, polynomial_of, positions_of, weighted_effect
 from bayes_tsl.inference.nuts import over_draws
-from bayes_tsl.inference.posterior import Fit, require_positions
-from bayes_tsl.inference.schema import COEFFICIENTS
+from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 from bayes_tsl.model.drift import draw_path
-from bayes_tsl.model.position_law import PositionEffects, mean_polynomial, reciprocal_loss
 from bayes_tsl.model.single_run import TAIL, Trend, mean_over_positions, trend, with_checkpoint_noise
 from bayes_tsl.model.time_axis import TimeAxis
 
 Array = NDArray[np.float64]
 
-_SHOWN = 100  # positions of a curve
 _MOST_BYTES = 8e9  # that a forecast may take
 _BYTES, _BYTES_BY_POSITION = 430, 24  # of one draw at one step, measured at their peak, and of each position that is drawn
 
@@ -55,27 +52,6 @@ class ForecastState(NamedTuple):
     u: float
     value: Array
     speed: Array
-
-
-class _Positions(NamedTuple):
-    """What the forecast of one fit knows of positions.
-
-    Attributes:
-        fitted: all positions of the fit; empty for mean losses.
-        shown: those whose losses are drawn as well.
-        weight: what each position counts in the mean that is forecast; they sum to one (position).
-        equal: whether all count the same.
-    """
-
-    fitted: PositionEffects
-    shown: PositionEffects
-    weight: Array
-    equal: bool
-
-    @property
-    def mean_error(self) -> float:
-        """Standard error that the noise at positions leaves in their weighted mean, in nats."""
-        return float(self.fitted.noise * np.sqrt(np.sum(self.weight**2)))
 
 
 def forecast(
@@ -170,7 +146,7 @@ def forecast_paths(
         seed: of drift and noise.
         start: where the forecast starts; by default the origin, where drift is at rest.
     """
-    of_positions = _positions(fit.positions, positions, weights)
+    of_positions = positions_of(fit.positions, positions, weights)
     _require_room(fit, sum(map(len, steps.values())), len(of_positions.shown.position))
     sites, begin, value, speed = start or at_origin(fit)
     axes = {name: fit.time_axis(steps[name], one) for name, one in by_name.items()}
@@ -200,48 +176,10 @@ def at_origin(fit: Fit) -> ForecastState:
     return ForecastState(sites, 0.0, still, still)
 
 
-def now_and_then(fit: Fit, ahead: Forecast) -> tuple[xr.DataArray, xr.DataArray]:
-    """Expected loss by position at the last checkpoint fitted and at the last step forecast (chain, draw, position).
-
-    Of many positions ``_SHOWN`` are chosen, evenly in their logarithm.
-
-    Raises:
-        DataError: mean losses were fitted, or the forecast has no coefficients.
-
-    >>> from bayes_tsl.inference.posterior import example_fit
-    >>> now, then = now_and_then(example_fit(), forecast(example_fit(), steps=[1500, 2000, 2500]))
-    >>> bool(now.mean() > then.mean())
-    True
-    """
-    require_positions(fit)
-    fitted = fit.positions
-    has, cure = list(ahead.coefficients), "Make it with forecast(fit, ...)."
-    require(len(has) == len(COEFFICIENTS), "ahead", "forecast gap, rate and floor", has, cure=cure)
-    chosen = _choose(fitted, shown_positions(fitted.position))
-
-    def curve(coefficients: xr.Dataset) -> xr.DataArray:
-        last = coefficients.isel({STEP: -1}, drop=True)
-        gap, rate, floor = (last[name].to_numpy()[..., None] for name in COEFFICIENTS)
-        losses = _law(chosen, gap, rate, floor) + chosen.effect
-        return xr.DataArray(losses, {POSITION: chosen.position}, (*DRAWS, POSITION), name="expected")
-
-    return curve(fit.coefficients()), curve(ahead.coefficients)
-
-
-def shown_positions(positions: Array) -> Array:
-    """Some of many positions, evenly in their logarithm (position).
-
-    >>> shown_positions(np.arange(1024.0)).size <= 100
-    True
-    """
-    even = np.geomspace(1.0, 1.0 + positions[-1], _SHOWN) - 1.0
-    return positions[np.unique(np.searchsorted(positions, even).clip(max=len(positions) - 1))]
-
-
 def mean_by_law(fit: Fit, axis: TimeAxis, sites: dict[str, Array]) -> tuple[Array, float]:
     """Mean loss by law, drift aside (chain, draw, step), and the standard error of a mean over positions; in nats."""
-    equal = _positions(fit.positions, (), None)
-    return _mean_loss(_trend(axis, sites), _polynomial(equal.fitted)), equal.mean_error
+    equal = positions_of(fit.positions, (), None)
+    return _mean_loss(_trend(axis, sites), polynomial_of(equal.fitted)), equal.mean_error
 
 
 def _trend(axis: TimeAxis, sites: dict[str, Array]) -> Trend:
@@ -250,15 +188,15 @@ def _trend(axis: TimeAxis, sites: dict[str, Array]) -> Trend:
 
 
 def _measured(
-    rng: np.random.Generator, fit: Fit, steps: Array, expected: Trend, sites: dict[str, Array], positions: _Positions
+    rng: np.random.Generator, fit: Fit, steps: Array, expected: Trend, sites: dict[str, Array], positions: Positions
 ) -> Forecast:
     """The forecast of a curve: its mean loss as expected, and as measured at one checkpoint."""
-    observed = _with_noise(rng, expected, sites, _polynomial(positions.fitted))
+    observed = _with_noise(rng, expected, sites, polynomial_of(positions.fitted))
     error = positions.mean_error * rng.standard_normal(expected.floor.shape)
     coefficients = {"gap": np.exp(expected.log_gap), "rate": np.exp(expected.log_rate), "floor": expected.floor}
-    losses = _position_losses(rng, observed, positions.shown)
-    effect = 0.0 if positions.equal else _weighted_effect(rng, positions, error.shape[:2])
-    polynomial = _polynomial(positions.fitted, None if positions.equal else positions.weight)
+    losses = losses_at(rng, observed, positions.shown)
+    effect = 0.0 if positions.equal else weighted_effect(rng, positions, error.shape[:2])
+    polynomial = polynomial_of(positions.fitted, None if positions.equal else positions.weight)
     dims = (CHAIN, DRAW, STEP)
     coords = {CHAIN: np.arange(error.shape[0]), DRAW: np.arange(error.shape[1]), STEP: steps}
     by_position = {**coords, POSITION: positions.shown.position}
@@ -276,49 +214,13 @@ def _measured(
     )
 
 
-def _positions(fitted: PositionEffects, shown: ArrayLike, weights: Mapping[float, float] | None) -> _Positions:
-    size = len(fitted.position)
-    weight = np.full(size, 1.0 / size) if size else np.array([])
-    chosen = _choose(fitted, shown)
-    return _Positions(fitted, chosen, weight if weights is None else _weights(fitted, weights), weights is None)
-
-
-def _choose(fitted: PositionEffects, positions: ArrayLike) -> PositionEffects:
-    wanted = np.unique(np.asarray(positions, float))
-    strange = np.setdiff1d(wanted, fitted.position)
-    cure = f"It was fitted to {show(fitted.position)}." if len(fitted.position) else "The fit has seen mean losses only."
-    require(strange.size == 0, "positions", "be among those fitted", strange, cure=cure)
-    at = np.searchsorted(fitted.position, wanted)
-    return fitted._replace(position=fitted.position[at], effect=fitted.effect[at], effect_scale=fitted.effect_scale[at])
-
-
-def _weights(fitted: PositionEffects, weights: Mapping[float, float]) -> Array:
-    """What each fitted position counts; they sum to one (position)."""
-    cure = "Give {position: weight}."
-    require(isinstance(weights, Mapping), "weights", "be a mapping", type(weights).__name__, cure=cure)
-    chosen = _choose(fitted, list(weights)).position
-    given = np.array([weights[position] for position in chosen.tolist()], float)
-    good = given.size > 0 and np.isfinite(given).all() and (given >= 0).all() and given.sum() > 0
-    require(good, "weights", "be numbers, none negative and one above 0", list(weights.values()), cure=cure)
-    weight = np.zeros(len(fitted.position))
-    weight[np.searchsorted(fitted.position, chosen)] = given / given.sum()
-    return weight
-
-
-def _weighted_effect(rng: np.random.Generator, positions: _Positions, shape: tuple[int, ...]) -> Array:
-    """Draws of the weighted mean of position effects, which is zero where all count the same (chain, draw, 1)."""
-    lean, fitted = positions.weight - positions.weight.mean(), positions.fitted
-    error = np.sqrt(np.sum((lean * fitted.effect_scale) ** 2))
-    return lean @ fitted.effect + error * rng.standard_normal((*shape, 1))
-
-
-def _history(fit: Fit, positions: _Positions) -> xr.DataArray:
+def _history(fit: Fit, positions: Positions) -> xr.DataArray:
     """Mean losses that were fitted; where positions do not count the same, those of the estimated curves (step)."""
     observed = fit.observed
     if positions.equal:
         return observed["mean_loss"]
     estimated = Trend(*(observed[f"{name}_estimate"].to_numpy() for name in ("log_gap", "log_rate", "floor")))
-    counted, equal = (_mean_loss(estimated, _polynomial(positions.fitted, weight)) for weight in (positions.weight, None))
+    counted, equal = (_mean_loss(estimated, polynomial_of(positions.fitted, weight)) for weight in (positions.weight, None))
     lean = positions.weight - positions.weight.mean()
     return observed["mean_loss"] + (counted - equal) + lean @ positions.fitted.effect
 
@@ -342,23 +244,3 @@ def _mean_loss(curve: Trend, polynomial: Array) -> Array:
     """Mean loss over positions (chain, draw, step); their effects average to zero."""
     with float64():
         return np.asarray(mean_over_positions(curve, polynomial))
-
-
-def _polynomial(fitted: PositionEffects, weight: Array | None = None) -> Array:
-    """The mean over positions of the law's falling part, as the model reads it; empty for mean losses (order)."""
-    return mean_polynomial(fitted.position, fitted.exponent, weight) if len(fitted.position) else np.array([])
-
-
-def _law(positions: PositionEffects, gap: AnyArray, rate: AnyArray, floor: AnyArray) -> Array:
-    with float64():
-        law = reciprocal_loss(positions.position, gap=gap, rate=rate, floor=floor, exponent=positions.exponent)
-        return np.asarray(law)
-
-
-def _position_losses(rng: np.random.Generator, curve: Trend, shown: PositionEffects) -> Array:
-    """Loss measured at each chosen position (chain, draw, step, position)."""
-    shape = curve.floor.shape
-    gap, rate, floor = (part[..., None] for part in (np.exp(curve.log_gap), np.exp(curve.log_rate), curve.floor))
-    effect = shown.effect + shown.effect_scale * rng.standard_normal((*shape[:2], 1, len(shown.position)))
-    noise: Any = shown.noise * rng.standard_normal((*shape, len(shown.position)))
-    return np.asarray(_law(shown, gap, rate, floor) + effect + noise)

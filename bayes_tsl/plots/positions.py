@@ -15,7 +15,7 @@ from bayes_tsl._common.validation import pandas_frame, require, require_type, sh
 from bayes_tsl.analysis.positions import position_effects
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.forecasting.distribution import Forecast
-from bayes_tsl.forecasting.predict import now_and_then
+from bayes_tsl.forecasting.positions import now_and_then
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.laws import reciprocal_loss
 from bayes_tsl.plots.style import (

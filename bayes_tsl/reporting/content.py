@@ -20,7 +20,7 @@ from bayes_tsl.decisions.budgets import budget_curve, marginal_gain, smallest_bu
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.forecasting.distribution import Forecast
-from bayes_tsl.forecasting.predict import now_and_then
+from bayes_tsl.forecasting.positions import now_and_then
 from bayes_tsl.inference.posterior import Fit
 
 Tree = dict[str, Any]
