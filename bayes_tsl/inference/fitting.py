@@ -21,6 +21,7 @@ import xarray as xr
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.data.loss_table import LossTable, require_losses
+from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule, require_schedule
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference.arviz_groups import arviz_groups
@@ -136,16 +137,11 @@ def fit(
         require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
         base = base_of(priors if isinstance(priors, Priors) else None)
         data = _fit_several(designs, run_priors, by_run, covariate_table, base, attrs, settings)
-    for run, tree in run_trees(data).items():
-        of_run = losses.select(run=run)
-        shape = misfits(of_run, effective[run], priors_in(tree), parameters_of(tree))
-        tree.attrs["recipe"] = recipes[run].to_json()
-        tree.attrs["misfits"] = json.dumps([*planned_otherwise(of_run, by_run[run]), *shape])
+    _look_back(data, losses, by_run, effective, recipes)
     result = Fit(data)
-    problems = result.diagnostics.problems
-    if problems and throw:
-        raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", result.diagnostics)
-    for notice in (*notices[len(losses.notices) :], *result.misfits, *problems):
+    if throw:
+        _require_converged(result)
+    for notice in (*notices[len(losses.notices) :], *result.misfits, *result.diagnostics.problems):
         with suppress(Notice):  # raised where the user has made errors of warnings: the fit was made, and has them
             warnings.warn(notice, Notice, stacklevel=2)
     return result
@@ -166,6 +162,28 @@ def refit(fit: Fit, priors: Priors, *, progress: bool = False) -> Fit:
     data = _fit_one(fit.design, priors, fit.schedule, settings, reduce=True)
     data.attrs = fit.data.attrs | data.attrs
     return Fit(data)
+
+
+def _look_back(
+    data: xr.DataTree,
+    losses: LossTable,
+    schedules: Mapping[str, Schedule],
+    effective: Mapping[str, Schedule],
+    recipes: Mapping[str, Recipe],
+) -> None:
+    """Keep with every run what is known of it, and what in its fitted past contradicts the model or the plan."""
+    for run, tree in run_trees(data).items():
+        past = losses.select(run=run)
+        shape = misfits(past, effective[run], priors_in(tree), parameters_of(tree))
+        tree.attrs["recipe"] = recipes[run].to_json()
+        tree.attrs["misfits"] = json.dumps([*planned_otherwise(past, schedules[run]), *shape])
+
+
+def _require_converged(fit: Fit) -> None:
+    """Raise ``ConvergenceError`` where the chains did not converge."""
+    problems = fit.diagnostics.problems
+    if problems:
+        raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", fit.diagnostics)
 
 
 def _schedules(losses: LossTable, schedule: Schedule | None, schedules: Mapping[str, Schedule] | None) -> dict[str, Schedule]:
