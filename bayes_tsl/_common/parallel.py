@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +79,7 @@ def run_tasks(
     task: Callable[[Any], Any],
     items: Sequence[Any],
     *,
+    kind: Callable[[Any], Hashable],
     load: Callable[[Any], Any | None],
     save: Callable[[Any, Any], Any],
     on_failure: Callable[[Any, BaseException], Any],
@@ -91,6 +94,7 @@ def run_tasks(
     Args:
         task: function of a module that makes a result of an item.
         items: what it is called with.
+        kind: of an item; those of one kind run the same compiled programs, which the first of each compiles for the others.
         load: an earlier result of an item, or None.
         save: called in this process with each item and its new result, as soon as that is there; returns what stands for it
             in the list.
@@ -107,6 +111,8 @@ def run_tasks(
     workers = whole_number(workers, "workers", low=1, cure="1 is this process alone.")
     results = {i: result for i, item in enumerate(items) if (result := load(item)) is not None}
     todo = [i for i in range(len(items)) if i not in results]
+    first = set({kind(items[i]): i for i in reversed(todo)}.values())
+    todo.sort(key=lambda i: i not in first)
     with tqdm(total=len(items), initial=len(results), desc=title, unit=unit, disable=not progress) as bar:
         for number, result, error in _completed(task, [items[i] for i in todo], workers, client):
             item = items[todo[number]]
@@ -152,14 +158,7 @@ def _completed(
             error = future.exception()
             yield futures[future], None if error else future.result(), error
     elif workers > 1 and len(items) > 1:
-        pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=multiprocessing.get_context("spawn"))
-        try:
-            futures = {pool.submit(task, item): i for i, item in enumerate(items)}
-            for future in as_completed(futures):
-                error = future.exception()
-                yield futures[future], None if error else future.result(), error
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from _in_processes(task, items, workers)
     else:
         for i, item in enumerate(items):
             try:
@@ -167,3 +166,44 @@ def _completed(
             except Exception as error:  # as in a worker
                 made, raised = None, error
             yield i, made, raised
+
+
+def _in_processes(
+    task: Callable[[Any], Any], items: Sequence[Any], workers: int
+) -> Iterator[tuple[int, Any, BaseException | None]]:
+    """The same in processes of this machine, which share what they compile; a killed one fails no item but its own.
+
+    A process that dies takes the others with it, so the rest goes on in new ones, what may have killed it last, until three
+    times in a row none has finished an item.
+    """
+    left, in_vain = list(range(len(items))), 0
+    with TemporaryDirectory(prefix="bayes_tsl-") as programs:
+        while left:
+            broken = []
+            pool = ProcessPoolExecutor(
+                min(workers, len(left)), multiprocessing.get_context("spawn"), _share_programs, (programs,)
+            )
+            try:
+                futures = {pool.submit(task, items[i]): i for i in left}
+                for future in as_completed(futures):
+                    error = future.exception()
+                    if isinstance(error, BrokenProcessPool) and in_vain < _RETRIES:
+                        broken.append(futures[future])
+                    else:
+                        yield futures[future], None if error else future.result(), error
+            finally:
+                pool.shutdown(cancel_futures=True)
+            in_vain = in_vain + 1 if len(broken) == len(left) else 0
+            begun = workers + 1  # those that ran, and the one that the pool hands out ahead
+            left = sorted(broken)
+            left = left[begun:] + left[:begun]
+
+
+def _share_programs(folder: str) -> None:
+    """Have JAX keep programs in this folder, as a process starts, unless the user has chosen another or none."""
+    import jax
+
+    if jax.config.values["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        warnings.filterwarnings("ignore", ".*persistent compilation cache")  # of a program that another is writing

@@ -119,6 +119,7 @@ def backtest(
     frames = run_tasks(
         _score_cell,
         cells,
+        kind=lambda cell: (cell.model, len(cell.past.steps)),
         load=lambda cell: kept.load(cell.file_name),
         save=lambda cell, scores: kept.save(cell.file_name, scores),
         on_failure=_failed,

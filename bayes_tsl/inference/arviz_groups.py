@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from bayes_tsl._common.jax_settings import float64
@@ -20,7 +18,7 @@ Groups = dict[str, dict[str, np.ndarray]]
 
 
 def arviz_groups(
-    design: Design, padded_design: Design, priors: Priors, draws: Mapping[str, Any], drift: Any, *, seed: int
+    design: Design, padded_design: Design, priors: Priors, draws: Mapping[str, Any], drift: Any, rng: np.random.Generator
 ) -> Groups:
     """Variables of log_likelihood, log_prior and posterior_predictive, by group.  Call inside ``float64()``.
 
@@ -30,17 +28,15 @@ def arviz_groups(
         priors: of the parameters.
         draws: every sampled site, noise weights at the padded steps (chain, draw, ...).
         drift: drawn given these, at the padded steps (chain, draw, step).
-        seed: of the replicated noise.
+        rng: of the replicated noise.
     """
     steps, fixed = len(design.step), priors.fixed()
     silent = (len(padded_design.step) - steps) * (3 if design.by_position else 1) * float(normal_log_density(0.0, SILENT))
-    key = jax.random.fold_in(jax.random.key(seed), 2)
-    keys = jax.random.split(key, np.shape(drift)[:2])
-    single, joint, replicated = over_draws(_of_draw, (padded_design, fixed), dict(draws), drift, keys)
+    single, joint, expected = over_draws(_of_draw, (padded_design, fixed), dict(draws), drift)
     return {
         "log_likelihood": {"mean_loss": single[..., :steps] + _of_positions(design), "joint": joint - silent},
         "log_prior": {name: np.asarray(values) for name, values in log_prior(design, priors, dict(draws)).items()},
-        "posterior_predictive": {"mean_loss": replicated[..., :steps]},
+        "posterior_predictive": {"mean_loss": _replicated(design, fixed | dict(draws), expected[..., :steps], rng)},
     }
 
 
@@ -61,17 +57,14 @@ def _of_positions(design: Design) -> Any:
     return design.estimates.log_density if design.by_position else 0.0
 
 
-def _of_draw(design: Design, fixed: Sites, drawn: Sites, drift: Any, key: Any) -> tuple[Any, Any, Any]:
-    """Densities of each checkpoint (step) and of all together, and replicated mean losses (step), of one draw."""
-    replicated = _replicate(design, fixed, drawn, drift, key)
-    return leave_one_out(design, fixed, drawn), log_likelihood(design, fixed, drawn), replicated
+def _of_draw(design: Design, fixed: Sites, drawn: Sites, drift: Any) -> tuple[Any, Any, Any]:
+    """Densities of each checkpoint (step) and of all together, and expected mean losses with that drift (step), of one draw."""
+    expected = mean_over_positions(trend(design.axis, {**fixed, **drawn}), design.mean_polynomial) + drift
+    return leave_one_out(design, fixed, drawn), log_likelihood(design, fixed, drawn), expected
 
 
-def _replicate(design: Design, fixed: Sites, drawn: Sites, drift: Any, key: Any) -> Any:
-    """Mean losses measured again at the same checkpoints, with the drift that they had, in nats (step)."""
-    sites = {**fixed, **drawn}
-    noise, error = jax.random.split(key)
-    scale = sites["noise_scale"] / jnp.sqrt(design.count)
-    measured = jnp.sqrt(jnp.asarray(design.estimates.covariance)[:, 2, 2]) * jax.random.normal(error, design.step.shape)
-    expected = mean_over_positions(trend(design.axis, sites), design.mean_polynomial) + drift
-    return expected + scale * jax.random.t(noise, TAIL, design.step.shape) + measured
+def _replicated(design: Design, sites: Sites, expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mean losses measured again at the same checkpoints, with the drift that they had, in nats (chain, draw, step)."""
+    scale = np.asarray(sites["noise_scale"])[..., None] / np.sqrt(design.count)
+    error = np.sqrt(np.asarray(design.estimates.covariance)[:, 2, 2])
+    return expected + scale * rng.standard_t(TAIL, expected.shape) + error * rng.standard_normal(expected.shape)

@@ -113,6 +113,7 @@ def fit_each(
     rows = run_tasks(
         _fit_or_error,
         list(_tasks(losses, schedules_of(losses, schedule), settings, seed)),
+        kind=lambda task: len(task.losses.steps),
         load=partial(_load, store),
         save=partial(_save, store),
         on_failure=_failed,

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
-import jax
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -34,7 +33,7 @@ from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.inference.run_inputs import covariates_of, priors_of, recipes_of, repeats, schedules_of
 from bayes_tsl.inference.schema import parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
 from bayes_tsl.inference.schema import priors_of as priors_in
-from bayes_tsl.model.coefficients import draw_coefficients
+from bayes_tsl.model.coefficients import NORMALS, draw_coefficients
 from bayes_tsl.model.design import Design, make_designs, padded
 from bayes_tsl.model.hierarchical import make_hierarchical_design, reference_progress
 from bayes_tsl.model.population import Population, base_of
@@ -246,9 +245,10 @@ def _reduced_tree(
 ) -> xr.DataTree:
     """The tree of draws under a padded design, with coefficients, without the steps that were padded."""
     steps = len(design.step)
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(key_seed), 1), next(iter(draws.stats.values())).shape)
-    named = over_draws(draw_coefficients, (padded_design, priors.fixed()), draws.sites, keys)._asdict()
-    groups = arviz_groups(design, padded_design, priors, draws.sites, named["drift"], seed=key_seed)
+    rng = np.random.default_rng([key_seed, 1])
+    normals = rng.standard_normal((*draws.stats["lp"].shape, NORMALS, len(padded_design.step)))
+    named = over_draws(draw_coefficients, (padded_design, priors.fixed()), draws.sites, normals)._asdict()
+    groups = arviz_groups(design, padded_design, priors, draws.sites, named["drift"], rng)
     kept = {name: named[name][..., :steps] for name in (named if design.by_position else ("floor", "drift"))}
     cut = draws._replace(sites=draws.sites | {"weight": draws.sites["weight"][..., :steps]})
     return run_tree(design, priors, schedule, cut, coefficients=kept, densities=groups, seed=seed)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -37,11 +36,22 @@ class Coefficients(NamedTuple):
     drift: Array
 
 
-def draw_coefficients(design: Design, fixed: Sites, drawn: Sites, key: Array) -> Coefficients:
-    """One draw of the coefficients, given fixed parameters and one draw of the others and of the weights."""
+NORMALS = 7
+"""Standard normals that a draw takes for each checkpoint: three of its own, one of the drift, three of its estimates."""
+
+
+def draw_coefficients(design: Design, fixed: Sites, drawn: Sites, normals: Array) -> Coefficients:
+    """One draw of the coefficients, given fixed parameters and one draw of the others and of the weights.
+
+    Args:
+        design: what was conditioned on.
+        fixed: parameters that are not sampled.
+        drawn: one draw of the others, and of the weights.
+        normals: standard normals, drawn outside of what is compiled (``NORMALS``, step).
+    """
     sites = {**fixed, **drawn}
     law, variance = trend(design.axis, sites), variances(design, sites)
-    gap, rate, noise, drift, estimate = _draw_prior(key, design, variance)
+    gap, rate, noise, drift, estimate = _draw_prior(normals, design, variance)
     departures = design.estimates.coefficients - jnp.stack(
         [law.log_gap, law.log_rate, mean_over_positions(law, design.mean_polynomial)], axis=1
     )
@@ -58,16 +68,14 @@ def draw_coefficients(design: Design, fixed: Sites, drawn: Sites, key: Array) ->
     return Coefficients(gap=jnp.exp(latent.log_gap), rate=jnp.exp(latent.log_rate), floor=latent.floor, drift=drift)
 
 
-def _draw_prior(key: Array, design: Design, variance: Variances) -> tuple[Array, Array, Array, Array, Array]:
+def _draw_prior(normals: Array, design: Design, variance: Variances) -> tuple[Array, Array, Array, Array, Array]:
     """Departures from trend before any data, and the estimates (step, 3) that they would have given."""
     steps = len(design.step)
-    own, common, error = jax.random.split(key, 3)
-    white = jax.random.normal(own, (3, steps))
-    gap, rate, noise = white * jnp.sqrt(jnp.stack([variance.gap, variance.rate, variance.noise]))
+    gap, rate, noise = normals[:3] * jnp.sqrt(jnp.stack([variance.gap, variance.rate, variance.noise]))
     tiny = JITTER * jnp.eye(steps)
-    drift = jnp.linalg.cholesky(variance.drift + tiny) @ jax.random.normal(common, (steps,))
+    drift = jnp.linalg.cholesky(variance.drift + tiny) @ normals[3]
     root = jnp.linalg.cholesky(design.estimates.covariance + JITTER * jnp.eye(3))
-    measured = jnp.einsum("tij,tj->ti", root, jax.random.normal(error, (steps, 3)))
+    measured = jnp.einsum("tij,jt->ti", root, normals[4:])
     return gap, rate, noise, drift, jnp.stack([gap, rate, noise + drift], axis=1) + measured
 
 

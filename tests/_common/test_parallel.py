@@ -23,11 +23,22 @@ def die(item: int) -> int:
     return item
 
 
+def die_of_three(item: int) -> int:
+    return die(item) if item == 3 else item
+
+
+def folder_of_programs(item: int) -> str:
+    import jax
+
+    return jax.config.values["jax_compilation_cache_dir"]
+
+
 def run(task, items: list[int], *, store: ResultStore | None = None, workers: int = 1) -> list:
     store = ResultStore(None, read=read, write=write) if store is None else store
     return run_tasks(
         task,
         items,
+        kind=lambda item: item,
         load=lambda item: store.load(str(item)),
         save=lambda item, result: store.save(str(item), result),
         on_failure=lambda item, error: (item, type(error).__name__),
@@ -85,6 +96,27 @@ def test_a_result_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_worker_that_dies_is_a_failure_of_its_items() -> None:
     assert run(die, [1, 2], workers=2) == [(1, "BrokenProcessPool"), (2, "BrokenProcessPool")]
+
+
+def test_a_worker_that_dies_fails_no_other_item() -> None:
+    assert run(die_of_three, [3, 1, 2, 4, 5, 6], workers=2) == [(3, "BrokenProcessPool"), 1, 2, 4, 5, 6]
+
+
+def test_workers_share_a_folder_of_programs_which_goes_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    [folder] = {*run(folder_of_programs, [1, 2, 3, 4], workers=2)}
+    assert not Path(folder).exists()
+
+
+def test_workers_keep_programs_where_the_user_wants_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    assert {*run(folder_of_programs, [1, 2], workers=2)} == {str(tmp_path)}
+
+
+def test_the_first_of_every_kind_comes_first() -> None:
+    asked: list[int] = []
+    run(lambda item: asked.append(item) or item, [4, 4, 4, 2, 2, 1])
+    assert asked == [4, 2, 1, 4, 4, 2]
 
 
 def test_less_than_one_worker_is_refused() -> None:
