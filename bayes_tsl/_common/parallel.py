@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 without_notices = shared(lambda: warnings.catch_warnings(action="ignore", category=Notice))
 """Context in which no notice is shown; of tasks, which may run in several threads of one process."""
 
+_Outcome = tuple[int, Any, BaseException | None]  # number of an item, its result, or what was raised instead
 _RETRIES = 3  # of a task whose worker died
 _GAVE_OUT = ("RESOURCE_EXHAUSTED", "Out of memory", "can't start new thread")  # of XLA, and of Python
 
@@ -146,9 +147,7 @@ def content_hash(*parts: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def _completed(
-    task: Callable[[Any], Any], items: Sequence[Any], workers: int, client: Client | None
-) -> Iterator[tuple[int, Any, BaseException | None]]:
+def _completed(task: Callable[[Any], Any], items: Sequence[Any], workers: int, client: Client | None) -> Iterator[_Outcome]:
     """Number of an item, and its result or what was raised instead, as they arrive."""
     if client is not None:
         from distributed import as_completed as as_arrived
@@ -168,35 +167,40 @@ def _completed(
             yield i, made, raised
 
 
-def _in_processes(
-    task: Callable[[Any], Any], items: Sequence[Any], workers: int
-) -> Iterator[tuple[int, Any, BaseException | None]]:
-    """The same in processes of this machine, which share what they compile; a killed one fails no item but its own.
+def _in_processes(task: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[_Outcome]:
+    """The same in processes of this machine, which share what they compile.
 
-    A process that dies takes the others with it, so the rest goes on in new ones, what may have killed it last, until three
-    times in a row none has finished an item.
+    One that is killed takes the others with it. Each item that they had begun is tried again alone, so that none fails for
+    another; the rest goes on in new processes.
     """
-    left, in_vain = list(range(len(items))), 0
+    begun = workers + 1  # those that run, and the one that the pool hands out ahead
+    left = list(range(len(items)))
     with TemporaryDirectory(prefix="bayes_tsl-") as programs:
         while left:
-            broken = []
-            pool = ProcessPoolExecutor(
-                min(workers, len(left)), multiprocessing.get_context("spawn"), _share_programs, (programs,)
-            )
-            try:
-                futures = {pool.submit(task, items[i]): i for i in left}
-                for future in as_completed(futures):
-                    error = future.exception()
-                    if isinstance(error, BrokenProcessPool) and in_vain < _RETRIES:
-                        broken.append(futures[future])
-                    else:
-                        yield futures[future], None if error else future.result(), error
-            finally:
-                pool.shutdown(cancel_futures=True)
-            in_vain = in_vain + 1 if len(broken) == len(left) else 0
-            begun = workers + 1  # those that ran, and the one that the pool hands out ahead
-            left = sorted(broken)
-            left = left[begun:] + left[:begun]
+            lost = yield from _in_pool(task, items, left, workers, programs)
+            for i in list(lost)[:begun]:
+                for error in (yield from _in_pool(task, items, [i], 1, programs)).values():
+                    yield i, None, error
+            left = list(lost)[begun:]
+
+
+def _in_pool(
+    task: Callable[[Any], Any], items: Sequence[Any], numbers: Sequence[int], workers: int, programs: str
+) -> Generator[_Outcome, None, dict[int, BaseException]]:
+    """Outcomes of some items in one pool of processes; returns those that were lost with it, in their order, and why."""
+    spawn, lost = multiprocessing.get_context("spawn"), {}
+    pool = ProcessPoolExecutor(min(workers, len(numbers)), spawn, _share_programs, (programs,))
+    try:
+        futures = {pool.submit(task, items[i]): i for i in numbers}
+        for future in as_completed(futures):
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                lost[futures[future]] = error
+            else:
+                yield futures[future], None if error else future.result(), error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return {i: lost[i] for i in numbers if i in lost}
 
 
 def _share_programs(folder: str) -> None:
