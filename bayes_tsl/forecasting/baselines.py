@@ -187,12 +187,11 @@ def relative_step(steps: Array, origin: float, schedule: Schedule) -> Array:
 
 def see_annealing(steps: Array, origin: float, schedule: Schedule) -> tuple[Array, Array]:
     """Summed learning rate relative to the origin, and annealed momentum in units of the peak (step)."""
-    from scipy.signal import lfilter
-
     last = float(steps[-1])
     grid = np.linspace(0.0, last, int(min(np.ceil(last), 2**18)) + 1)
     lr = np.where(grid < schedule.warmup, schedule.peak, schedule.lr(grid)) / schedule.peak
-    momentum = lfilter([1.0], [1.0, -(_ANNEALING_DECAY ** grid[1])], -np.diff(lr, prepend=lr[0]))
+    lost = 1.0 - _ANNEALING_DECAY ** grid[1]
+    momentum = pd.Series(-np.diff(lr, prepend=lr[0])).ewm(alpha=lost, adjust=False).mean().to_numpy() / lost
     area = np.cumsum(momentum) * grid[1]
     return schedule.progress(steps) / float(schedule.progress(origin)), np.interp(steps, grid, area)
 

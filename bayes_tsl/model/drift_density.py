@@ -21,7 +21,7 @@ from jax import Array
 from jax.scipy.linalg import solve_triangular
 
 
-class DriftingNormal(dist.MultivariateNormal):
+class DriftingNormal(dist.Distribution):
     """A multivariate normal with this density.
 
     Args:
@@ -36,13 +36,26 @@ class DriftingNormal(dist.MultivariateNormal):
     -3.531
     """
 
+    pytree_data_fields = ("mean_loss", "covariance", "power", "noise")
+
     def __init__(self, mean: Any, covariance: Any, *, power: Any, noise: Any) -> None:
-        super().__init__(mean, power * covariance + jnp.diag(noise))
-        self._parts = covariance, power, noise
+        self.mean_loss, self.covariance, self.power, self.noise = mean, covariance, power, noise
+        super().__init__(event_shape=jnp.shape(mean), validate_args=False)
+
+    @property
+    def support(self) -> dist.constraints.Constraint:
+        """Vectors of real numbers."""
+        return dist.constraints.real_vector
 
     def log_prob(self, value: Any, intermediates: Any = None) -> Array:
         """Log density of losses (step)."""
-        return log_density(value - self.loc, *self._parts)
+        return log_density(value - self.mean_loss, self.covariance, self.power, self.noise)
+
+    def sample(self, key: Array | None, sample_shape: tuple[int, ...] = ()) -> Array:
+        """Losses (sample, step)."""
+        assert key is not None
+        root = jnp.linalg.cholesky(self.power * self.covariance + jnp.diag(self.noise))
+        return self.mean_loss + jax.random.normal(key, (*sample_shape, len(root))) @ root.T
 
 
 @jax.custom_vjp

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax import Array
 from jax.typing import ArrayLike as JaxArrayLike
 from numpy.typing import ArrayLike, NDArray
@@ -116,14 +117,11 @@ def _step_at(schedule: Schedule, progress: NDArray[np.float64], *, until: float)
 
 def _relax(driven: NDArray[np.float64], *, cell: float, time: float) -> NDArray[np.float64]:
     """First-order relaxation of (grid, power), exact where ``driven`` is straight within a cell."""
-    from scipy.signal import lfilter
-
     keep = np.exp(-cell / time)
     mean = (1.0 - keep) * time / cell
-    moved = np.zeros_like(driven)
-    moved[1:] = (1.0 - mean) * driven[1:] + (mean - keep) * driven[:-1]
-    moved[0] = driven[0]
-    return np.asarray(lfilter([1.0], [1.0, -keep], moved, axis=0))
+    aim = driven.copy()
+    aim[1:] = ((1.0 - mean) * driven[1:] + (mean - keep) * driven[:-1]) / (1.0 - keep)
+    return pd.DataFrame(aim).ewm(alpha=1.0 - keep, adjust=False).mean().to_numpy()
 
 
 def _interpolate(at: NDArray[np.float64], grid: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
