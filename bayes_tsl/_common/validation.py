@@ -29,7 +29,7 @@ def show(value: Any) -> str:
     """A value as a user would type it; collections are cut to five."""
     value = _plain(value)
     if isinstance(value, str | bytes):
-        return repr(value)
+        return repr(value) if len(value) <= _LONGEST else f"{value[:_LONGEST]!r}..."
     if isinstance(value, Iterable):
         items = list(value)
         head = ", ".join(show(item) for item in items[:5])
