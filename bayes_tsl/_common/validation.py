@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bayes_tsl.errors import DataError
 
 MAX_SEED = 2**63 - 1
-_LONGEST = 100  # characters of a value in a message
+_LONGEST, _LONGEST_TEXT = 100, 300  # characters of a value in a message, which may be a message itself
 
 
 def require(ok: object, name: str, rule: str, got: Any, *, where: str = "", cure: str = "") -> None:
@@ -29,7 +29,7 @@ def show(value: Any) -> str:
     """A value as a user would type it; collections are cut to five."""
     value = _plain(value)
     if isinstance(value, str | bytes):
-        return repr(value) if len(value) <= _LONGEST else f"{value[:_LONGEST]!r}..."
+        return repr(value) if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]!r}..."
     if isinstance(value, Iterable):
         items = list(value)
         head = ", ".join(show(item) for item in items[:5])

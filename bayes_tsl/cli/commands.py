@@ -27,10 +27,15 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     A schedule in words is one of constant, linear, cosine and wsd, with arguments peak, warmup, total and final, and for
     wsd decay and shape.
 
+    A --branch is fitted whole, whatever --until is, with the parameters of the run that it left: a finished cooldown says how
+    much the decay of the learning rate takes off. STEP may be in columns parent and branch_step of LOSSES, and SCHEDULE in lr.
+
     \b
     Example:
       bayes-tsl forecast losses.csv --until 1250 --to 2500 --out out \\
         --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
+      bayes-tsl forecast losses.csv --run main --branch cooldown@12000=linear:peak=1e-3,total=15000 --to 50000 --out out \\
+        --schedule wsd:peak=1e-3,warmup=300,total=50000,decay=0.2
     """  # noqa: D301
     from bayes_tsl.cli import actions
 

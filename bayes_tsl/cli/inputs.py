@@ -13,6 +13,7 @@ import pandas as pd
 from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.analysis.sensitivity import prior_sensitivity
+from bayes_tsl.cli.branches import read_branches, with_branches
 from bayes_tsl.cli.options import LOG_OPTIONS
 from bayes_tsl.cli.schedules import read_schedule, read_schedules, require_planned
 from bayes_tsl.data.logs import read_log
@@ -67,14 +68,27 @@ def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
     if options["target"] is not None:
         require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
     require_seed(options["seed"])
-    table = read_run_losses(losses, options, run=options["run"])
+    every = read_run_losses(losses, options, run=None if options["branch"] else options["run"])
+    table = every.select(run=options["run"])
     table.curve()  # of a single run and test set, or refused
+    run = table.runs[0]
     schedule = read_schedule(options["schedule"], table, options["run"])
     past = table if options["until"] is None else table.until(options["until"])
     steps = steps_ahead(options["steps"], options["to"], past, table)
     require_planned(schedule, options["schedule"], float(steps[-1]))
-    known = recipe_from(options)
-    posterior = fit(past, schedule=schedule, law=options["law"], seed=options["seed"], num_draws="auto", throw=False, **known)
+    left = read_branches(options["branch"], every, run)
+    if left.parents:
+        past = with_branches(past, every, left)
+    posterior = fit(
+        past,
+        schedules={run: schedule, **left.schedules},
+        branches=left.parents,
+        law=options["law"],
+        seed=options["seed"],
+        num_draws="auto",
+        throw=False,
+        **recipe_from(options),
+    )
     ahead = forecast(posterior, steps=steps, seed=options["seed"])
     moved = prior_sensitivity(
         posterior, steps=steps, prob=options["prob"], seed=options["seed"], refit=options["refit_wider"], progress=True

@@ -79,6 +79,7 @@ SCHEDULE = (
 def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that fits one run and forecasts it."""
     ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
+    branch = "A run of LOSSES that left this one after STEP, e.g. an early cooldown; repeat for more. See below."
     refit_wider = "Fit again to see what priors twice as wide do, instead of weighting the draws: exact, but slow."
     options = (
         click.argument("losses", type=click.Path(path_type=Path)),
@@ -87,6 +88,7 @@ def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--steps", metavar="A,B,C", help="Steps to forecast."),
         click.option("--to", type=float, metavar="STEP", help=ahead),
         click.option("--run", help="Which run, if LOSSES has several."),
+        click.option("--branch", multiple=True, metavar="RUN@STEP=SCHEDULE", help=branch),
         click.option("--test-set", help="Which test set, if LOSSES has several."),
         click.option("--law", type=click.Choice(LAWS), default="general", show_default=True, help="Reading of the law."),
         click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this."),

@@ -11,7 +11,7 @@ import gzip
 import re
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from bayes_tsl._common.validation import (
     require_type,
     show,
 )
+from bayes_tsl.data.ancestry import ANCESTRY, ancestry
 from bayes_tsl.errors import DataError, Notice
 
 COLUMNS = ("run", "test_set", "step", "position", "loss", "tokens", "lr", "loss_se")
@@ -48,11 +49,13 @@ class LossTable:
         frame: columns of ``COLUMNS`` in that order; loss in nats per token, ``position`` NaN for a mean over positions.
         notices: what was changed on the way in, in words.
         rates: learning rates at every step that a log has them for, columns run, step, lr; those of the losses by default.
+        branches: runs that left another one of the table: parent, and the last step that the two share, by name.
     """
 
     frame: pd.DataFrame = field(repr=False)
     notices: tuple[str, ...] = ()
     rates: pd.DataFrame | None = field(default=None, repr=False)
+    branches: Mapping[str, tuple[str, float]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, source: str = "losses") -> LossTable:
@@ -60,6 +63,7 @@ class LossTable:
 
         Args:
             frame: long format, any row order; other columns are left out. Without ``run`` and ``test_set`` there is one.
+                Columns ``parent`` and ``branch_step`` say which runs are branches of another.
             source: what errors call the table, e.g. a file name.
 
         Raises:
@@ -68,18 +72,19 @@ class LossTable:
         >>> LossTable.from_frame(pd.DataFrame({"step": [100, 200], "loss": [5.1, 4.7]})).runs
         ['run']
         """
-        frame = pandas_frame(frame, source, COLUMNS)
+        frame = pandas_frame(frame, source, (*COLUMNS, *ANCESTRY))
         missing = [name for name in ("step", "loss") if name not in frame.columns]
         require(not missing, source, "have columns step and loss", frame.columns, cure=f"Add {show(missing)}.")
         require(len(frame) > 0, source, "have at least one row", [], cure="Check that the log was written.")
         table = pd.DataFrame({name: _column(frame, name, source) for name in COLUMNS}, index=frame.index)
         for name, rule, bad in _faults(table):
             _require_rows(~bad, frame, table, name, rule, source)
+        branches = ancestry(frame, pd.Series(table["run"]), source)
         table, notices = _merge_duplicates(table.sort_values(by=list(COLUMNS), ignore_index=True), source)
         _check_curves(table, source)
         for notice in notices:
             warnings.warn(notice, Notice, stacklevel=2)
-        return cls(table, notices)
+        return cls(table, notices, branches=branches)
 
     @property
     def runs(self) -> list[str]:
@@ -101,8 +106,8 @@ class LossTable:
         """Whether losses are given per token position."""
         return bool(self.frame["position"].notna().any())
 
-    def select(self, *, run: str | None = None, test_set: str | None = None) -> LossTable:
-        """Rows of one run, of one test set, or of both.
+    def select(self, *, run: str | Sequence[str] | None = None, test_set: str | None = None) -> LossTable:
+        """Rows of one run (or several), of one test set, or of both.
 
         Raises:
             DataError: there is no such run or test set; those there are get listed.
@@ -110,8 +115,10 @@ class LossTable:
         table = self
         for column, value, choices in (("run", run, self.runs), ("test_set", test_set, self.test_sets)):
             if value is not None:
-                require_choice(value, column, choices, cure="Choose one of these.")
-                table = table._where((table.frame[column] == value).to_numpy(bool), f"{column} {value!r}")
+                wanted = [value] if isinstance(value, str) else list(value)
+                for one in wanted:
+                    require_choice(one, column, choices, cure="Choose one of these.")
+                table = table._where(table.frame[column].isin(wanted).to_numpy(bool), f"{column} {show(value)}")
         return table
 
     def before(self, step: float) -> LossTable:
@@ -160,7 +167,10 @@ class LossTable:
     def _where(self, keep: Rows, wanted: str) -> LossTable:
         require(keep.any(), "losses", f"have rows of {wanted}", self.steps, where="as steps", cure="Choose another.")
         kept = self.frame.iloc[np.flatnonzero(keep)].reset_index(drop=True)
-        return replace(self, frame=kept, rates=None if self.rates is None else _of_runs(self.rates, kept))
+        runs = set(kept["run"])
+        branches = {run: (parent, step) for run, (parent, step) in self.branches.items() if {run, parent} <= runs}
+        rates = None if self.rates is None else _of_runs(self.rates, kept)
+        return replace(self, frame=kept, rates=rates, branches=branches)
 
 
 def _of_runs(rates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:

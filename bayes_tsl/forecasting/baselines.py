@@ -32,7 +32,7 @@ from bayes_tsl.forecasting.curve_fits import (
     usable_past,
 )
 from bayes_tsl.forecasting.distribution import Forecast
-from bayes_tsl.model.design import after_warmup
+from bayes_tsl.model.checkpoints import after_warmup
 
 Array = NDArray[np.float64]
 

@@ -25,7 +25,8 @@ from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.diagnostics import ConvergenceError
-from bayes_tsl.model.design import after_warmup, later_steps
+from bayes_tsl.model.checkpoints import after_warmup
+from bayes_tsl.model.design import later_steps
 
 Array = NDArray[np.float64]
 

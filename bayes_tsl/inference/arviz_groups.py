@@ -31,7 +31,8 @@ def arviz_groups(
         rng: of the replicated noise.
     """
     steps, fixed = len(design.step), priors.fixed()
-    silent = (len(padded_design.step) - steps) * (3 if design.by_position else 1) * float(normal_log_density(0.0, SILENT))
+    informed = steps + (0 if design.branches is None else len(design.branches.step))
+    silent = (len(padded_design.step) - informed) * (3 if design.by_position else 1) * float(normal_log_density(0.0, SILENT))
     single, joint, expected = over_draws(_of_draw, (padded_design, fixed), dict(draws), drift)
     return {
         "log_likelihood": {"mean_loss": single[..., :steps] + _of_positions(design), "joint": joint - silent},

@@ -13,6 +13,7 @@ import xarray as xr
 from bayes_tsl._common.dims import CHAIN, DRAW, STEP
 from bayes_tsl._common.validation import require
 from bayes_tsl.inference import schema
+from bayes_tsl.inference.branch_groups import BRANCHES
 
 _GROUPS = ("posterior", "sample_stats", "observed_data", "constant_data")
 _SHARED = {STEP: ("observed_data", "constant_data", "posterior"), CHAIN: _GROUPS[:2], DRAW: _GROUPS[:2]}
@@ -29,6 +30,7 @@ def require_sound(data: xr.DataTree, name: str) -> None:
         _require_times(tree, place)
         _require_support(tree, place)
         _require_texts(tree)
+        _require_branches(tree, place)
     if "population" in data.children:
         _require_numbers(data["population"].to_dataset(), name)
         schema.population_of(data)
@@ -62,6 +64,15 @@ def _require_support(tree: xr.DataTree, place: str) -> None:
     for name, draws in schema.sampled_of(tree).items():
         positive = getattr(getattr(priors, name, None), "family", "") == "lognormal"
         _require(not positive or float(draws.min()) > 0, f"{place}, {name}", "be positive", float(draws.min()))
+
+
+def _require_branches(tree: xr.DataTree, place: str) -> None:
+    """Branches can be read, and lie after the run's start."""
+    if schema.branches_of(tree):
+        _require_numbers(tree[BRANCHES].to_dataset(), place)
+        rows = schema.design_of(tree).branches
+        least = float(np.min(rows.time)) if rows else 0.0
+        _require(least >= 0, f"{place}, time", "not be negative", least)
 
 
 def _require_texts(tree: xr.DataTree) -> None:

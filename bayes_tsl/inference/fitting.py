@@ -19,6 +19,7 @@ import xarray as xr
 
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import require, require_choice
+from bayes_tsl.data.branches import make_branches
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule, require_schedule
@@ -47,6 +48,7 @@ def fit(
     *,
     schedule: Schedule | None = None,
     schedules: Mapping[str, Schedule] | None = None,
+    branches: Mapping[str, tuple[str, float]] | None = None,
     runs: pd.DataFrame | None = None,
     covariates: Sequence[str] = (),
     batch_tokens: float | Mapping[float, float] | pd.DataFrame | None = None,
@@ -72,7 +74,10 @@ def fit(
     Args:
         losses: one test set, up to the origin of each run; ``losses.before(step)`` cuts a table.
         schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
-        schedules: that of every run by name, to fit several together.
+        schedules: that of every run by name, to fit several together, or one with its branches.
+        branches: runs that left another: parent, and the last step that the two share, by name; by default those of the table
+            (columns parent and branch_step). They share the parameters of the one run that is fitted: a finished cooldown
+            narrows its forecast most.
         runs: a table of what is known of each run, with a column ``run``: covariates and recipes.
         covariates: columns of ``runs`` that the population mean of every parameter follows, linearly, e.g. log parameters.
         batch_tokens: tokens a step: a number, or a ramp as a mapping of step to tokens or a table with columns step and
@@ -110,6 +115,12 @@ def fit(
     """
     require_losses(losses)
     by_run = _schedules(losses, schedule, schedules)
+    everything, left = losses, []
+    branches = losses.branches if branches is None else branches
+    if branches:
+        trunk, left = make_branches(losses, branches, by_run)
+        losses, by_run = losses.select(run=trunk), {trunk: by_run[trunk]}
+        require(reduce_positions, "reduce_positions", "be True", False, where="with branches", cure="Leave it out.")
     usual = HIERARCHICAL_ACCEPT if len(by_run) > 1 and not losses.by_position else TARGET_ACCEPT
     accept = usual if target_accept is None else target_accept
     settings = Settings(
@@ -120,7 +131,8 @@ def fit(
     recipes = recipes_of(losses, given, runs)
     effective = {run: recipes[run].effective(plan) for run, plan in by_run.items()}
     covariate_table = covariates_of(list(by_run), covariates, runs)
-    designs, notices = make_designs(losses, effective, exponent=LAWS[law].exponent)
+    left = [replace(one, schedule=recipe.effective(one.schedule)) for recipe in recipes.values() for one in left]
+    designs, notices = make_designs(everything, effective, exponent=LAWS[law].exponent, branches=left)
     origins = [design.anchor.origin for design in designs]
     made, prior_notices = priors_of(effective, origins, recipes, priors, runs)
     run_priors = [replace(own, **LAWS[law].priors) for own in made]

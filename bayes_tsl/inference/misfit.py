@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bayes_tsl._common.validation import show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.model.design import MIN_CHECKPOINTS, after_warmup
+from bayes_tsl.model.checkpoints import MIN_CHECKPOINTS, after_warmup
 from bayes_tsl.model.early_phase import noise
 from bayes_tsl.model.priors import Priors
 

@@ -155,6 +155,11 @@ class Fit:
         return tuple(one if len(trees) == 1 else f"{run}: {one}" for run, notices in said.items() for one in notices)
 
     @property
+    def branches(self) -> list[str]:
+        """Names of the branches that its parameters describe too."""
+        return schema.branches_of(self._tree)
+
+    @property
     def by_position(self) -> bool:
         """Whether losses by position were fitted; else mean losses."""
         return schema.is_by_position(self._tree)

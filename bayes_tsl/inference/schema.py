@@ -30,8 +30,10 @@ import xarray as xr
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.inference.branch_groups import BRANCHES, branch_dataset, with_branches_of
 from bayes_tsl.inference.nuts import Draws
 from bayes_tsl.model.design import Design
+from bayes_tsl.model.drift import covariance
 from bayes_tsl.model.hierarchical import POPULATION, HierarchicalDesign
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.population import Population, Trait
@@ -84,6 +86,8 @@ def run_tree(
         "observed_data": {"mean_loss": (STEP, design.mean_loss)},
         "constant_data": _estimates(design) | _constants(design, schedule),
     }
+    if design.branches is not None:
+        groups[BRANCHES] = dict(branch_dataset(design.branches, by_position=design.by_position))
     coords = {STEP: design.step, POSITION: design.position, "estimate": list(_ESTIMATES)}
     data = xr.DataTree.from_dict({name: _dataset(variables, coords) for name, variables in groups.items()})
     data.attrs = _provenance(seed) | {
@@ -307,10 +311,12 @@ def design_of(tree: xr.DataTree) -> Design:
             log_density=constant["position_log_density"].to_numpy(),
         )
     last = [float(columns[name][-1]) if name in columns else 0.0 for name in ("log_gap", "log_rate")]
-    return Design(
+    axis = make_time_axis(np.append(step, anchor.origin), recipe_of(tree).effective(schedule_of(tree)), anchor)
+    made = Design(
         step=step,
         count=constant["count"].to_numpy(),
-        axis=make_time_axis(np.append(step, anchor.origin), recipe_of(tree).effective(schedule_of(tree)), anchor),
+        axis=axis,
+        drift=covariance(axis.u[:-1]),
         estimates=estimates,
         mean_polynomial=polynomial,
         centre=np.array([*last, float(observed["floor_estimate"][-1])]),
@@ -319,6 +325,12 @@ def design_of(tree: xr.DataTree) -> Design:
         losses=np.zeros((len(step), 0)),
         mean_loss=observed["mean_loss"].to_numpy(),
     )
+    return with_branches_of(made, tree[BRANCHES].to_dataset()) if BRANCHES in tree.children else made
+
+
+def branches_of(tree: xr.DataTree) -> list[str]:
+    """Names of the branches that a run was fitted with."""
+    return list(map(str, np.unique(tree[BRANCHES]["run"]))) if BRANCHES in tree.children else []
 
 
 def population_of(data: xr.DataTree) -> Population:

@@ -25,7 +25,7 @@ from bayes_tsl.forecasting.reweighting import update
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.live.outlook import Outlook
-from bayes_tsl.model.design import FEW_CHECKPOINTS, after_warmup
+from bayes_tsl.model.checkpoints import FEW_CHECKPOINTS, after_warmup
 
 GROWTH = 1.25  # checkpoints over those of the last fit, at which the next is made
 STEPS = 20  # at which the rest of a run is forecast, for the time to a target

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from bayes_tsl._common.arrays import AnyArray
 
+Matrix = NDArray[np.float64]
+
 
 class DriftState(NamedTuple):
     """Value and speed of the drift at one place, as a Gaussian; NumPy or JAX arrays of one shape.
@@ -35,19 +37,38 @@ class DriftState(NamedTuple):
     speed_speed: AnyArray
 
 
-def covariance(u: ArrayLike) -> Array:
-    """Covariance of drift of scale one (step, step).
+def covariance(u: ArrayLike) -> Matrix:
+    """Covariance of drift of scale one (step, step); zero between past and future.
 
-    ``cov(s, t) = s^2 (3 t - s) / 6`` for ``0 <= s <= t`` (Rasmussen & Williams 2006, eq. 6.28); zero between past and future.
-
-    >>> [[round(float(value), 3) for value in row] for row in covariance([1.0, 2.0])]
+    >>> covariance([1.0, 2.0]).round(3).tolist()
     [[0.333, 0.833], [0.833, 2.667]]
     """
-    u = jnp.asarray(u)
-    near = jnp.minimum(jnp.abs(u)[:, None], jnp.abs(u)[None, :])
-    far = jnp.maximum(jnp.abs(u)[:, None], jnp.abs(u)[None, :])
-    same_side = u[:, None] * u[None, :] > 0
-    return jnp.where(same_side, near**2 * (3.0 * far - near) / 6.0, 0.0)
+    u = np.asarray(u, float)
+    return covariance_along(np.maximum([-u, u], 0.0), np.zeros((2, len(u))))
+
+
+def covariance_along(time: ArrayLike, beyond: ArrayLike) -> Matrix:
+    r"""Covariance of sums over independent integrated Wiener processes of scale one (step, step).
+
+    Each step is ``sum_p x_p(time_p) + beyond_p x_p'(time_p)``: where a branch leaves a process, it goes on from its value
+    with its speed. With ``s <= t``, for one process (Rasmussen & Williams 2006, eq. 6.28, and its derivatives),
+
+        cov(x(s), x(t)) = s^2 (3 t - s) / 6,    cov(x(s), x'(t)) = s^2 / 2,    cov(x'(s), x(t)) = s (2 t - s) / 2,
+        cov(x'(s), x'(t)) = s.
+
+    Args:
+        time: log progress along each process since it was at rest, zero where a step has no part in it (process, step).
+        beyond: log progress since the process was left (process, step).
+
+    >>> covariance_along([[1.0, 1.0]], [[0.0, 2.0]]).round(3).tolist()
+    [[0.333, 1.333], [1.333, 6.333]]
+    """
+    time, beyond = np.asarray(time, float), np.asarray(beyond, float)
+    one, other = time[:, :, None], time[:, None, :]
+    near, far = np.minimum(one, other), np.maximum(one, other)
+    by_speed = np.where(one <= other, one**2 / 2.0, other * (2.0 * one - other) / 2.0) * beyond[:, None, :]
+    by_speeds = near * beyond[:, :, None] * beyond[:, None, :]
+    return np.sum(near**2 * (3.0 * far - near) / 6.0 + by_speed + np.swapaxes(by_speed, 1, 2) + by_speeds, axis=0)
 
 
 def draw_path(rng: np.random.Generator, u: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 
 RATES = (1e-3, 30.0)  # bounds of the rate, between which the mean over positions is tabulated
 EXPONENTS = (0.2, 2.0)  # bounds of the exponent, where it is free
+_OF_CHECKPOINTS = ("coefficients", "covariance", "log_density")  # fields of estimates that have a row for every checkpoint
 _SWEEPS = 100
 _TOLERANCE = 1e-8
 # A loose prior of log gap, log rate and floor: holds a coefficient that the positions leave open, moves no other.
@@ -178,8 +179,14 @@ def _sweep(losses: Array, grid: PositionGrid, begins: NDArray[np.bool_]) -> _Swe
 
 def rows(estimates: CoefficientEstimates, which: slice) -> CoefficientEstimates:
     """Estimates of some of the checkpoints."""
-    own = {name: getattr(estimates, name)[which] for name in ("coefficients", "covariance", "log_density")}
+    own = {name: getattr(estimates, name)[which] for name in _OF_CHECKPOINTS}
     return estimates._replace(**own)
+
+
+def joined(estimates: Sequence[CoefficientEstimates]) -> CoefficientEstimates:
+    """Estimates of several groups of checkpoints, one after the other."""
+    own = {name: np.concatenate([getattr(each, name) for each in estimates]) for name in _OF_CHECKPOINTS}
+    return estimates[0]._replace(**own)
 
 
 def with_mean_loss(estimates: CoefficientEstimates, positions: Array) -> CoefficientEstimates:

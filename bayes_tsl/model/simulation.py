@@ -21,6 +21,7 @@ from bayes_tsl._common.validation import floats, require, require_choice, requir
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.model.design import Design
+from bayes_tsl.model.drift import covariance
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.position_law import CoefficientEstimates, law_tangent, mean_falling, mean_polynomial
 from bayes_tsl.model.priors import Priors, default_priors
@@ -170,10 +171,12 @@ def unseen_design(step: Array, position: Array, schedule: Schedule, origin: floa
     """A design that says when, not what: no estimate, and coefficients without error."""
     anchor = make_anchor(schedule, origin)
     blank = CoefficientEstimates(np.zeros((len(step), 3)), np.zeros((len(step), 3, 3)), np.zeros(1), np.zeros(1), 0.0)
+    axis = make_time_axis(np.append(step, origin), schedule, anchor)
     return Design(
         step=step,
         count=np.ones_like(step),
-        axis=make_time_axis(np.append(step, origin), schedule, anchor),
+        axis=axis,
+        drift=covariance(axis.u[:-1]),
         estimates=blank,
         mean_polynomial=mean_polynomial(position, 1.0) if len(position) else np.array([]),
         centre=centre,

@@ -25,7 +25,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from bayes_tsl._common.arrays import AnyArray
-from bayes_tsl.model import drift, laws
+from bayes_tsl.model import laws
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.drift_density import DriftingNormal
 from bayes_tsl.model.lr_response import excess_loss
@@ -91,8 +91,7 @@ def model(design: Design, priors: Priors, *, observe: bool = True) -> None:
         )
         off_rate = log_rate - law.log_rate
     expected = mean_loss + mean.gap * off_gap + mean.rate * off_rate
-    of_drift = drift.covariance(design.axis.u[:-1])
-    drifting = DriftingNormal(expected, of_drift, power=sites["drift_scale"] ** 2, noise=mean.scale**2)
+    drifting = DriftingNormal(expected, design.drift, power=sites["drift_scale"] ** 2, noise=mean.scale**2)
     numpyro.sample("mean_estimate", drifting, obs=None if observed is None else observed[:, 2])
 
 
@@ -216,7 +215,7 @@ def variances(design: Design, sites: Sites) -> Variances:
         gap=zero + sites["gap_noise"] ** 2 / count if design.by_position else zero,
         rate=zero + sites["rate_noise"] ** 2 / count if design.by_position else zero,
         noise=sites["noise_scale"] ** 2 / (count * sites["weight"]),
-        drift=sites["drift_scale"] ** 2 * drift.covariance(design.axis.u[:-1]),
+        drift=sites["drift_scale"] ** 2 * jnp.asarray(design.drift),
     )
 
 

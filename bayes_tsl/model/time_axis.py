@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from bayes_tsl.data.schedules import Schedule
 
+OF_STEPS = ("u", "lag", "repeats")  # fields of a time axis that have a row for every step
+
 
 class Anchor(NamedTuple):
     """Where the time axis of a fit is anchored.

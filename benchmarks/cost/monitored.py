@@ -21,7 +21,7 @@ import bayes_tsl as bt
 from bayes_tsl.live.journal import Journal
 from bayes_tsl.live.tracking import GROWTH, Plan
 from bayes_tsl.live.worker import look
-from bayes_tsl.model.design import FEW_CHECKPOINTS
+from bayes_tsl.model.checkpoints import FEW_CHECKPOINTS
 from benchmarks.common import RESULTS, SMALL_LM, keep
 
 RUNS, CHECKPOINTS, DAYS = 10_000, 200, 10.0

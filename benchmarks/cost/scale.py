@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 import bayes_tsl as bt
-from bayes_tsl.model.design import after_warmup
+from bayes_tsl.model.checkpoints import after_warmup
 from benchmarks.common import keep, options
 from benchmarks.public.curves import by_hash, sized
 

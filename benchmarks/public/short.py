@@ -14,7 +14,7 @@ import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import backtest
-from bayes_tsl.model.design import after_warmup
+from bayes_tsl.model.checkpoints import after_warmup
 from benchmarks.common import by_kind, keep, mean_of_kinds, options
 from benchmarks.public import unseen
 from benchmarks.public.families import Family, families

@@ -29,7 +29,7 @@ from bayes_tsl.forecasting.baselines import joint_curves
 from bayes_tsl.inference.nuts import sample
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model import laws
-from bayes_tsl.model.design import SKIP_WARMUPS
+from bayes_tsl.model.checkpoints import SKIP_WARMUPS
 from bayes_tsl.model.lr_response import excess_loss, make_time_axis
 from bayes_tsl.model.priors import Prior, Priors, family, lognormal
 from bayes_tsl.model.time_axis import Anchor, TimeAxis

@@ -13,6 +13,7 @@ from bayes_tsl.inference.nuts import Draws
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.schema import COEFFICIENTS, run_tree, tree_of_runs
 from bayes_tsl.model.design import Design, make_design
+from bayes_tsl.model.drift import covariance
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.priors import Priors, fixed
 from bayes_tsl.model.single_run import model
@@ -45,11 +46,12 @@ def tree_at(design: Design, priors: Priors, schedule: bt.Schedule) -> xr.DataTre
 
 def moments_of_the_model(design: Design, priors: Priors, schedule: bt.Schedule) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, quartiles and step-to-step correlation of mean losses that the model draws at the steps ahead."""
-    steps = np.append(AHEAD, design.anchor.origin)
+    axis = make_time_axis(np.append(AHEAD, design.anchor.origin), schedule, design.anchor)
     ahead = design._replace(
         step=AHEAD,
         count=np.ones_like(AHEAD),
-        axis=make_time_axis(steps, schedule, design.anchor),
+        axis=axis,
+        drift=covariance(axis.u[:-1]),
         estimates=design.estimates._replace(
             coefficients=np.zeros((len(AHEAD), 3)), covariance=np.zeros((len(AHEAD), 3, 3)), log_density=np.zeros(0)
         ),

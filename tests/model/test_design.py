@@ -9,7 +9,8 @@ from scipy.linalg import null_space
 from scipy.optimize import least_squares
 
 import bayes_tsl as bt
-from bayes_tsl.model.design import MAX_CHECKPOINTS, Design, make_design
+from bayes_tsl.model.checkpoints import MAX_CHECKPOINTS
+from bayes_tsl.model.design import Design, make_design
 from bayes_tsl.model.position_law import (
     CoefficientEstimates,
     estimate_coefficients,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.model.design import after_warmup
+from bayes_tsl.model.checkpoints import after_warmup
 from bayes_tsl.model.early_phase import after_bend
 
 PLAN = bt.schedules.constant(peak=1e-3)
