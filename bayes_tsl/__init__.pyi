@@ -32,13 +32,16 @@ from .data import schedules as schedules
 from .decisions import Budget as Budget
 from .decisions import Comparison as Comparison
 from .decisions import Cost as Cost
+from .decisions import Measurement as Measurement
 from .decisions import Stopping as Stopping
+from .decisions import Worth as Worth
 from .decisions import at_budget as at_budget
 from .decisions import budget_curve as budget_curve
 from .decisions import compare_runs as compare_runs
 from .decisions import marginal_gain as marginal_gain
 from .decisions import smallest_budget as smallest_budget
 from .decisions import stop_or_continue as stop_or_continue
+from .decisions import worth_measuring as worth_measuring
 from .errors import DataError as DataError
 from .errors import Notice as Notice
 from .evaluation import backtest as backtest
@@ -89,6 +92,7 @@ from .plots import plot_positions as plot_positions
 from .plots import plot_prior_predictive as plot_prior_predictive
 from .plots import plot_stopping as plot_stopping
 from .plots import plot_what_if as plot_what_if
+from .plots import plot_worth as plot_worth
 from .reporting import Report as Report
 from .reporting import report as report
 

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import pytest
 import set_a_budget
 import watch_a_run
+import which_experiment_next
 
 import bayes_tsl as bt
 from tests.conftest import QUICK
@@ -27,6 +28,15 @@ def test_a_budget(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert enough.step > 1250
     assert capsys.readouterr().out.startswith(f"target {set_a_budget.TARGET}: ")
     assert (tmp_path / "budget.png").is_file()
+
+
+def test_the_next_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    worth = which_experiment_next.draw(tmp_path / "worth.png", **QUICK)
+    table = worth.to_frame()
+    assert table["width_left"]["ten more checkpoints"] < 0.9 * table["width_now"]["ten more checkpoints"]
+    assert table["cost"].to_list() == [4.0, 12.0, 0.0, 0.0]
+    assert "a cooldown of 300 steps" in capsys.readouterr().out
+    assert (tmp_path / "worth.png").is_file()
 
 
 def test_a_schedule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ either.
 
 from bayes_tsl.decisions.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.measurements import Measurement, Worth, worth_measuring
 from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
 
@@ -13,11 +14,14 @@ __all__ = [
     "Budget",
     "Comparison",
     "Cost",
+    "Measurement",
     "Stopping",
+    "Worth",
     "at_budget",
     "budget_curve",
     "compare_runs",
     "marginal_gain",
     "smallest_budget",
     "stop_or_continue",
+    "worth_measuring",
 ]

@@ -3,7 +3,7 @@
 Import every ``plot_*`` from here. Nothing here computes: what is drawn comes from the packages above.
 """
 
-from bayes_tsl.plots.decisions import plot_budget, plot_comparison, plot_stopping
+from bayes_tsl.plots.decisions import plot_budget, plot_comparison, plot_stopping, plot_worth
 from bayes_tsl.plots.evaluation import plot_calibration, plot_errors
 from bayes_tsl.plots.forecasts import plot_forecast, plot_forecast_revisions, plot_prior_predictive, plot_what_if
 from bayes_tsl.plots.positions import (
@@ -29,4 +29,5 @@ __all__ = [
     "plot_prior_predictive",
     "plot_stopping",
     "plot_what_if",
+    "plot_worth",
 ]

@@ -11,6 +11,7 @@ import numpy as np
 from bayes_tsl._common.validation import percent, show
 from bayes_tsl.decisions.budgets import budget_curve, smallest_budget
 from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.measurements import Worth
 from bayes_tsl.decisions.run_comparison import Comparison
 from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.forecasting.distribution import Forecast, step_text
@@ -154,3 +155,41 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def plot_worth(worth: Worth, *, prob: float = 0.9, ax: Axes | None = None) -> Axes:
+    """How wide the interval of the run's end is, and how wide it would be after each measurement; narrowest first.
+
+    Args:
+        worth: what ``worth_measuring`` returned.
+        prob: mass of the intervals.
+        ax: where to draw; a new figure by default.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> worth = bt.worth_measuring(example_fit(), {"wait": bt.Measurement([1300, 1400])}, end=2500)
+    >>> plot_worth(worth, ax=Figure().subplots()).get_xlabel()
+    'width of the 90% interval of the end, step 2500 [nats/token]'
+    """
+    table = worth.to_frame(prob=prob).sort_values("width_left")
+    ax = one_axes(ax, (7.0, 1.4 + 0.45 * len(table)))
+    rows = np.arange(len(table))
+    ax.barh(rows, table["width_left"], color=AHEAD, height=0.55)
+    now = float(table["width_now"].iloc[0])
+    ax.axvline(now, color=PAST, lw=1.0, ls=":")
+    ax.annotate(
+        f"now {now:.3f}", (now, 1.0), (5, 2), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8
+    )
+    for row, measured in enumerate(table.to_dict("records")):
+        price = "" if np.isnan(measured["net"]) else f", net worth {show(round(measured['net'], 2))}"
+        text = f"{measured['width_left']:.3f}, {measured['narrower']:.0%} narrower{price}"
+        ax.annotate(text, (now, row), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    ax.set_yticks(rows, [as_text(textwrap.shorten(str(name), 40, placeholder="...")) for name in table.index])
+    ax.set(
+        xlabel=f"width of the {prob:.0%} interval of the end, step {show(worth.end)} [nats/token]", ylim=(len(rows) - 0.5, -0.5)
+    )
+    ax.set_xlim(0.0, 1.7 * now)
+    mark_unconverged(ax, worth.converged)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax

@@ -1,0 +1,211 @@
+r"""What a measurement would be worth, before it is made: preposterior analysis on the draws of a fit.
+
+A measurement is losses at some steps: of the run itself, or of a branch that leaves it here under another schedule. Every draw
+of the posterior says what it would read, and where the run then ends. The end regressed on the reading is what one would
+believe after it (Strong, Oakley, Brennan & Breeze 2015, Medical Decision Making 35(5)), so nothing is refitted:
+
+    spread that is left        of  end - E[end | reading]
+    value of the measurement   E[max_a E[value(end_a) | reading]] - max_a E[value(end_a)]    over plans a
+
+Draws that fit the regression do not judge it: each half of them is judged by the rule of the other half. A rule that loses by
+this is worth nothing, since one need not follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
+
+from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
+from bayes_tsl._common.validation import require, require_number, require_seed, require_type
+from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.forecasting.predict import forecast_paths, schedule_ahead
+from bayes_tsl.inference.posterior import Fit
+from bayes_tsl.model.design import later_steps
+
+Array = NDArray[np.float64]
+
+PLANNED = "as planned"
+_HALVES = ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2)))
+_MOST = 3  # readings that a regression is made of: of more, these evenly, the last among them
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Losses that could be measured.
+
+    Attributes:
+        steps: where (step).
+        branch: schedule of a branch that leaves the run at the origin of the fit; None for checkpoints of the run itself.
+    """
+
+    steps: ArrayLike
+    branch: Schedule | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Worth:
+    """What measurements would be worth; ``worth_measuring`` makes it.
+
+    Attributes:
+        end: step at which the run ends.
+        now: draws of the expected loss there under each plan (plan, draw).  [nats]
+        left: the same less what one would believe after each measurement, by its name (plan, draw).  [nats]
+        gained: how much lower the run would end on average, since the plan is chosen after each, by its name.  [nats]
+        taken: steps beyond those of the run that each takes, by its name.
+        cost: what they cost.
+        value: of a nat.  [money]
+        converged: False where the chains of the fit did not agree.
+    """
+
+    end: float
+    now: Array = field(repr=False)
+    left: Mapping[str, Array] = field(repr=False)
+    gained: Mapping[str, float]
+    taken: Mapping[str, float]
+    cost: Cost | None = None
+    value: float | None = None
+    converged: bool = True
+
+    @property
+    def perfect(self) -> float:
+        """How much lower the run would end if one knew the end of every plan: no measurement gains more, in nats."""
+        return float(self.now.mean(axis=1).min() - self.now.min(axis=0).mean())
+
+    def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
+        """One row per measurement, in the order in which they were given.
+
+        Columns: steps (beyond those of the run), cost [money]; width_now and width_left, of the interval of the end under the
+        first plan [nats], and narrower, the share of it that goes; gain of the choice between plans [nats], worth [money], net
+        (worth less cost). Money is NaN without a cost, or without a value.
+
+        Raises:
+            DataError: ``prob`` does not lie between 0 and 1.
+        """
+        require_prob(prob)
+        rows = []
+        for name, left in self.left.items():
+            before, after = (float(np.diff(interval_along(draws[0], prob, axis=0))[0]) for draws in (self.now, left))
+            money = np.nan if self.cost is None else float(self.cost.money(self.taken[name]))
+            worth = np.nan if self.value is None else self.value * self.gained[name]
+            row = {"steps": self.taken[name], "cost": money, "width_now": before, "width_left": after}
+            rows.append(
+                row | {"narrower": 1.0 - after / before, "gain": self.gained[name], "worth": worth, "net": worth - money}
+            )
+        return pd.DataFrame(rows, pd.Index(self.left, name="measurement"))
+
+
+def worth_measuring(
+    fit: Fit,
+    options: Mapping[str, Measurement],
+    *,
+    end: float,
+    plans: Mapping[str, Schedule | None] | None = None,
+    cost: Cost | None = None,
+    value: float | None = None,
+    seed: int = 0,
+) -> Worth:
+    """By how much measurements would narrow the forecast of a run's end, and better the choice between plans for it.
+
+    Args:
+        fit: of one run.
+        options: measurements by name.
+        end: step at which the run ends.
+        plans: schedules from the origin on that one could choose between, by name; None is the one that was fitted.
+        cost: what the steps of a branch cost.
+        value: money that a loss lower by one nat is worth.
+        seed: of the drift and noise ahead.
+
+    Raises:
+        DataError: several runs, no measurement, one at steps that are not later than the origin, or a schedule that ends too
+            early.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> tried = Measurement([1700], branch=bt.schedules.linear(peak=2e-3, total=1700))
+    >>> worth = worth_measuring(example_fit(), {"cooldown": tried, "wait": Measurement([1300, 1400, 1500])}, end=2500)
+    >>> worth.to_frame()["steps"].to_dict()
+    {'cooldown': 500.0, 'wait': 0.0}
+    """
+    require_type(fit, "fit", Fit, cure="Make one with fit(...) or load_fit(path).")
+    require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure="Choose one with fit.select(run=...).")
+    require_seed(seed)
+    given = isinstance(options, Mapping) and len(options) > 0 and all(isinstance(one, Measurement) for one in options.values())
+    require(given, "options", "be measurements by name", options, cure="Give {name: bt.Measurement(steps=[...])}.")
+    if value is not None:
+        require_number(value, "value", low=0.0, cure="It is money per nat per token.")
+    require_number(end, "end", low=fit.origin, cure="It is the last step of the run.")
+    chosen = {PLANNED: None} if plans is None else plans
+    schedules = {name: schedule_ahead(fit, plan) for name, plan in chosen.items()}
+    for schedule in schedules.values():
+        schedule.require_reaches(end)
+    now, readings = _drawn(fit, options, schedules, end, seed)
+    believed = {name: _believed(now, reading) for name, reading in readings.items()}
+    chosen_now = now.mean(axis=1).min()
+    return Worth(
+        end=end,
+        now=now,
+        left={name: now - after for name, after in believed.items()},
+        gained={name: max(float(chosen_now - _chosen(now, after).mean()), 0.0) for name, after in believed.items()},
+        taken={name: _steps_of_branch(fit, option) for name, option in options.items()},
+        cost=cost,
+        value=value,
+        converged=fit.converged,
+    )
+
+
+def _drawn(
+    fit: Fit, options: Mapping[str, Measurement], schedules: Mapping[str, Schedule], end: float, seed: int
+) -> tuple[Array, dict[str, Array]]:
+    """Draws of the end under every plan (plan, draw), and of what each measurement reads (draw, step), by its name.
+
+    The run's own checkpoints lie on the way to its end; the drift of a branch is its own.
+    """
+    steps = {name: later_steps(option.steps, fit.origin) for name, option in options.items()}
+    first = next(iter(schedules.values()))
+    ends = {f"end {name}": (np.array([end], float), schedule) for name, schedule in schedules.items()}
+    of_run = {name: (steps[name], first) for name, option in options.items() if option.branch is None}
+    paths = ends | of_run
+    ahead = forecast_paths(fit, {n: at for n, (at, _) in paths.items()}, {n: plan for n, (_, plan) in paths.items()}, seed=seed)
+    readings = {}
+    for number, (name, option) in enumerate(options.items(), start=1):
+        if option.branch is None:
+            made = ahead[name]
+        else:
+            branch = schedule_ahead(fit, option.branch)
+            branch.require_reaches(float(steps[name][-1]))
+            made = forecast_paths(fit, {"": steps[name]}, {"": branch}, seed=seed + number)[""]
+        readings[name] = draws_last(made.observed).T
+    return np.stack([draws_last(ahead[name].expected)[0] for name in ends]), readings
+
+
+def _steps_of_branch(fit: Fit, option: Measurement) -> float:
+    """Steps that a measurement takes beyond those of the run."""
+    return 0.0 if option.branch is None else float(np.max(option.steps)) - fit.origin
+
+
+def _believed(ends: Array, reading: Array) -> Array:
+    """Mean of the ends (plan, draw) given what is read (draw, step), each half of the draws by the rule of the other half."""
+    basis, made = _basis(reading), np.empty_like(ends)
+    for learn, judge in _HALVES:
+        made[:, judge] = (basis[judge] @ np.linalg.lstsq(basis[learn], ends[:, learn].T)[0]).T
+    return made
+
+
+def _basis(reading: Array) -> Array:
+    """Quadratics in the normal scores of a few of the readings (draw, term)."""
+    few = reading[:, np.unique(np.linspace(0, reading.shape[1] - 1, _MOST).round().astype(int))]
+    score = ndtri((np.argsort(np.argsort(few, axis=0), axis=0) + 0.5) / len(few))
+    products = [score[:, i] * score[:, j] for i in range(score.shape[1]) for j in range(i + 1)]
+    return np.column_stack([np.ones(len(score)), score, *products])
+
+
+def _chosen(ends: Array, believed: Array) -> Array:
+    """The end under the plan that is believed to end lowest (draw)."""
+    return np.take_along_axis(ends, believed.argmin(axis=0)[None], axis=0)[0]

@@ -1,0 +1,76 @@
+"""What a measurement would be worth, where the answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bayes_tsl as bt
+from bayes_tsl.decisions.measurements import _believed, _chosen
+from bayes_tsl.inference.posterior import example_fit
+from tests.conftest import refusal
+
+TRIED = bt.Measurement([1700], branch=bt.schedules.linear(peak=2e-3, total=1700))
+
+
+def test_what_is_left_of_a_normal_is_its_conditional_spread() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal(4000)
+    ends, reading = truth + 0.5 * rng.standard_normal((1, 4000)), truth[:, None] + 0.1 * rng.standard_normal((4000, 1))
+    left = ends - _believed(ends, reading)
+    assert left.std() == pytest.approx(np.sqrt(0.5**2 + 0.1**2 / (1 + 0.1**2)), rel=0.05)
+
+
+def test_a_reading_of_nothing_leaves_all_and_gains_nothing() -> None:
+    rng = np.random.default_rng(1)
+    ends, reading = np.array([[0.0], [0.5]]) + rng.standard_normal((2, 4000)), rng.standard_normal((4000, 3))
+    believed = _believed(ends, reading)
+    assert (ends - believed).std() == pytest.approx(1.0, rel=0.05)
+    assert _chosen(ends, believed).mean() == pytest.approx(ends[0].mean(), abs=0.02)
+
+
+def test_the_gain_is_that_of_choosing_by_the_sign() -> None:
+    rng = np.random.default_rng(2)
+    sign = rng.standard_normal(20_000)
+    ends = np.stack([sign, np.zeros(20_000)])
+    gained = min(ends.mean(axis=1)) - _chosen(ends, _believed(ends, sign[:, None])).mean()
+    assert gained == pytest.approx(1 / np.sqrt(2 * np.pi), abs=0.01), "E[max(0, x)] of a standard normal"
+
+
+def test_a_table_of_measurements() -> None:
+    plans = {"as planned": None, "decay now": bt.schedules.decayed(example_fit().schedule, start=1200, total=2500)}
+    options = {"cooldown": TRIED, "wait": bt.Measurement([1300, 1400, 1500])}
+    cost = bt.Cost(per_step=0.1)
+    worth = bt.worth_measuring(example_fit(), options, end=2500, plans=plans, cost=cost, value=1000.0)
+    table = worth.to_frame()
+    assert list(table.index) == ["cooldown", "wait"]
+    assert table["cost"].to_list() == [50.0, 0.0]
+    np.testing.assert_allclose(table["worth"], 1000.0 * table["gain"])
+    np.testing.assert_allclose(table["net"], table["worth"] - table["cost"])
+    ahead = bt.forecast(example_fit(), steps=[2500])
+    lower, upper = (ahead.expected.quantile(q).item() for q in (0.05, 0.95))
+    assert table["width_now"].iloc[0] == pytest.approx(upper - lower, rel=0.35), "other draws of the drift ahead"
+    assert worth.perfect >= 0.0
+    assert bt.worth_measuring(example_fit(), options, end=2500).to_frame()[["cost", "worth", "net"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"options": {}}, "options must be measurements by name; got none. Give {name: bt.Measurement(steps=[...])}."),
+        (
+            {"options": {"late": bt.Measurement([1000])}},
+            "steps must lie after the origin 1200; got 1000. Use Fit.coefficients() for the past.",
+        ),
+        ({"end": 1000}, "end must be a number above 1200; got 1000. It is the last step of the run."),
+        ({"value": -1.0}, "value must be a number above 0; got -1. It is money per nat per token."),
+        (
+            {"options": {"far": bt.Measurement([1800], branch=bt.schedules.linear(peak=2e-3, total=1700))}},
+            "schedule must reach the last forecast step 1800; got 1700. Give a schedule for the whole forecast, or forecast "
+            "fewer steps.",
+        ),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(arguments: dict, message: str) -> None:
+    with refusal(message):
+        bt.worth_measuring(example_fit(), **{"options": {"cooldown": TRIED}, "end": 2500, **arguments})
