@@ -111,6 +111,7 @@ def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Compari
     posterior = fit(
         past,
         schedules=plans,
+        branches={},  # they are compared as runs of their own
         runs=None if options["runs"] is None else read_table(options["runs"]),
         covariates=[name.strip() for name in (options["covariates"] or "").split(",") if name.strip()],
         seed=options["seed"],
