@@ -21,7 +21,6 @@ from bayes_tsl._common.validation import require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.inference.fitting import fit
-from bayes_tsl.inference.nuts import NUM_WARMUP
 from bayes_tsl.inference.posterior import Fit, load_fit
 from bayes_tsl.inference.run_inputs import schedules_of
 from bayes_tsl.model.population import Population
@@ -66,7 +65,7 @@ def fit_each(
     priors: Priors | Population | LearnedPriors | None = None,
     law: str = "general",
     chains: int = 4,
-    num_warmup: int = NUM_WARMUP,
+    num_warmup: int | None = None,
     num_draws: int | Literal["auto"] = "auto",
     workers: int = 1,
     client: Client | None = None,
@@ -84,7 +83,7 @@ def fit_each(
         priors: as ``fit`` takes them; a ``Population`` lets every run learn from others of its kind.
         law: one of ``priors.LAWS``.
         chains: number of chains of every fit.
-        num_warmup: adaptation, per chain.
+        num_warmup: adaptation, per chain; by default 500, and 300 where num_draws is "auto".
         num_draws: draws kept, per chain; "auto" for as few of 300, 500, 750 and 1000 as pass the checks.
         workers: processes on this machine.
         client: a Dask cluster to use instead.

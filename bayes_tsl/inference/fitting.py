@@ -28,7 +28,7 @@ from bayes_tsl.inference.arviz_groups import arviz_groups
 from bayes_tsl.inference.diagnostics import ConvergenceError
 from bayes_tsl.inference.hierarchical_nuts import HIERARCHICAL_ACCEPT, sample_runs
 from bayes_tsl.inference.misfit import misfits, planned_otherwise
-from bayes_tsl.inference.nuts import NUM_WARMUP, TARGET_ACCEPT, Draws, Settings, over_draws, sample
+from bayes_tsl.inference.nuts import TARGET_ACCEPT, Draws, Settings, over_draws, sample
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.inference.run_inputs import covariates_of, priors_of, recipes_of, repeats, schedules_of
@@ -59,7 +59,7 @@ def fit(
     law: str = "general",
     seed: int = 0,
     chains: int = 4,
-    num_warmup: int = NUM_WARMUP,
+    num_warmup: int | None = None,
     num_draws: int | Literal["auto"] = 1000,
     target_accept: float | None = None,
     reduce_positions: bool = True,
@@ -92,7 +92,7 @@ def fit(
         law: one of ``priors.LAWS``: "general", "free-exponent" or "paper" (of a single run).
         seed: the same seed gives the same draws on the same machine.
         chains: number of chains, at least 2.
-        num_warmup: adaptation, per chain.
+        num_warmup: adaptation, per chain; by default 500, and 300 where num_draws is "auto".
         num_draws: draws kept, per chain; "auto" for as few of 300, 500, 750 and 1000 as pass the checks.
         target_accept: acceptance that the step size aims at, by default .98, and .95 for several runs by their mean losses;
             raise it if trajectories diverge.

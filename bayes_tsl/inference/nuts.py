@@ -37,6 +37,7 @@ from bayes_tsl.inference.preconditioning import Coordinates, Model, Values, cons
 Array = NDArray[np.float64]
 
 NUM_WARMUP = 500
+AUTO_WARMUP = 300  # where draws are as few as pass the checks: converges as often (docs/modelling.md, sampling)
 TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly any (docs/benchmarks.md, cost)
 _ADAPTATION = {"dense_mass": [("dense",)], "trajectory_length": None}
 _BLOCK = 25  # transitions between two looks at the clock
@@ -51,13 +52,15 @@ _MOST_MAPS = Path("/proc/sys/vm/max_map_count")
 class Settings:
     """How chains run, checked; fields are the arguments of ``sample`` of the same names.
 
+    Without ``num_warmup`` it is ``NUM_WARMUP``, and ``AUTO_WARMUP`` where ``num_draws`` is "auto".
+
     Raises:
         DataError: a seed that is none, fewer than two chains, fewer than ten transitions, or no such acceptance.
     """
 
     seed: int
     chains: int
-    num_warmup: int = NUM_WARMUP
+    num_warmup: int | None = None
     num_draws: int | Literal["auto"]
     target_accept: float = TARGET_ACCEPT
     progress: bool
@@ -65,6 +68,8 @@ class Settings:
     def __post_init__(self) -> None:
         require_seed(self.seed)
         self._make_whole("chains", low=2, cure="R-hat compares chains; 4 are usual.")
+        if self.num_warmup is None:
+            object.__setattr__(self, "num_warmup", AUTO_WARMUP if self.num_draws == "auto" else NUM_WARMUP)
         self._make_whole("num_warmup", low=10, cure="500 are usual.")
         if isinstance(self.num_draws, str):
             require_choice(self.num_draws, "num_draws", ["auto"], cure="Or give a number; 1000 is usual.")

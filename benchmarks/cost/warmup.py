@@ -50,9 +50,7 @@ def main() -> None:
                 found = pd.DataFrame([fitted(past, family.schedules[run], warmup, seed) for warmup in WARMUPS])
                 rows.append(found.assign(work=found["work"] / found["work"].iloc[0]))
     means = pd.concat(rows).groupby("warmup", as_index=False)
-    table = means.agg(
-        dict.fromkeys(("good", "draws", "leapfrogs", "work", "divergences", "min_ess", "max_r_hat"), np.mean)
-    )
+    table = means.agg(dict.fromkeys(("good", "draws", "leapfrogs", "work", "divergences", "min_ess", "max_r_hat"), np.mean))
     keep(table.assign(fits=len(rows)), asked.table)
 
 

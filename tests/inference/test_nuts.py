@@ -11,7 +11,7 @@ import numpyro.distributions as dist
 import pytest
 
 from bayes_tsl.inference import nuts as sampling
-from bayes_tsl.inference.nuts import sample
+from bayes_tsl.inference.nuts import Settings, sample
 from bayes_tsl.inference.preconditioning import laplace, whitening
 
 SETTINGS = {"seed": 0, "chains": 2, "num_warmup": 200, "num_draws": 500, "target_accept": 0.9, "progress": False}
@@ -90,3 +90,10 @@ def test_a_mode_is_sought_where_the_priors_are() -> None:
         mode, variance = laplace(pit_far_away, start={"x": 11.9, "y": 0.5})
     assert mode["x"] == pytest.approx(0.0, abs=1e-3)
     assert variance["y"] == pytest.approx(1.0, rel=0.2)
+
+
+@pytest.mark.parametrize(("asked", "warmup"), [({"num_draws": "auto"}, 300), ({"num_draws": 1000}, 500)])
+def test_a_warmup_is_shorter_where_draws_are_few(asked: dict, warmup: int) -> None:
+    settings = Settings(seed=0, chains=4, progress=False, **asked)
+    assert settings.num_warmup == warmup
+    assert Settings(seed=0, chains=4, progress=False, num_warmup=200, **asked).num_warmup == 200
