@@ -160,14 +160,15 @@ def test_hard_files_take_no_time(kind: str, tmp_path: Path) -> None:
 LONG = "9" * 100
 AS_TEXT = isinstance(pd.read_csv(StringIO(f"a\n{'9' * 401}"))["a"].iloc[0], str)  # by pandas 2
 WORD = f"a number; got '{3 * LONG}'..."
-STEP, LOSS = (WORD, WORD) if AS_TEXT else (f"finite and not negative; got {LONG}...", f"finite; got {LONG}...")
+STEP = f"{WORD} (line 2 of a.csv)" if AS_TEXT else f"finite and not negative; got {LONG}... at run='run'"
+LOSS = f"{WORD} at step=1 (line 2 of" if AS_TEXT else f"finite; got {LONG}... at run='run', test_set='test', step=1 "
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (f"step,loss\n{'9' * 401},3\n", f"step must be {STEP} at run='run'"),
-        (f"step,loss\n1,{'9' * 401}\n", f"loss must be {LOSS} at run='run', test_set='test', step=1 "),
+        (f"step,loss\n{'9' * 401},3\n", f"step must be {STEP}"),
+        (f"step,loss\n1,{'9' * 401}\n", f"loss must be {LOSS}"),
         ("step,position,loss\n1,1e20,3\n", "position must be below 2**53, as whole numbers are; got 1e+20 at run='run', "),
     ],
 )
