@@ -43,7 +43,6 @@ HEADS = {
     "coverage_90": "90 % covers",
     "width_90": "90 % width",
     "widest_90": "widest",
-    "slowest_s": "slowest, s",
     "half_written": "half-written",
     "left_over": "left over",
     "width_at_end": "90 % width",
@@ -126,19 +125,44 @@ DIGITS = {
     **dict.fromkeys(["pareto_k_weights", "correlation", "rank correlation", "good weights", "seconds_weights"], ".2f"),
     **dict.fromkeys(["seconds_refit"], ".0f"),
     **dict.fromkeys(["median difference"], ".3f"),
-    **dict.fromkeys(["coverage_50", "coverage_90", "covered", "good", "right", "prob_of_chosen"], ".2f"),
+    **dict.fromkeys(["coverage_50", "coverage_90", "covered", "good", "work", "right", "prob_of_chosen"], ".2f"),
     **dict.fromkeys(["width_90", "widest_90", "width_at_end", "endpoint_brier", "p", "p_corrected", "log_score"], ".3f"),
     **dict.fromkeys(["endpoint_bias", "end", "error", "power_law_error"], "+.4f"),
     **dict.fromkeys(["chi2", "time_score", "GiB", "peak_gib"], ".1f"),
     **dict.fromkeys(["compiling", "fit", "prior", "forecast", "rest", "process"], ".1f"),
     **dict.fromkeys(
-        ["cases", "kills", "fits", "converged", "fits_per_hour", "sampling_s", "whitening_s", "compiling_s"], ".0f"
+        [
+            "cases",
+            "kills",
+            "fits",
+            "half_written",
+            "lost",
+            "doubled",
+            "left_over",
+            "converged",
+            "fits_per_hour",
+            "sampling_s",
+            "whitening_s",
+            "compiling_s",
+        ],
+        ".0f",
     ),
     **dict.fromkeys(["fits_per_s", "apart", "by_chance"], ".2f"),
-    **dict.fromkeys(["minutes", "slowest_s"], ".1f"),
-    **dict.fromkeys(["files", "token_losses", "million_per_s", "growth_mib"], ",.0f"),
+    **dict.fromkeys(["token_losses", "million_per_s", "growth_mib"], ",.0f"),
     **dict.fromkeys(
-        ["checkpoints", "positions", "draws", "min_ess", "population_min_ess", "divergences", "ess", "cells", "failed"], ".0f"
+        [
+            "warmup",
+            "checkpoints",
+            "positions",
+            "draws",
+            "min_ess",
+            "population_min_ess",
+            "divergences",
+            "ess",
+            "cells",
+            "failed",
+        ],
+        ".0f",
     ),
     **dict.fromkeys(
         [
@@ -376,7 +400,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
         name: partial(result, name)
         for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
     },
-    **{name: partial(result, name) for name in ("phases", "fleet", "batched")},
+    **{name: partial(result, name) for name in ("phases", "fleet", "batched", "kills", "warmup", "branches")},
     **{
         name.replace("_", "-"): partial(result, name)
         for name in ("paper_laws", "paper_misfits", "paper_mixture", "position_law_ahead")
