@@ -189,7 +189,7 @@ def plot_worth(worth: Worth, *, prob: float = 0.9, ax: Axes | None = None) -> Ax
     ax.set(
         xlabel=f"width of the {prob:.0%} interval of the end, step {show(worth.end)} [nats/token]", ylim=(len(rows) - 0.5, -0.5)
     )
-    ax.set_xlim(0.0, 1.7 * now)
+    ax.set_xlim(0.0, 1.8 * now)
     mark_unconverged(ax, worth.converged)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
