@@ -137,8 +137,7 @@ def sample(
         def run_to(kept: int) -> Draws:
             states[:] = _run(block, states, blocks, discarded + kept, discarded=discarded, bar=bar)
             traces = [jax.tree.map(lambda *parts: np.concatenate(parts)[discarded : discarded + kept], *own) for own in blocks]
-            moved, stats = jax.tree.map(lambda *chain: np.stack(chain), *traces)
-            return Draws(jax.tree.map(np.asarray, _constrained(model, coordinates, args, moved)), stats)
+            return Draws(*jax.tree.map(lambda *chain: np.stack(chain), *traces))
 
         draws = run_to(stages[0])
         for kept in stages[1:]:
@@ -191,16 +190,6 @@ def _scatter(rng: np.random.Generator, potential: Callable[[Values], Any], mode:
     return ParamInfo(mode, *potential(mode))
 
 
-@partial(jax.jit, static_argnums=0)
-def _constrained(model: Model, coordinates: Coordinates, args: tuple[Any, ...], x: Values) -> Values:
-    """Draws on the support of each site (chain, draw, ...)."""
-
-    def one(x: Values) -> Values:
-        return constrained(model, args, coordinates.sites(x))
-
-    return jax.vmap(jax.vmap(one))(x)
-
-
 def _sampler(model: Model, coordinates: Coordinates, args: tuple[Any, ...]) -> tuple[Callable[..., Any], ...]:
     """NumPyro's two halves of NUTS: how it begins, and one transition."""
     return hmc(potential_fn=partial(potential, model, coordinates, args), algo="NUTS")
@@ -214,6 +203,7 @@ def _begin(model: Model, coordinates: Coordinates, args: tuple[Any, ...], key: A
 
 @partial(jax.jit, static_argnums=0, static_argnames="num_warmup")
 def _block(model: Model, coordinates: Coordinates, args: tuple[Any, ...], state: Any, **tuning: Any) -> tuple[Any, Any]:
+    """The state after ``_BLOCK`` transitions, and of each the sites on their support and statistics (transition, ...)."""
     begin, step = _sampler(model, coordinates, args)
     begin(ParamInfo(state.z, state.potential_energy, state.z_grad), **tuning, **_ADAPTATION)  # tells step how to adapt
 
@@ -221,7 +211,8 @@ def _block(model: Model, coordinates: Coordinates, args: tuple[Any, ...], state:
         state = step(state)
         return state, (state.z, _statistics(state))
 
-    return lax.scan(transition, state, None, length=_BLOCK)
+    state, (moved, statistics) = lax.scan(transition, state, None, length=_BLOCK)
+    return state, (jax.vmap(lambda x: constrained(model, args, coordinates.sites(x)))(moved), statistics)
 
 
 def _run(
