@@ -184,7 +184,8 @@ def test_one_part_counts_half(weighting: str, half: range) -> None:
     expected = np.where(np.isin(np.arange(20), half), 0.5, 1.0)
     np.testing.assert_allclose(weights / weights.max(), expected, rtol=1e-6)
     advance = train.advancing(lambda params, tokens: params + 0.0 * tokens, optax.sgd(1.0))
-    after, _ = advance(jnp.zeros(20), optax.sgd(1.0).init(jnp.zeros(20)), np.zeros((3, 20), np.float32), weights, 0.1)
+    first = train.State(jnp.zeros(20), optax.sgd(1.0).init(jnp.zeros(20)), [])
+    after = advance(first, np.zeros((3, 20), np.float32), weights, 0.1, np.zeros(0)).params
     np.testing.assert_allclose(-after, 0.1 * weights / 20, rtol=1e-6)
 
 

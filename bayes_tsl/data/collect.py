@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._common.validation import require, show
+from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.errors import DataError
 
@@ -58,6 +58,8 @@ def checkpoint(
     test_set: str = "test",
     tokens: float | None = None,
     lr: float | None = None,
+    averaged: float | None = None,
+    gradient_noise: float | None = None,
 ) -> pd.DataFrame:
     """Rows of one checkpoint; those of several are a table by ``LossTable.from_frame(pd.concat(rows))``.
 
@@ -68,6 +70,9 @@ def checkpoint(
         test_set: name of what was evaluated.
         tokens: trained on until then, if known.
         lr: learning rate of the step, if known.
+        averaged: number of steps that the evaluated weights are an average over; that of an exponential average with decay b is
+            ``2 / (1 - b) - 1``.
+        gradient_noise: of ``gradient_noise``, if known.
 
     Raises:
         DataError: what ``position_losses`` or ``LossTable.from_frame`` refuse.
@@ -76,7 +81,8 @@ def checkpoint(
     [[1000.0, 0.0, 4.0], [1000.0, 1.0, 2.25]]
     """
     rows = position_losses(token_losses).assign(step=step, run=run, test_set=test_set, tokens=tokens, lr=lr)
-    return LossTable.from_frame(rows, source="checkpoint").frame.dropna(axis="columns", how="all")
+    frame = LossTable.from_frame(rows, source="checkpoint").frame
+    return frame.assign(averaged=averaged, gradient_noise=gradient_noise).dropna(axis="columns", how="all")
 
 
 def token_losses(logits: Any, tokens: Any, *, mask: Any = None) -> Any:
@@ -105,12 +111,60 @@ def token_losses(logits: Any, tokens: Any, *, mask: Any = None) -> Any:
     return {"torch": _torch_losses, "jax": _jax_losses, "numpy": _numpy_losses}[_library(logits)](logits, tokens, mask)
 
 
+def gradient_noise(optimizer: Any, *, b2: float | None = None) -> float:
+    """Noise of the gradient that Adam has seen: the sum over parameters of ``sqrt(v)``, v its unbiased second moment.
+
+    Where noise dominates the gradient, as it does past the first steps, this is the trace of the covariance of the gradient
+    preconditioned by Adam [nats/token]; times the learning rate, it sets how far above the floor the loss hovers (Qiu et al.,
+    arXiv 2507.02119). Sums count each parameter once: of sharded optimizers, add those of all shards.
+
+    Args:
+        optimizer: of PyTorch (Adam, AdamW), or the state of one of optax.
+        b2: decay of the second moment, which a state of optax does not have; PyTorch's own by default.
+
+    Raises:
+        DataError: there is no second moment, or its decay is unknown.
+
+    >>> import optax
+    >>> optimizer = optax.adam(1e-3, b2=0.95)
+    >>> _, state = optimizer.update(np.array([3.0, -4.0]), optimizer.init(np.zeros(2)))
+    >>> round(gradient_noise(state, b2=0.95), 4)
+    7.0
+    """
+    moments = list(_second_moments(optimizer, b2))
+    cure = "Give an optimizer of Adam's kind after its first step."
+    require(len(moments) > 0, "optimizer", "hold second moments", type(optimizer).__name__, cure=cure)
+    total = 0.0
+    for values, decay, count in moments:
+        require_number(decay, "b2", low=0.0, high=1.0, cure="Give the decay of Adam's second moment, e.g. b2=0.95.")
+        total += float((values**0.5).sum()) / float(np.sqrt(1.0 - float(decay) ** count))
+    return total
+
+
 class _Moments(NamedTuple):
     """How many losses there are, their mean and the sum of squared deviations from it (position)."""
 
     measured: NDArray[np.float64]
     mean: NDArray[np.float64]
     squares: NDArray[np.float64]
+
+
+def _second_moments(optimizer: Any, b2: float | None) -> Iterator[tuple[Any, Any, float]]:
+    """Second moments of each parameter, their decay, and the updates they have seen."""
+    if hasattr(optimizer, "param_groups"):
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                seen = optimizer.state.get(parameter, {})
+                if "exp_avg_sq" in seen:
+                    yield seen["exp_avg_sq"].float(), group["betas"][1] if b2 is None else b2, float(seen["step"])
+    elif hasattr(optimizer, "nu"):
+        import jax
+
+        for leaf in jax.tree.leaves(optimizer.nu):
+            yield leaf, b2, float(optimizer.count)
+    elif isinstance(optimizer, Mapping | tuple | list):
+        for part in optimizer.values() if isinstance(optimizer, Mapping) else optimizer:
+            yield from _second_moments(part, b2)
 
 
 def _batches(token_losses: Any) -> Iterator[tuple[NDArray[Any], str]]:

@@ -11,8 +11,9 @@ import gzip
 import re
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from bayes_tsl.errors import DataError, Notice
 
 COLUMNS = ("run", "test_set", "step", "position", "loss", "tokens", "lr", "loss_se")
 KEY = ["run", "test_set", "step", "position"]
+BESIDE = ("averaged", "gradient_noise")  # what may be measured of a checkpoint beside its loss
 NAMES = ["run", "test_set"]
 ENDINGS = (".csv", ".csv.gz", ".parquet")
 Rows = NDArray[np.bool_]
@@ -50,12 +52,16 @@ class LossTable:
         notices: what was changed on the way in, in words.
         rates: learning rates at every step that a log has them for, columns run, step, lr; those of the losses by default.
         branches: runs that left another one of the table: parent, and the last step that the two share, by name.
+        averaged: losses of averaged weights beside those of ``frame``, a table for each number of steps averaged over.
+        gradient_noise: noise of the gradient, columns run, step, gradient_noise; None where there is none.
     """
 
     frame: pd.DataFrame = field(repr=False)
     notices: tuple[str, ...] = ()
     rates: pd.DataFrame | None = field(default=None, repr=False)
     branches: Mapping[str, tuple[str, float]] = field(default_factory=dict, repr=False)
+    averaged: Mapping[float, LossTable] = field(default_factory=dict, repr=False)
+    gradient_noise: pd.DataFrame | None = field(default=None, repr=False)
 
     @classmethod
     def from_frame(cls, frame: pd.DataFrame, *, source: str = "losses") -> LossTable:
@@ -63,7 +69,9 @@ class LossTable:
 
         Args:
             frame: long format, any row order; other columns are left out. Without ``run`` and ``test_set`` there is one.
-                Columns ``parent`` and ``branch_step`` say which runs are branches of another.
+                Columns ``parent`` and ``branch_step`` say which runs are branches of another. Rows whose column ``averaged`` is
+                above zero are losses of weights averaged over so many steps; ``gradient_noise`` is that of the checkpoint
+                (``collect.gradient_noise``).
             source: what errors call the table, e.g. a file name.
 
         Raises:
@@ -72,7 +80,7 @@ class LossTable:
         >>> LossTable.from_frame(pd.DataFrame({"step": [100, 200], "loss": [5.1, 4.7]})).runs
         ['run']
         """
-        frame = pandas_frame(frame, source, (*COLUMNS, *ANCESTRY))
+        frame = pandas_frame(frame, source, (*COLUMNS, *ANCESTRY, *BESIDE))
         missing = [name for name in ("step", "loss") if name not in frame.columns]
         require(not missing, source, "have columns step and loss", frame.columns, cure=f"Add {show(missing)}.")
         require(len(frame) > 0, source, "have at least one row", [], cure="Check that the log was written.")
@@ -80,11 +88,24 @@ class LossTable:
         for name, rule, bad in _faults(table):
             _require_rows(~bad, frame, table, name, rule, source)
         branches = ancestry(frame, pd.Series(table["run"]), source)
+        window, noise = (_beside(frame, table, name, source) for name in BESIDE)
+        averaged = {}
+        for span in np.unique(window[window > 0]):
+            where = f"{source}, averaged over {show(span)} steps"
+            averaged[float(span)] = cls._checked(pd.DataFrame(table.loc[window == span]), where)
+        made = cls._checked(pd.DataFrame(table.loc[~(window > 0)]), source)
+        _require_plain(made, averaged, source)
+        found = _noise_by_step(table.assign(gradient_noise=noise), source)
+        return replace(made, branches=branches, averaged=averaged, gradient_noise=found)
+
+    @classmethod
+    def _checked(cls, table: pd.DataFrame, source: str) -> LossTable:
+        """Rows in order, once each, whose curves are whole."""
         table, notices = _merge_duplicates(table.sort_values(by=list(COLUMNS), ignore_index=True), source)
         _check_curves(table, source)
         for notice in notices:
-            warnings.warn(notice, Notice, stacklevel=2)
-        return cls(table, notices, branches=branches)
+            warnings.warn(notice, Notice, stacklevel=3)
+        return cls(table, notices)
 
     @property
     def runs(self) -> list[str]:
@@ -99,7 +120,7 @@ class LossTable:
     @property
     def steps(self) -> np.ndarray:
         """Steps at which anything was measured, increasing (step)."""
-        return np.unique(self._step)
+        return np.unique(self.frame["step"].to_numpy(float))
 
     @property
     def by_position(self) -> bool:
@@ -118,23 +139,23 @@ class LossTable:
                 wanted = [value] if isinstance(value, str) else list(value)
                 for one in wanted:
                     require_choice(one, column, choices, cure="Choose one of these.")
-                table = table._where(table.frame[column].isin(wanted).to_numpy(bool), f"{column} {show(value)}")
+                table = table._where(partial(_among, column=column, wanted=wanted), f"{column} {show(value)}")
         return table
 
     def before(self, step: float) -> LossTable:
         """Rows of steps below ``step``."""
         require_number(step, "step")
-        return self._where(self._step < step, f"step below {show(step)}")
+        return self._where(lambda rows: rows["step"] < step, f"step below {show(step)}")
 
     def until(self, step: float) -> LossTable:
         """Rows of steps up to and including ``step``."""
         require_number(step, "step")
-        return self._where(self._step <= step, f"step up to {show(step)}")
+        return self._where(lambda rows: rows["step"] <= step, f"step up to {show(step)}")
 
     def after(self, step: float) -> LossTable:
         """Rows of steps above ``step``."""
         require_number(step, "step")
-        return self._where(self._step > step, f"step above {show(step)}")
+        return self._where(lambda rows: rows["step"] > step, f"step above {show(step)}")
 
     def curve(self) -> pd.DataFrame:
         """Losses of a single run on a single test set, as a grid (step, position); NaN where none was measured.
@@ -160,21 +181,35 @@ class LossTable:
         typical = _typical_positions(curve)
         return ((curve - typical).mean(axis=1) + typical.mean()).rename("loss")
 
-    @property
-    def _step(self) -> NDArray[np.float64]:
-        return self.frame["step"].to_numpy(float)
+    def _where(self, keep: Callable[[pd.DataFrame], Any], wanted: str) -> LossTable:
+        kept = self._kept(keep)
+        require(kept is not None, "losses", f"have rows of {wanted}", self.steps, where="as steps", cure="Choose another.")
+        return kept or self
 
-    def _where(self, keep: Rows, wanted: str) -> LossTable:
-        require(keep.any(), "losses", f"have rows of {wanted}", self.steps, where="as steps", cure="Choose another.")
-        kept = self.frame.iloc[np.flatnonzero(keep)].reset_index(drop=True)
+    def _kept(self, keep: Callable[[pd.DataFrame], Any]) -> LossTable | None:
+        """The rows that are to be kept, those of averaged weights too; None if there are none."""
+        rows = np.flatnonzero(np.asarray(keep(self.frame), bool))
+        if not rows.size:
+            return None
+        kept = self.frame.iloc[rows].reset_index(drop=True)
         runs = set(kept["run"])
-        branches = {run: (parent, step) for run, (parent, step) in self.branches.items() if {run, parent} <= runs}
-        rates = None if self.rates is None else _of_runs(self.rates, kept)
-        return replace(self, frame=kept, rates=rates, branches=branches)
+        parts = {span: part._kept(keep) for span, part in self.averaged.items()}
+        return replace(
+            self,
+            frame=kept,
+            rates=_of_runs(self.rates, kept),
+            branches={run: (parent, step) for run, (parent, step) in self.branches.items() if {run, parent} <= runs},
+            averaged={span: part for span, part in parts.items() if part is not None},
+            gradient_noise=_of_runs(self.gradient_noise, kept),
+        )
 
 
-def _of_runs(rates: pd.DataFrame, losses: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(rates.loc[rates["run"].isin(list(losses["run"].unique()))])
+def _among(rows: pd.DataFrame, *, column: str, wanted: Sequence[str]) -> Any:
+    return rows[column].isin(list(wanted))
+
+
+def _of_runs(table: pd.DataFrame | None, losses: pd.DataFrame) -> pd.DataFrame | None:
+    return None if table is None else pd.DataFrame(table.loc[table["run"].isin(list(losses["run"].unique()))])
 
 
 def require_losses(value: object) -> None:
@@ -259,6 +294,36 @@ def _column(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
     words = values.isna() & frame[name].notna()
     _require_rows(~words.to_numpy(bool), frame, frame, name, "be a number", source)
     return values
+
+
+def _beside(frame: pd.DataFrame, table: pd.DataFrame, name: str, source: str) -> NDArray[np.float64]:
+    """A column of what was measured beside the loss, NaN where it is blank (row)."""
+    values = _column(frame, name, source).to_numpy(float)
+    _require_rows(~np.isinf(values), frame, table, name, "be finite", source)
+    _require_rows(~(values < 0), frame, table, name, "not be negative", source)
+    return values
+
+
+def _require_plain(losses: LossTable, averaged: Mapping[float, LossTable], source: str) -> None:
+    """Raise ``DataError`` where losses of averaged weights have none of the weights themselves beside them."""
+    plain = set(map(tuple, losses.frame[NAMES].drop_duplicates().to_numpy()))
+    for span, part in averaged.items():
+        for run, test_set in part.frame[NAMES].drop_duplicates().to_numpy():
+            place = f"averaged over {show(span)} steps at run={show(run)}, test_set={show(test_set)} of {source}"
+            cure = "Add rows with averaged 0, of the weights themselves."
+            require((run, test_set) in plain, "losses", "have plain ones beside them", "none", where=place, cure=cure)
+
+
+def _noise_by_step(table: pd.DataFrame, source: str) -> pd.DataFrame | None:
+    """Noise of the gradient of every checkpoint, which all of its rows share: run, step, gradient_noise."""
+    name = "gradient_noise"
+    known = table.loc[table[name].notna(), ["run", "step", name]].drop_duplicates()
+    twice = known[known.duplicated(["run", "step"], keep=False)]
+    if len(twice):
+        where = f"at {_place(twice.iloc[0][['run', 'step']].to_dict())} of {source}"
+        rule, cure = "be given once per run and step", "Give all rows of a checkpoint the same."
+        require(False, name, rule, twice[name].iloc[:2], where=where, cure=cure)
+    return known.sort_values(by=["run", "step"], ignore_index=True) if len(known) else None
 
 
 def _faults(table: pd.DataFrame) -> list[tuple[str, str, Rows]]:

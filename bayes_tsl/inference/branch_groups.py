@@ -1,4 +1,4 @@
-"""Checkpoints of branches in the tree of a fit: the group ``branches``, one row each."""
+"""Checkpoints of branches and of averaged weights in the tree of a fit: the group ``branches``, one row each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import xarray as xr
 from bayes_tsl.model.branches import BranchRows
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.position_law import estimates_of_means
-from bayes_tsl.model.time_axis import TimeAxis
+from bayes_tsl.model.time_axis import OF_STEPS
 
 BRANCHES = "branches"
 _ROW = "checkpoint"
 _DIMS = {
-    **dict.fromkeys(("run", "step", "count", "mean_loss", "u", "repeats", "log_density"), (_ROW,)),
-    "lag": (_ROW, "lag_time", "lag_power"),
+    **dict.fromkeys(("run", "averaged", "step", "count", "mean_loss", "u", "repeats", "log_density"), (_ROW,)),
+    **dict.fromkeys(("lag", "gone"), (_ROW, "lag_time", "lag_power")),
     "time": ("process", _ROW),
     "beyond": ("process", _ROW),
     "coefficients": (_ROW, "estimate"),
@@ -24,8 +24,8 @@ _OF_POSITIONS = ("coefficients", "covariance", "log_density")
 
 
 def branch_dataset(rows: BranchRows, *, by_position: bool) -> xr.Dataset:
-    """Branches as they were fitted."""
-    values = rows._asdict() | {name: getattr(rows.axis, name) for name in ("u", "lag", "repeats")}
+    """Rows as they were fitted."""
+    values = rows._asdict() | {name: getattr(rows.axis, name) for name in OF_STEPS}
     values |= {name: getattr(rows.estimates, name) for name in _OF_POSITIONS}
     kept = [name for name in _DIMS if by_position or name not in _OF_POSITIONS]
     data = xr.Dataset({name: (_DIMS[name], values[name]) for name in kept})
@@ -33,10 +33,11 @@ def branch_dataset(rows: BranchRows, *, by_position: bool) -> xr.Dataset:
 
 
 def with_branches_of(design: Design, data: xr.Dataset) -> Design:
-    """The design with the branches that were fitted with it."""
+    """The design with the rows that were fitted with it; older files have none of averaged weights."""
     values = {str(name): variable.to_numpy() for name, variable in data.items()}
+    values = {"averaged": np.zeros_like(values["u"]), "gone": np.zeros_like(values["lag"])} | values
     own = {name: values.pop(name) for name in _OF_POSITIONS if name in values}
-    axis = TimeAxis(values.pop("u"), values.pop("lag"), design.axis.end, values.pop("repeats"))
+    axis = design.axis._replace(**{name: values.pop(name) for name in OF_STEPS})
     estimates = design.estimates._replace(**own) if own else estimates_of_means(values["mean_loss"])
     run = np.asarray(values.pop("run"), str)
     return design._replace(branches=BranchRows(**values, run=run, axis=axis, estimates=estimates))

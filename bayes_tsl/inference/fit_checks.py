@@ -68,7 +68,7 @@ def _require_support(tree: xr.DataTree, place: str) -> None:
 
 def _require_branches(tree: xr.DataTree, place: str) -> None:
     """Branches can be read, and lie after the run's start."""
-    if schema.branches_of(tree):
+    if BRANCHES in tree.children:
         _require_numbers(tree[BRANCHES].to_dataset(), place)
         rows = schema.design_of(tree).branches
         least = float(np.min(rows.time)) if rows else 0.0

@@ -31,7 +31,7 @@ from bayes_tsl.inference.misfit import misfits, planned_otherwise
 from bayes_tsl.inference.nuts import TARGET_ACCEPT, Draws, Settings, over_draws, sample
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.preconditioning import whitening
-from bayes_tsl.inference.run_inputs import covariates_of, priors_of, recipes_of, repeats, schedules_of
+from bayes_tsl.inference.run_inputs import covariates_of, informed, priors_of, recipes_of, repeats, schedules_of
 from bayes_tsl.inference.schema import parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
 from bayes_tsl.inference.schema import priors_of as priors_in
 from bayes_tsl.model.coefficients import NORMALS, draw_coefficients
@@ -120,7 +120,6 @@ def fit(
     if branches:
         trunk, left = make_branches(losses, branches, by_run)
         losses, by_run = losses.select(run=trunk), {trunk: by_run[trunk]}
-        require(reduce_positions, "reduce_positions", "be True", False, where="with branches", cure="Leave it out.")
     usual = HIERARCHICAL_ACCEPT if len(by_run) > 1 and not losses.by_position else TARGET_ACCEPT
     accept = usual if target_accept is None else target_accept
     settings = Settings(
@@ -133,8 +132,12 @@ def fit(
     covariate_table = covariates_of(list(by_run), covariates, runs)
     left = [replace(one, schedule=recipe.effective(one.schedule)) for recipe in recipes.values() for one in left]
     designs, notices = make_designs(everything, effective, exponent=LAWS[law].exponent, branches=left)
+    if designs[0].branches is not None:
+        where, cure = "with branches or averaged weights", "Leave it out."
+        require(reduce_positions, "reduce_positions", "be True", False, where=where, cure=cure)
     origins = [design.anchor.origin for design in designs]
     made, prior_notices = priors_of(effective, origins, recipes, priors, runs)
+    made = [informed(own, design, losses, run, by_run[run], effective[run]) for own, design, run in zip(made, designs, by_run)]
     run_priors = [replace(own, **LAWS[law].priors) for own in made]
     notices = (*notices, *prior_notices, *repeats(effective, recipes))
     attrs = {"test_set": losses.test_sets[0], "law": law, "notices": json.dumps(notices)}

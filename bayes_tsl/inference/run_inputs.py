@@ -14,8 +14,10 @@ from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.recipe import FIELDS, Recipe, make_recipe
 from bayes_tsl.data.schedules import Schedule, require_schedule, unknown
 from bayes_tsl.errors import DataError
+from bayes_tsl.model.design import Design
+from bayes_tsl.model.gradient_noise import with_gradient_noise
 from bayes_tsl.model.population import Population
-from bayes_tsl.model.priors import OVERFITTING, LearnedPriors, Priors
+from bayes_tsl.model.priors import AVERAGING, OVERFITTING, LearnedPriors, Priors
 
 MOST_EPOCHS = 4.0  # until which repeated data are worth nearly as much as new ones (Muennighoff et al., arXiv 2305.16264)
 
@@ -113,6 +115,27 @@ def priors_of(
     [(run, schedule)], [origin] = schedules.items(), origins
     covariates = _looked_up(runs, list(priors.covariates), [run]).iloc[0].to_dict() if priors.covariates else {}
     return [priors.priors(schedule, origin=origin, covariates=covariates, recipe=recipes[run])], ()
+
+
+def informed(priors: Priors, design: Design, losses: LossTable, run: str, schedule: Schedule, effective: Schedule) -> Priors:
+    """Priors of a run that knows of its averaged weights and of the noise of its gradient, where these were measured.
+
+    Args:
+        priors: of the run, without them.
+        design: what it is fitted to.
+        losses: that have the noise.
+        run: its name.
+        schedule: its learning rate.
+        effective: the same, a batch ramp included.
+    """
+    if design.branches is not None and design.branches.averaged.any() and priors.averaging.family == "fixed":
+        priors = replace(priors, averaging=AVERAGING)
+    table = losses.gradient_noise
+    if table is None or not schedule.known:
+        return priors
+    own = table.loc[table["run"] == run, ["step", "gradient_noise"]].to_numpy(float)
+    noise = {float(step): float(value) for step, value in own}
+    return with_gradient_noise(priors, noise, schedule, effective, origin=design.anchor.origin)
 
 
 def _alike(priors: list[Priors]) -> list[Priors]:

@@ -330,7 +330,8 @@ def design_of(tree: xr.DataTree) -> Design:
 
 def branches_of(tree: xr.DataTree) -> list[str]:
     """Names of the branches that a run was fitted with."""
-    return list(map(str, np.unique(tree[BRANCHES]["run"]))) if BRANCHES in tree.children else []
+    rows = design_of(tree).branches
+    return [] if rows is None else list(map(str, np.unique(rows.run[rows.averaged == 0])))
 
 
 def population_of(data: xr.DataTree) -> Population:

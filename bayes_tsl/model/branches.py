@@ -5,6 +5,10 @@ cannot tell before it decays. Its checkpoints are rows of the run's design: log 
 relaxation times are shares of the run's schedule, whatever the branch's own is. Drift goes on from the value and speed that the
 parent's had where the branch left, and has its own source from there, so a row's drift is a sum over the processes that led to
 it (``drift.covariance_along``).
+
+Losses of averaged weights are rows too: they have the run's drift, learned what its weights had in the middle of the average,
+and lack the part of the excess loss that an average over independent noise takes off (``lr_response.gone_by_averaging``). A
+single parameter, ``averaging``, says by what factor that is more or less than the relaxation times have it.
 """
 
 from __future__ import annotations
@@ -26,10 +30,11 @@ Array = NDArray[np.float64]
 
 
 class BranchRows(NamedTuple):
-    """Checkpoints of all branches of a run, one after the other.
+    """Checkpoints of averaged weights and of all branches of a run, one after the other.
 
     Attributes:
         run: name of the branch of each (row).
+        averaged: steps that the weights are averaged over; zero for those of branches (row).
         step, count, mean_loss: as those of a design (row).
         axis: time, seen through the schedule of each branch, on the axis of the run (row).
         estimates: as those of a design.
@@ -37,6 +42,7 @@ class BranchRows(NamedTuple):
     """
 
     run: NDArray[np.str_]
+    averaged: Array
     step: Array
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride]  # as in Design
     mean_loss: Array
@@ -83,25 +89,53 @@ def along_drift(branches: Sequence[Branch], axes: Sequence[TimeAxis], trunk: Sch
     return np.concatenate(times, axis=1), np.concatenate(beyonds, axis=1)
 
 
-def branch_rows(
+class Averaged(NamedTuple):
+    """Losses of a run's weights averaged over a number of steps."""
+
+    run: str
+    window: float
+
+
+def rows_beside(
     parts: Sequence[Measured],
-    branches: Sequence[Branch],
+    kinds: Sequence[Averaged | Branch],
     curves: Sequence[CoefficientEstimates | None],
     trunk: Schedule,
     anchor: Anchor,
     position: Array,
 ) -> BranchRows:
-    """Measured checkpoints of all branches, on the time axis of the run that they left."""
-    axes = [branch_axis(part.step, branch.schedule, trunk, anchor) for part, branch in zip(parts, branches)]
-    time, beyond = along_drift(branches, axes, trunk, anchor)
+    """Measured checkpoints of averaged weights, then of all branches, on the time axis of the run.
+
+    Args:
+        parts: what was measured of each.
+        kinds: of each; branches last, each after its parent.
+        curves: estimates from the position curves of each, if it has them.
+        trunk: schedule of the run.
+        anchor: of its time axis.
+        position: token positions.
+    """
+    branches = [kind for kind in kinds if isinstance(kind, Branch)]
+    axes = [_axis(part.step, kind, trunk, anchor) for part, kind in zip(parts, kinds)]
+    own = len(axes) - len(branches)
+    time = np.zeros((len(branches) + 1, sum(len(axis.u) for axis in axes[:own])))
+    time[0] = np.concatenate([-axis.u for axis in axes[:own]]) if own else 0.0
+    of_branches = along_drift(branches, axes[own:], trunk, anchor) if branches else (time[:, :0], time[:, :0])
     means = np.concatenate([part.mean_loss for part in parts])
+    rows = [len(part.step) for part in parts]
     return BranchRows(
-        run=np.repeat([branch.run for branch in branches], [len(part.step) for part in parts]),
+        run=np.repeat([kind.run for kind in kinds], rows),
+        averaged=np.repeat([kind.window if isinstance(kind, Averaged) else 0.0 for kind in kinds], rows),
         step=np.concatenate([part.step for part in parts]),
         count=np.concatenate([part.number for part in parts]),
         mean_loss=means,
         axis=axes[0]._replace(**{name: np.concatenate([getattr(axis, name) for axis in axes]) for name in OF_STEPS}),
-        estimates=joined([with_mean_loss(own, position) for own in curves if own] or [estimates_of_means(means)]),
-        time=time,
-        beyond=beyond,
+        estimates=joined([with_mean_loss(curve, position) for curve in curves if curve] or [estimates_of_means(means)]),
+        time=np.hstack([time, of_branches[0]]),
+        beyond=np.hstack([np.zeros_like(time), of_branches[1]]),
     )
+
+
+def _axis(step: Array, kind: Averaged | Branch, trunk: Schedule, anchor: Anchor) -> TimeAxis:
+    if isinstance(kind, Branch):
+        return branch_axis(step, kind.schedule, trunk, anchor)
+    return make_time_axis(step, trunk, anchor, averaged=kind.window)

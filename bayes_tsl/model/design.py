@@ -19,8 +19,8 @@ from bayes_tsl._common.validation import floats, require, show
 from bayes_tsl.data.branches import Branch
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
-from bayes_tsl.model.branches import BranchRows, branch_rows
-from bayes_tsl.model.checkpoints import Measured, measured, measured_branch
+from bayes_tsl.model.branches import Averaged, BranchRows, rows_beside
+from bayes_tsl.model.checkpoints import Measured, measured, measured_averages, measured_branch
 from bayes_tsl.model.drift import covariance, covariance_along
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.position_law import (
@@ -57,7 +57,7 @@ class Design(NamedTuple):
         position: token positions (position); empty without a position curve.
         losses: loss of each (averaged) checkpoint at each position (step, position); NaN where none was measured.  [nats]
         mean_loss: mean loss over positions, at each step (step).  [nats]
-        branches: checkpoints of runs that left this one, which its parameters describe too.
+        branches: checkpoints of runs that left this one and of averaged weights, which its parameters describe too.
     """
 
     step: Array
@@ -117,10 +117,12 @@ def make_designs(
     """
     alone = len(schedules) == 1
     parts = [measured(losses.select(run=run), schedule, run=None if alone else run) for run, schedule in schedules.items()]
-    parts += [measured_branch(losses, branch) for branch in branches]
+    averaged = _averaged(losses, schedules, parts[0]) if alone else {}
+    parts += [*averaged.values(), *(measured_branch(losses, branch) for branch in branches)]
+    beside = [*averaged, *branches]
     by_position = [part.by_position for part in parts]
     cure = "Give the positions of all runs, or the mean losses of all."
-    names = [*schedules, *(branch.run for branch in branches)]
+    names = [*schedules, *(kind.run for kind in beside)]
     lacking = [run for run, has in zip(names, by_position) if not has]
     require(
         all(by_position) or not any(by_position),
@@ -136,16 +138,24 @@ def make_designs(
     estimates, has_curve, position_notices = _estimated(values.to_numpy(float), position, exponent, starts[:-1])
     curves = [rows(estimates, slice(*ends)) if has_curve else None for ends in pairwise(starts)]
     designs = [_placed(part, schedule, own, position) for part, schedule, own in zip(parts, schedules.values(), curves)]
-    if branches:
-        [trunk] = schedules.values()
-        designs = [
-            designs[0]._replace(branches=branch_rows(parts[1:], branches, curves[1:], trunk, designs[0].anchor, position))
-        ]
+    if beside:
+        [trunk], [design] = schedules.values(), designs
+        rows_of_all = rows_beside(parts[1:], beside, curves[1:], trunk, design.anchor, position)
+        designs = [design._replace(branches=rows_of_all)]
     unknown = () if all(schedule.known for schedule in schedules.values()) else (UNKNOWN,)
     notices = dict.fromkeys(
         notice if alone else f"{run}: {notice}" for run, part in zip(names, parts) for notice in part.notices
     )
     return designs, (*losses.notices, *unknown, *notices, *position_notices)
+
+
+def _averaged(losses: LossTable, schedules: Mapping[str, Schedule], trunk: Measured) -> dict[Averaged, Measured]:
+    """Losses of averaged weights of the only run, by what they are."""
+    [(run, schedule)], made = schedules.items(), {}
+    for window, table in losses.averaged.items():
+        if run in table.runs:
+            made[Averaged(run, window)] = measured_averages(table.select(run=run), trunk, schedule, window=window)
+    return {kind: part for kind, part in made.items() if part is not None}
 
 
 def _placed(part: Measured, schedule: Schedule, curves: CoefficientEstimates | None, position: Array) -> Design:

@@ -257,7 +257,7 @@ def named_parameters(runs: HierarchicalDesign, population: PopulationParameters,
 def single_run_sites(runs: HierarchicalDesign, sites: Sites) -> Sites:
     """Sites as the single-run model has them: its floor slope at the origin includes the decay of the excess loss there."""
     axis = runs.design.axis
-    at_origin = axis._replace(u=axis.u[:, -1:], lag=axis.lag[:, -1:])
+    at_origin = axis._replace(u=axis.u[:, -1:], lag=axis.lag[:, -1:], gone=axis.gone[:, -1:])
     excess = jax.vmap(excess_loss)(at_origin, sites)[:, 0]
     return sites | {"floor_slope": sites["floor_slope"] - sites["heat_decay"] * excess}
 

@@ -66,8 +66,24 @@ def lag(schedule: Schedule, step: ArrayLike, *, powers: ArrayLike, times: ArrayL
     return np.stack([_interpolate(schedule.progress(step), grid, values) for values in solved], axis=1)
 
 
-def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor) -> TimeAxis:
+def gone_by_averaging(window: ArrayLike, time: ArrayLike) -> NDArray[np.float64]:
+    """Share of the excess loss that averaging the weights over a ``window`` of progress takes off (shapes broadcast).
+
+    An excess loss that relaxes as ``exp(-t / time)`` is the square of a distance from the floor's weights whose correlation
+    dies as ``exp(-t / (2 time))``. With ``x = window / (2 time)``, the square of that distance's mean over the window is
+    ``2 (x - 1 + exp(-x)) / x^2`` of its own.
+
+    >>> gone_by_averaging([0.0, 1.0, 100.0], 1.0).round(3).tolist()
+    [0.0, 0.148, 0.961]
+    """
+    x = np.maximum(np.asarray(window, float) / (2.0 * np.asarray(time, float)), 1e-4)
+    return 1.0 - 2.0 * (x + np.expm1(-x)) / x**2
+
+
+def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor, *, averaged: float = 0.0) -> TimeAxis:
     """Where steps lie on the time axis of a fit, under any schedule (step).
+
+    Weights that are ``averaged`` over so many steps up to ``step`` have learned what those of half as many steps before had.
 
     >>> from bayes_tsl.data import schedules
     >>> from bayes_tsl.model.time_axis import make_anchor
@@ -75,11 +91,15 @@ def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor) -> TimeA
     >>> make_time_axis([500, 1000], plan, make_anchor(plan, 1000.0)).u.round(3).tolist()
     [-0.693, 0.0]
     """
-    step = np.atleast_1d(np.asarray(step, float))
+    last = np.atleast_1d(np.asarray(step, float))
+    step, times = last - averaged / 2.0, nodes(TIMES) * anchor.time_unit
     u = np.log(schedule.learning(step) / schedule.learning(anchor.origin))
     end = float(np.log(anchor.time_unit / schedule.progress(anchor.origin)))
-    lagged = lag(schedule, step, powers=nodes(POWERS), times=nodes(TIMES) * anchor.time_unit)
-    return TimeAxis(u, interpolant() @ lagged @ interpolant().T, end, schedule.repeats(step))
+    lagged = lag(schedule, step, powers=nodes(POWERS), times=times)
+    window = schedule.progress(last) - schedule.progress(last - averaged)
+    gone = lagged * gone_by_averaging(window[:, None], times)[:, :, None]
+    as_polynomial, of_power = interpolant(), interpolant().T
+    return TimeAxis(u, as_polynomial @ lagged @ of_power, as_polynomial @ gone @ of_power, end, schedule.repeats(step))
 
 
 def relative_excess(
@@ -90,6 +110,7 @@ def relative_excess(
     slow_time: JaxArrayLike,
     fast_weight: JaxArrayLike,
     decay: JaxArrayLike,
+    averaging: JaxArrayLike = 1.0,
 ) -> Array:
     """Excess loss of each step as a share of ``heat`` (step): 0 annealed, 1 at the peak rate at the end of the schedule.
 
@@ -98,7 +119,7 @@ def relative_excess(
     hardly any progress is left to relax in.
     """
     weight = jnp.asarray(fast_weight)
-    over_time = jnp.asarray(axis.lag) @ basis(power, POWERS)
+    over_time = (jnp.asarray(axis.lag) - averaging * jnp.asarray(axis.gone)) @ basis(power, POWERS)
     fast, slow = (over_time @ basis(time, TIMES) for time in (fast_time, slow_time))
     return (weight * fast + (1.0 - weight) * slow) * jnp.exp(-jnp.asarray(decay) * (jnp.asarray(axis.u) - axis.end))
 
@@ -106,7 +127,7 @@ def relative_excess(
 def excess_loss(axis: TimeAxis, sites: Mapping[str, Any]) -> Any:
     """What the learning rate adds to the floor at every row of a time axis (row), in nats."""
     shape = {name: sites[f"heat_{name}"] for name in ("power", "fast_time", "slow_time", "decay")}
-    return sites["heat"] * relative_excess(axis, fast_weight=FAST_WEIGHT, **shape)
+    return sites["heat"] * relative_excess(axis, fast_weight=FAST_WEIGHT, averaging=sites["averaging"], **shape)
 
 
 def _step_at(schedule: Schedule, progress: NDArray[np.float64], *, until: float) -> NDArray[np.float64]:

@@ -114,6 +114,9 @@ def fixed(value: float) -> Prior:
     return Prior("fixed", value, 0.0)
 
 
+AVERAGING = lognormal(1.0, 0.2)
+"""Prior of ``averaging`` of a run with losses of averaged weights (docs/modelling.md, averaged weights)."""
+
 OVERFITTING = lognormal(0.007, 0.8)
 """Prior of ``overfitting`` of a run that repeats its data: published runs of 7 and 14 epochs want .005, of 44 epochs .02."""
 
@@ -139,6 +142,7 @@ class Priors:
         heat_fast_time: relaxation time of the fast part of the excess loss, as a share of the schedule's progress.
         heat_slow_time: relaxation time of the slow part, as a share of the schedule's progress.
         heat_decay: exponent with which the excess loss of one learning rate falls in progress.
+        averaging: what averaging the weights takes off the excess loss, as a multiple of what the relaxation times say.
         overfitting: what every epoch beyond the first adds to the floor.  [nats]
         drift_scale: departure from the laws per unit of log progress to the power 1.5.  [nats]
         noise_scale: noise of one checkpoint's mean loss.  [nats]
@@ -161,6 +165,7 @@ class Priors:
     heat_fast_time: Prior = lognormal(0.003, 0.7)
     heat_slow_time: Prior = lognormal(0.03, 0.8)
     heat_decay: Prior = normal(0.15, 0.15)
+    averaging: Prior = fixed(1.0)
     overfitting: Prior = fixed(0.0)
     drift_scale: Prior = lognormal(0.08, 0.6)
     noise_scale: Prior = lognormal(0.003, 1.0)

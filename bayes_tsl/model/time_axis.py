@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bayes_tsl.data.schedules import Schedule
 
-OF_STEPS = ("u", "lag", "repeats")  # fields of a time axis that have a row for every step
+OF_STEPS = ("u", "lag", "gone", "repeats")  # fields of a time axis that have a row for every step
 
 
 class Anchor(NamedTuple):
@@ -31,12 +31,14 @@ class TimeAxis(NamedTuple):
     Attributes:
         u: log progress since the origin (step).
         lag: the lagged relative learning rate, as a polynomial in log time and log power (step, time, power).
+        gone: what of it averaging the weights takes off, likewise; zero for weights as they are (step, time, power).
         end: log progress of the end of the schedule since the origin, where the excess loss has its stated strength.
         repeats: epochs of the training data beyond the first; zero where none are known to repeat (step).
     """
 
     u: NDArray[np.float64]
     lag: NDArray[np.float64]
+    gone: NDArray[np.float64]
     end: float
     repeats: NDArray[np.float64]
 

@@ -74,7 +74,10 @@ def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
         numbers.append(np.full(len(at), number))
         losses.append(rows["loss"].to_numpy(float)[at])
     u, lag = (np.concatenate(parts) for parts in zip(*axes))
-    return Runs(TimeAxis(u, lag, 0.0, np.zeros_like(u)), *(np.concatenate(parts) for parts in (rates, numbers, losses)))
+    return Runs(
+        TimeAxis(u, lag, np.zeros_like(lag), 0.0, np.zeros_like(u)),
+        *(np.concatenate(parts) for parts in (rates, numbers, losses)),
+    )
 
 
 def settled(rows: pd.DataFrame) -> pd.DataFrame:
@@ -84,7 +87,7 @@ def settled(rows: pd.DataFrame) -> pd.DataFrame:
 
 def mean(axis: TimeAxis, sites: dict) -> jax.Array:
     law = laws.temporal_law(axis.u, level=sites["level"], slope=sites["slope"], curvature=sites["curvature"])
-    return law + excess_loss(axis, sites)
+    return law + excess_loss(axis, {"averaging": 1.0, **sites})
 
 
 def covariance(one: Runs, other: Runs, sites: dict) -> jax.Array:

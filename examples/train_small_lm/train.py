@@ -17,6 +17,7 @@ import platform
 from functools import lru_cache, partial
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,8 +34,18 @@ SCHEDULES = ("constant", "cosine", "wsd")
 PARTS = {"head": (0.0, 0.1), "middle": (0.1, 0.9), "tail": (0.9, 1.0)}  # shares of the context
 PART_WEIGHT = 0.5  # of the positions in a part, where others have 1 (Xiong et al., arXiv 2404.17785)
 TOGETHER = {"cpu": 4}  # sequences worked on at once, else 64
+BRANCH = 8  # checkpoints of a branch
 EARLY = 8  # checkpoints before the first of the even ones, log-spaced
+B2 = 0.95  # decay of the second moment
 Arguments = argparse.Namespace
+
+
+class State(NamedTuple):
+    """What a step changes: parameters, moments of the optimizer, and averages of the parameters over the last steps."""
+
+    params: Params
+    moments: optax.OptState
+    averages: list[Params]
 
 
 def main(words: list[str] | None = None) -> None:
@@ -59,6 +70,12 @@ def parser() -> argparse.ArgumentParser:
     say.add_argument("--heads", type=int, default=4)
     say.add_argument("--context", type=int, default=256, help="token positions")
     say.add_argument("--batch", type=int, default=32, help="sequences a step")
+    say.add_argument(
+        "--average", type=int, nargs="*", default=[], metavar="STEPS", help="also measure weights averaged over so many steps"
+    )
+    say.add_argument(
+        "--branch", nargs=3, metavar=("RUN", "STEP", "STEPS"), help="leave RUN at STEP, decay to --final in STEPS, and end"
+    )
     say.add_argument("--seed", type=int, default=0, help="of the parameters and of the order of the texts")
     say.add_argument("--checkpoints", type=int, default=40, help="evenly spaced; some more come before the first")
     say.add_argument("--sequences", type=int, default=160, help="of each test set, evaluated at every checkpoint")
@@ -69,14 +86,15 @@ def parser() -> argparse.ArgumentParser:
 def train(asked: Arguments) -> None:
     """Train to the end, from the last state there is, and write everything to ``asked.out``."""
     corpus, plan = load(asked.data), planned(asked)
+    total = round(plan.end)
     asked.out.mkdir(parents=True, exist_ok=True)
     settings = settled(asked, corpus)
-    steps = np.arange(asked.total + 1)
+    steps = np.arange(total + 1)
     pd.DataFrame({"step": steps, "lr": plan.lr(steps)}).to_csv(asked.out / "schedule.csv", index=False)
     optimizer = optimizer_of()
     params = initial(jax.random.key(asked.seed), Shape(asked.layers, asked.width, asked.heads, corpus.vocab))
     settings["parameters"] = count(params)
-    done, params, moments = restored(asked.out / "state.npz", params, optimizer.init(params))
+    done, state = restored(asked.out / "state.npz", State(params, optimizer.init(params), [params] * len(asked.average)))
     tables = measured(asked.out / "losses.csv.gz", until=done)
     per_token = partial(
         token_losses, heads=asked.heads, end=corpus.end, dtype=precision(), together=TOGETHER.get(jax.default_backend(), 64)
@@ -84,19 +102,20 @@ def train(asked: Arguments) -> None:
     advance, weights = advancing(per_token, optimizer), position_weights(asked.weighting, asked.context)
     evaluate = evaluating(per_token, test_sets(corpus, asked), asked)
     checkpoints, started, evaluating_for = set(checkpoint_steps(asked)), perf_counter(), 0.0
-    for step in range(done + 1, asked.total + 1):
-        params, moments = advance(params, moments, batch_at(corpus, step, asked), weights, np.float32(plan.lr(step)))
+    for step in range(done + 1, total + 1):
+        news = np.array([max(2 / (span + 1), 1 / step) for span in asked.average], np.float32)  # mean age of a flat mean
+        state = advance(state, batch_at(corpus, step, asked), weights, np.float32(plan.lr(step)), news)
         if step in checkpoints:
-            jax.block_until_ready(params)
+            jax.block_until_ready(state)
             before = perf_counter()
-            tables.append(evaluate(params, step, float(plan.lr(step))))
+            tables.append(evaluate(state, step, float(plan.lr(step))))
             write_table(pd.concat(tables), asked.out / "losses.csv.gz")
             evaluating_for += perf_counter() - before
             settings["seconds_per_step"] = (perf_counter() - started - evaluating_for) / (step - done)
             settings["evaluation_share"] = evaluating_for / (perf_counter() - started)
             report(tables[-1], settings)
-        if step % asked.save_every == 0 or step == asked.total:
-            save(asked.out / "state.npz", step, params, moments)
+        if step % asked.save_every == 0 or step == total:
+            save(asked.out / "state.npz", step, state)
     settings["finished"] = True
     write_json(settings, asked.out / "settings.json")
 
@@ -104,7 +123,11 @@ def train(asked: Arguments) -> None:
 def planned(asked: Arguments) -> bt.Schedule:
     """Learning rate of every step; update number ``step`` is made with ``lr(step)``, the first above zero."""
     final = "" if asked.schedule == "constant" else f",final={asked.final}"
-    return bt.schedules.parse(f"{asked.schedule}:peak={asked.peak},warmup={asked.warmup},total={asked.total}{final}")
+    plan = bt.schedules.parse(f"{asked.schedule}:peak={asked.peak},warmup={asked.warmup},total={asked.total}{final}")
+    if not asked.branch:
+        return plan
+    start, length = (int(number) for number in asked.branch[1:])
+    return bt.schedules.decayed(plan, start=start, total=start + length, final=asked.final)
 
 
 def settled(asked: Arguments, corpus: Corpus) -> dict:
@@ -141,7 +164,7 @@ def optimizer_of() -> optax.GradientTransformation:
     def matrices(params: Params) -> Params:
         return jax.tree.map_with_path(lambda path, _: "norm" not in jax.tree_util.keystr(path), params)
 
-    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1.0, b1=0.9, b2=0.95, weight_decay=0.1, mask=matrices))
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1.0, b1=0.9, b2=B2, weight_decay=0.1, mask=matrices))
 
 
 def position_weights(weighting: str, context: int) -> np.ndarray:
@@ -154,15 +177,18 @@ def position_weights(weighting: str, context: int) -> np.ndarray:
 
 
 def advancing(per_token, optimizer: optax.GradientTransformation):
-    """One compiled update, alike for all runs of a size: (params, moments, tokens, weights, lr) -> (params, moments)."""
+    """One compiled update, alike for all runs of a size: (state, tokens, weights, lr, shares of the new weights) -> state."""
 
     def objective(params: Params, tokens: Array, weights: Array) -> Array:
         return jnp.mean(per_token(params, tokens) * weights)
 
-    @partial(jax.jit, donate_argnums=(0, 1))
-    def advance(params: Params, moments, tokens: Array, weights: Array, lr: Array):
-        updates, moments = optimizer.update(jax.grad(objective)(params, tokens, weights), moments, params)
-        return optax.apply_updates(params, optax.tree.scale(lr, updates)), moments
+    @partial(jax.jit, donate_argnums=0)
+    def advance(state: State, tokens: Array, weights: Array, lr: Array, news: Array) -> State:
+        params = state.params
+        updates, moments = optimizer.update(jax.grad(objective)(params, tokens, weights), state.moments, params)
+        params = optax.apply_updates(params, optax.tree.scale(lr, updates))
+        averages = [optax.incremental_update(params, old, new) for old, new in zip(state.averages, news)]
+        return State(params, moments, averages)
 
     return advance
 
@@ -205,44 +231,55 @@ def test_sets(corpus: Corpus, asked: Arguments) -> dict[str, np.ndarray]:
 
 
 def checkpoint_steps(asked: Arguments) -> list[int]:
-    """Steps at which losses are measured: even ones, and log-spaced ones before the first of them."""
+    """Steps at which losses are measured: even ones, and log-spaced ones before the first of them; of a branch, its own."""
+    if asked.branch:
+        start, length = (int(number) for number in asked.branch[1:])
+        return [start + round(share * length) for share in np.linspace(0, 1, BRANCH + 1)[1:]]
     even = np.linspace(0, asked.total, asked.checkpoints + 1)[1:]
     early = even[0] * np.geomspace(0.1, 1.0, EARLY, endpoint=False)
     return sorted({max(round(step), 1) for step in (*early, *even)})
 
 
 def evaluating(per_token, test_sets: dict[str, np.ndarray], asked: Arguments):
-    """Measures a checkpoint: (params, step, lr) -> rows of the table."""
+    """Measures a checkpoint, and the averages that are old enough: (state, step, lr) -> rows of the table."""
     losses_of = jax.jit(per_token)
+    parent = dict(zip(("parent", "branch_step"), asked.branch or ()))
 
-    def evaluate(params: Params, step: int, lr: float) -> pd.DataFrame:
+    def evaluate(state: State, step: int, lr: float) -> pd.DataFrame:
         known = {"run": asked.out.name, "step": step, "lr": lr, "tokens": step * asked.batch * asked.context}
-        sets = {name: np.asarray(losses_of(params, tokens)) for name, tokens in test_sets.items()}
-        return pd.concat(bt.collect.checkpoint(losses, test_set=name, **known) for name, losses in sets.items())
+        known["gradient_noise"] = bt.collect.gradient_noise(state.moments, b2=B2)
+        averages = {span: params for span, params in zip(asked.average, state.averages) if span <= step}
+        measured = [
+            bt.collect.checkpoint(losses_of(params, tokens), test_set=name, averaged=span, **known)
+            for span, params in ({0: state.params} | averages).items()
+            for name, tokens in test_sets.items()
+        ]
+        return pd.concat(measured).assign(**parent)
 
     return evaluate
 
 
 def report(table: pd.DataFrame, settings: dict) -> None:
     """Say where the run is: mean losses, and seconds a step."""
-    means = ", ".join(f"{name} {loss:.3f}" for name, loss in table.groupby("test_set")["loss"].mean().items())
+    plain = table[table["averaged"] == 0]
+    means = ", ".join(f"{name} {loss:.3f}" for name, loss in plain.groupby("test_set")["loss"].mean().items())
     print(f"{table['run'].iloc[0]} {table['step'].iloc[0]}: {means}; {settings['seconds_per_step']:.2f} s a step", flush=True)
 
 
-def save(path: Path, step: int, params: Params, moments) -> None:
+def save(path: Path, step: int, state: State) -> None:
     """Write the state beside its place, then put it there, so that one stopped halfway leaves the last."""
     beside = path.with_name("state.writing.npz")
-    np.savez(beside, *jax.tree.leaves((params, moments)), step=step)
+    np.savez(beside, *jax.tree.leaves(state), step=step)
     os.replace(beside, path)
 
 
-def restored(path: Path, params: Params, moments) -> tuple[int, Params, optax.OptState]:
-    """Steps done, parameters and state of the optimizer as saved; those given, and no step, where nothing was."""
+def restored(path: Path, first: State) -> tuple[int, State]:
+    """Steps done and the state as saved; a copy of the ``first``, and no step, where nothing was."""
     if not path.is_file():
-        return 0, params, moments
-    leaves, tree = jax.tree.flatten((params, moments))
+        return 0, jax.tree.map(jnp.copy, first)
+    leaves, tree = jax.tree.flatten(first)
     with np.load(path) as state:
-        return int(state["step"]), *tree.unflatten([jnp.asarray(state[f"arr_{at}"]) for at in range(len(leaves))])
+        return int(state["step"]), tree.unflatten([jnp.asarray(state[f"arr_{at}"]) for at in range(len(leaves))])
 
 
 def measured(path: Path, *, until: int) -> list[pd.DataFrame]:

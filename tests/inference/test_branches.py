@@ -42,7 +42,8 @@ def losses() -> bt.LossTable:
         past = np.append(at, ORIGIN)
         axis = make_time_axis(past, PLAN, anchor) if run == "main" else branch_axis(past, TRIED, PLAN, anchor)
         at_origin = make_time_axis([ORIGIN], PLAN, anchor)
-        axis = axis._replace(u=np.append(axis.u[:-1], 0.0), lag=np.concatenate([axis.lag[:-1], at_origin.lag]))
+        lag = np.concatenate([axis.lag[:-1], at_origin.lag])
+        axis = axis._replace(u=np.append(axis.u[:-1], 0.0), lag=lag, gone=np.zeros_like(lag))
         with float64():
             loss = np.asarray(trend(axis, sites).floor)
         frames.append(pd.DataFrame({"run": run, "step": at, "loss": loss + 0.002 * rng.standard_normal(len(at))}))

@@ -1,0 +1,104 @@
+"""What each measurement beside the losses says of the end of a run.
+
+    python -m benchmarks.bundled.knowledge [--quick] [--workers N] [--out FOLDER]
+
+Every run of ``measured_runs``, seen until .2 and .5 of its steps, its own end forecast. *curve* knows its losses and schedule;
+*recipe* its batch and size too; *noise* the noise of its gradient beside these, *averaged* the losses of averaged weights,
+*branch* a cooldown that has ended (of a twentieth of the steps at .2, of a tenth at .5), *all* each of them. Priors are of
+families other than those of small models (small_lm, gpt_positions). Runs whose loss falls ever faster after what is seen (to
+copy from the context is learned then) are summed up apart, as *bends*: no law foresees that. --quick: two runs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+
+import numpy as np
+import pandas as pd
+
+import bayes_tsl as bt
+from bayes_tsl.evaluation.scoring import score
+from bayes_tsl.model.early_phase import after_bend
+from bayes_tsl.model.priors import LearnedPriors
+from benchmarks.bundled.measured_runs import MeasuredRun, measured_runs
+from benchmarks.common import RESULTS, keep, options
+from benchmarks.public.learned_priors import learn
+
+PREFIXES = {0.2: 0.15, 0.5: 0.4}  # share that is seen, and where the cooldown left that has ended then
+WITHOUT = ("small_lm", "gpt_positions")
+SETTINGS = {"num_draws": "auto", "progress": False, "throw": False}
+
+
+def judged(run: MeasuredRun) -> list[dict[str, object]]:
+    """Scores of the end of one run, from each share and with each thing known."""
+    priors = LearnedPriors(levels=learn(pd.read_csv(RESULTS / "learned_priors.csv", comment="#"), without=WITHOUT))
+    rows = []
+    for share, left in PREFIXES.items():
+        past, tried = run.losses.until(share * run.total), f"{run.name}@{left:g}"
+        alone = past.select(run=run.name)
+        plain = replace(alone, averaged={}, gradient_noise=None)
+        with_branch = past.select(run=[run.name, tried])
+        known = {
+            "curve": (plain, {}),
+            "recipe": (plain, run.known),
+            "noise": (replace(alone, averaged={}), run.known),
+            "averaged": (replace(alone, gradient_noise=None), run.known),
+            "branch": (replace(with_branch, averaged={}, gradient_noise=None), run.known),
+            "all": (with_branch, run.known),
+        }
+        for name, (losses, recipe) in known.items():
+            rows.append(_scored(run, losses, priors, recipe) | {"seen": share, "knows": name, "bends": bends(run, share)})
+    return rows
+
+
+def _scored(run: MeasuredRun, losses: bt.LossTable, priors: LearnedPriors, recipe: dict[str, float]) -> dict[str, object]:
+    with warnings.catch_warnings(action="ignore"):
+        fit = bt.fit(losses, schedules=run.schedules, priors=priors, **recipe, **SETTINGS)
+        last = score(bt.forecast(fit, steps=[run.total]), run.losses.select(run=run.name).mean_losses()).iloc[-1]
+    heat = np.log(fit.parameters()["heat"])
+    error = float(last["mean"] - last["observed"])
+    scores = {name: float(last[name]) for name in ("crps", "covered_50", "covered_90", "width_90")}
+    return {"run": run.name, "converged": fit.converged, "error": error, **scores, "heat_sd": float(np.std(heat))}
+
+
+def bends(run: MeasuredRun, share: float) -> bool:
+    """Whether the loss falls ever faster after this share of the steps."""
+    means = run.losses.select(run=run.name).mean_losses()
+    step = means.index.to_numpy(float)
+    first = after_bend(step, means.to_numpy(float), run.schedules[run.name])
+    return bool(step[first] > share * run.total) if first else False
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means by share seen, and medians, of runs that bend later and of others."""
+    rows = rows.assign(size=rows["error"].abs(), runs=np.where(rows["bends"], "bends", "steady"))
+    columns = {
+        "cases": ("error", "size"),
+        "converged": ("converged", "sum"),
+        "endpoint_mae": ("size", "mean"),
+        "median_error": ("size", "median"),
+        "endpoint_bias": ("error", "mean"),
+        "crps": ("crps", "mean"),
+        "coverage_50": ("covered_50", "mean"),
+        "coverage_90": ("covered_90", "mean"),
+        "width_90": ("width_90", "mean"),
+        "heat_sd": ("heat_sd", "mean"),
+    }
+    return rows.groupby(["runs", "seen", "knows"], sort=False, as_index=False).agg(**columns)
+
+
+def main() -> None:
+    asked = options(__doc__, "knowledge")
+    runs = measured_runs()[:2] if asked.quick else measured_runs()
+    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
+        rows = pd.DataFrame([row for own in pool.map(judged, runs) for row in own])
+    asked.out.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(asked.out / "runs.csv", index=False)
+    keep(summary(rows), asked.table)
+
+
+if __name__ == "__main__":
+    main()
