@@ -256,3 +256,29 @@ def test_what_is_packed_is_what_was_measured(run: Path, tmp_path: Path, monkeypa
     made = pd.read_csv(run / "losses.csv.gz").set_index(axes).sort_index()
     np.testing.assert_allclose(back["loss"], made["loss"], atol=5.1e-5)
     np.testing.assert_allclose(back["loss_se"], made["loss_se"], atol=5.1e-4)
+
+
+def test_averages_and_noise_are_measured_beside_the_losses(run: Path, data: Path, tmp_path: Path) -> None:
+    train.train(asked(data, tmp_path / "one_go", "--average 6 12"))
+    made = bt.read_losses(tmp_path / "one_go" / "losses.csv.gz")
+    pd.testing.assert_frame_equal(made.frame, bt.read_losses(run / "losses.csv.gz").frame)
+    assert {span: part.steps.tolist() for span, part in made.averaged.items()} == {6.0: [6, 12, 18, 24], 12.0: [12, 18, 24]}
+    assert made.gradient_noise is not None
+    assert (made.gradient_noise["gradient_noise"] > 0).all()
+    with np.load(tmp_path / "one_go" / "state.npz") as state:
+        leaves = [state[f"arr_{at}"] for at in range(len(state) - 1)]
+    params = jax.tree.leaves(gpt.initial(jax.random.key(0), gpt.Shape(1, 16, 2, 300)))
+    many = len(params)
+    for average in (leaves[-many:], leaves[-2 * many : -many]):
+        assert all((own != last).any() for own, last in zip(average, leaves[:many]))
+
+
+def test_a_branch_follows_its_run_and_then_decays(data: Path, tmp_path: Path) -> None:
+    train.train(asked(data, tmp_path / "tried", "--schedule constant --branch one_go 12 8"))
+    made = bt.read_losses(tmp_path / "tried" / "losses.csv.gz")
+    assert made.branches == {"tried": ("one_go", 12.0)} or made.branches == {}
+    rows = pd.read_csv(tmp_path / "tried" / "losses.csv.gz")
+    assert set(rows["parent"]) == {"one_go"}
+    assert rows["step"].min() == 13
+    assert rows["step"].max() == 20
+    assert pd.read_csv(tmp_path / "tried" / "schedule.csv").set_index("step")["lr"][[12, 20]].tolist() == [2e-3, 2e-4]

@@ -68,10 +68,12 @@ def measured_branch(losses: LossTable, branch: Branch) -> Measured:
     return Measured(origin, step, pd.DataFrame(values, columns=curve.columns), mean_loss, number, own.by_position, notices)
 
 
-def measured_averages(losses: LossTable, trunk: Measured, schedule: Schedule, *, window: float) -> Measured | None:
+def measured_averages(
+    losses: LossTable, trunk: Measured, schedule: Schedule, *, window: float, most: int = MAX_BRANCH_CHECKPOINTS
+) -> Measured | None:
     """What can be fitted of weights averaged over a window: those whose average begins after what is left out of the run.
 
-    None if there are none. ``losses`` are of the averaged weights.
+    None if there are none. ``losses`` are of the averaged weights; ``most`` checkpoints are kept.
     """
     first = float(trunk.step[0])
     usable = losses.steps[(losses.steps - window >= first) & (losses.steps <= trunk.origin)]
@@ -79,7 +81,7 @@ def measured_averages(losses: LossTable, trunk: Measured, schedule: Schedule, *,
         return None
     own = losses.after(np.nextafter(usable[0], 0.0)).until(trunk.origin)
     curve = own.curve()
-    step, values, mean_loss, number = _average(curve, own.mean_losses(), schedule, most=MAX_BRANCH_CHECKPOINTS)
+    step, values, mean_loss, number = _average(curve, own.mean_losses(), schedule, most=most)
     made = pd.DataFrame(values, columns=curve.columns)
     return Measured(trunk.origin, step, made, mean_loss, number, own.by_position, ())
 

@@ -20,7 +20,14 @@ from bayes_tsl.data.branches import Branch
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
 from bayes_tsl.model.branches import Averaged, BranchRows, rows_beside
-from bayes_tsl.model.checkpoints import Measured, measured, measured_averages, measured_branch
+from bayes_tsl.model.checkpoints import (
+    MAX_BRANCH_CHECKPOINTS,
+    MIN_CHECKPOINTS,
+    Measured,
+    measured,
+    measured_averages,
+    measured_branch,
+)
 from bayes_tsl.model.drift import covariance, covariance_along
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.position_law import (
@@ -146,16 +153,25 @@ def make_designs(
     notices = dict.fromkeys(
         notice if alone else f"{run}: {notice}" for run, part in zip(names, parts) for notice in part.notices
     )
-    return designs, (*losses.notices, *unknown, *notices, *position_notices)
+    unused = _unused_averages(losses, {kind.run for kind in averaged})
+    return designs, (*losses.notices, *unknown, *notices, *position_notices, *unused)
 
 
 def _averaged(losses: LossTable, schedules: Mapping[str, Schedule], trunk: Measured) -> dict[Averaged, Measured]:
-    """Losses of averaged weights of the only run, by what they are."""
+    """Losses of averaged weights of the only run, by what they are; all windows together have as many rows as a branch."""
     [(run, schedule)], made = schedules.items(), {}
-    for window, table in losses.averaged.items():
-        if run in table.runs:
-            made[Averaged(run, window)] = measured_averages(table.select(run=run), trunk, schedule, window=window)
+    own = {window: table.select(run=run) for window, table in losses.averaged.items() if run in table.runs}
+    most = max(MAX_BRANCH_CHECKPOINTS // max(len(own), 1), MIN_CHECKPOINTS)
+    for window, table in own.items():
+        made[Averaged(run, window)] = measured_averages(table, trunk, schedule, window=window, most=most)
     return {kind: part for kind, part in made.items() if part is not None}
+
+
+def _unused_averages(losses: LossTable, used: set[str]) -> tuple[str, ...]:
+    """A notice of averaged weights that are left out, if there are any."""
+    unused = sorted({run for table in losses.averaged.values() for run in table.runs} - used)
+    why = "only those of a run that is fitted alone or with its branches are used, past its warm-up"
+    return (f"Losses of averaged weights of {show(unused)} are left out: {why}.",) if unused else ()
 
 
 def _placed(part: Measured, schedule: Schedule, curves: CoefficientEstimates | None, position: Array) -> Design:

@@ -76,8 +76,9 @@ def gone_by_averaging(window: ArrayLike, time: ArrayLike) -> NDArray[np.float64]
     >>> gone_by_averaging([0.0, 1.0, 100.0], 1.0).round(3).tolist()
     [0.0, 0.148, 0.961]
     """
-    x = np.maximum(np.asarray(window, float) / (2.0 * np.asarray(time, float)), 1e-4)
-    return 1.0 - 2.0 * (x + np.expm1(-x)) / x**2
+    x = np.asarray(window, float) / (2.0 * np.asarray(time, float))
+    safe = np.maximum(x, 1e-3)
+    return np.where(x < 1e-3, x / 3.0 - x**2 / 12.0, 1.0 - 2.0 * (safe + np.expm1(-safe)) / safe**2)
 
 
 def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor, *, averaged: float = 0.0) -> TimeAxis:

@@ -114,7 +114,7 @@ def fixed(value: float) -> Prior:
     return Prior("fixed", value, 0.0)
 
 
-AVERAGING = lognormal(1.0, 0.2)
+AVERAGING = lognormal(0.8, 0.15)
 """Prior of ``averaging`` of a run with losses of averaged weights (docs/modelling.md, averaged weights)."""
 
 OVERFITTING = lognormal(0.007, 0.8)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.bundled.knowledge [--quick] [--workers N] [--out FOLDER]
 
-Every run of ``measured_runs``, seen until .2 and .5 of its steps, its own end forecast. *curve* knows its losses and schedule;
-*recipe* its batch and size too; *noise* the noise of its gradient beside these, *averaged* the losses of averaged weights,
+Every second run of ``measured_runs``, seen until .2 and .5 of its steps, its own end forecast. *curve* knows its losses and
+schedule; *recipe* its batch and size too; *noise* the noise of its gradient beside these, *averaged* losses of averaged weights,
 *branch* a cooldown that has ended (of a twentieth of the steps at .2, of a tenth at .5), *all* each of them. Priors are of
 families other than those of small models (small_lm, gpt_positions). Runs whose loss falls ever faster after what is seen (to
 copy from the context is learned then) are summed up apart, as *bends*: no law foresees that. --quick: two runs.
@@ -14,6 +14,7 @@ from __future__ import annotations
 import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
 from multiprocessing import get_context
 
 import numpy as np
@@ -34,8 +35,7 @@ SETTINGS = {"num_draws": "auto", "progress": False, "throw": False}
 
 def judged(run: MeasuredRun) -> list[dict[str, object]]:
     """Scores of the end of one run, from each share and with each thing known."""
-    priors = LearnedPriors(levels=learn(pd.read_csv(RESULTS / "learned_priors.csv", comment="#"), without=WITHOUT))
-    rows = []
+    priors, rows = left_out_priors(), []
     for share, left in PREFIXES.items():
         past, tried = run.losses.until(share * run.total), f"{run.name}@{left:g}"
         alone = past.select(run=run.name)
@@ -52,6 +52,12 @@ def judged(run: MeasuredRun) -> list[dict[str, object]]:
         for name, (losses, recipe) in known.items():
             rows.append(_scored(run, losses, priors, recipe) | {"seen": share, "knows": name, "bends": bends(run, share)})
     return rows
+
+
+@cache
+def left_out_priors() -> LearnedPriors:
+    """Priors that families other than those of small models taught."""
+    return LearnedPriors(levels=learn(pd.read_csv(RESULTS / "learned_priors.csv", comment="#"), without=WITHOUT))
 
 
 def _scored(run: MeasuredRun, losses: bt.LossTable, priors: LearnedPriors, recipe: dict[str, float]) -> dict[str, object]:
@@ -92,7 +98,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     asked = options(__doc__, "knowledge")
-    runs = measured_runs()[:2] if asked.quick else measured_runs()
+    runs = measured_runs()[:2] if asked.quick else measured_runs()[::2]
     with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
         rows = pd.DataFrame([row for own in pool.map(judged, runs) for row in own])
     asked.out.mkdir(parents=True, exist_ok=True)

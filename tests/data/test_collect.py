@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 import bayes_tsl as bt
-from bayes_tsl.data.collect import checkpoint, position_losses, token_losses
+from bayes_tsl.data.collect import checkpoint, gradient_noise, position_losses, token_losses
 from tests.conftest import refusal
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -456,3 +456,51 @@ def test_what_cannot_be_evaluated_is_one_line(
     assert stop.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1] == f"error: {message.format(tiny)}"
     assert not (tiny / "new.csv").exists()
+
+
+GRADIENTS = [RNG.normal(size=6) for _ in range(5)]
+
+
+def adam_of_optax() -> Any:
+    optax = pytest.importorskip("optax", reason="needs the extra train")
+    params = {"a": np.zeros(4), "b": np.zeros(2)}
+    optimizer = optax.chain(optax.clip(10.0), optax.adamw(1e-3, b2=0.9))
+    state = optimizer.init(params)
+    for gradient in GRADIENTS:
+        _, state = optimizer.update({"a": gradient[:4], "b": gradient[4:]}, state, params)
+    return state
+
+
+def adam_of_torch() -> Any:
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    params = [torch.zeros(4, requires_grad=True), torch.zeros(2, requires_grad=True), torch.zeros(3, requires_grad=True)]
+    optimizer = torch.optim.AdamW([{"params": params[:1]}, {"params": params[1:]}], lr=1e-3, betas=(0.5, 0.9))
+    for gradient in GRADIENTS:
+        params[0].grad, params[1].grad = (torch.tensor(part, dtype=torch.float32) for part in (gradient[:4], gradient[4:]))
+        optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize(("make", "b2"), [(adam_of_optax, 0.9), (adam_of_torch, None)])
+def test_gradient_noise_is_the_sum_of_roots_of_unbiased_second_moments(make: Callable[[], Any], b2: float | None) -> None:
+    moment = np.zeros(6)
+    for gradient in GRADIENTS:
+        moment = 0.9 * moment + 0.1 * gradient**2
+    assert gradient_noise(make(), b2=b2) == pytest.approx(np.sqrt(moment / (1 - 0.9**5)).sum(), rel=1e-5)
+
+
+def test_an_optimizer_without_second_moments_is_refused() -> None:
+    with refusal("optimizer must hold second moments; got 'dict'. Give an optimizer of Adam's kind after its first step."):
+        gradient_noise({})
+    with refusal("b2 must lie between 0 and 1; got None. Give the decay of Adam's second moment, e.g. b2=0.95."):
+        gradient_noise(adam_of_optax())
+
+
+def test_what_was_measured_beside_a_checkpoint_goes_with_its_rows() -> None:
+    plain = checkpoint(LOSSES, step=100, gradient_noise=3.5)
+    averaged = checkpoint(LOSSES - 0.1, step=100, averaged=50)
+    table = bt.LossTable.from_frame(pd.concat([plain, averaged]))
+    assert table.mean_losses()[100.0] == pytest.approx(LOSSES.mean())
+    assert table.averaged[50.0].mean_losses()[100.0] == pytest.approx(LOSSES.mean() - 0.1)
+    assert table.gradient_noise is not None
+    assert table.gradient_noise.to_dict("records") == [{"run": "run", "step": 100.0, "gradient_noise": 3.5}]

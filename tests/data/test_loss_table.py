@@ -24,6 +24,7 @@ from tests.conftest import refusal
 
 PLAIN = pd.DataFrame({"step": [100, 200, 300], "loss": [5.0, 4.5, 4.25]})
 CORRECT = "Drop the row or correct it."
+INF = float("inf")
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 
@@ -506,3 +507,73 @@ def test_nothing_is_said_of_clean_data() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert bt.datasets.load("small_lm").notices == ()
+
+
+MEASURED = pd.DataFrame(
+    {
+        "run": ["a", "a", "a", "a", "b", "b"],
+        "step": [100, 200, 200, 200, 100, 200],
+        "loss": [5.0, 4.5, 4.4, 4.3, 5.1, 4.6],
+        "averaged": [np.nan, 0, 50, 100, np.nan, np.nan],
+        "gradient_noise": [2.0, 2.5, np.nan, 2.5, np.nan, np.nan],
+    }
+)
+
+
+def test_losses_of_averaged_weights_and_gradient_noise_are_kept_beside_the_others() -> None:
+    table = bt.LossTable.from_frame(MEASURED)
+    assert_frame_equal(table.frame, bt.LossTable.from_frame(MEASURED.iloc[[0, 1, 4, 5]].iloc[:, :3]).frame)
+    assert {span: part.frame["loss"].tolist() for span, part in table.averaged.items()} == {50.0: [4.4], 100.0: [4.3]}
+    assert table.gradient_noise is not None
+    assert table.gradient_noise["gradient_noise"].tolist() == [2.0, 2.5]
+
+
+def test_they_are_cut_with_the_others() -> None:
+    table = bt.LossTable.from_frame(MEASURED)
+    assert table.select(run="b").averaged == {}
+    assert list(table.select(run="a").averaged) == [50.0, 100.0]
+    assert table.until(150).averaged == {}
+    assert table.after(150).averaged[50.0].runs == ["a"]
+    assert len(table.select(run="b").gradient_noise) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            {"step": [100, 200], "averaged": [0, 50], "test_set": ["x", "y"]},
+            "losses must have plain ones beside them; got 'none' averaged over 50 steps at run='run', test_set='y' of losses. "
+            "Add rows with averaged 0, of the weights themselves.",
+        ),
+        (
+            {"step": [100, 200], "averaged": [50, 50]},
+            "losses must have plain ones beside them; got 'none' averaged over 50 steps at run='run', test_set='test' of "
+            "losses. Add rows with averaged 0, of the weights themselves.",
+        ),
+        (
+            {"step": [100, 200], "averaged": [0, -1]},
+            f"averaged must not be negative; got -1 at run='run', test_set='test', step=200 (row 1 of losses). {CORRECT}",
+        ),
+        (
+            {"step": [100, 200], "averaged": [0, INF]},
+            f"averaged must be finite; got inf at run='run', test_set='test', step=200 (row 1 of losses). {CORRECT}",
+        ),
+        (
+            {"step": [100, 200], "averaged": [0, "all"]},
+            f"averaged must be a number; got 'all' at step=200 (row 1 of losses). {CORRECT}",
+        ),
+        (
+            {"step": [100, 100], "position": [0, 1], "gradient_noise": [1.0, 2.0]},
+            "gradient_noise must be given once per run and step; got 1, 2 at run='run', step=100 of losses. "
+            "Give all rows of a checkpoint the same.",
+        ),
+        (
+            {"step": [200, 200, 300], "averaged": [50, 50, 0], "loss": [4.0, 4.1, 4.0]},
+            "loss must be given once per run, test_set, step and position; got 4, 4.1 at run='run', test_set='test', "
+            "step=200 of losses, averaged over 50 steps. Keep the right one (after a resumed run, the last).",
+        ),
+    ],
+)
+def test_what_is_wrong_with_them_is_one_line(rows: dict[str, list[Any]], message: str) -> None:
+    with refusal(message):
+        table(**{"loss": [4.0] * len(rows["step"]), **rows})

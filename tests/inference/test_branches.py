@@ -107,5 +107,5 @@ def test_positions_inform_the_same_parameters(simulation: bt.Simulation, schedul
 
 
 def test_single_losses_and_branches_do_not_go_together(past: bt.LossTable) -> None:
-    with refusal("reduce_positions must be True; got False with branches. Leave it out."):
+    with refusal("reduce_positions must be True; got False with branches or averaged weights. Leave it out."):
         bt.fit(past, schedules=PLANS, branches=LEFT, reduce_positions=False)

@@ -11,7 +11,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.data import schedules
-from bayes_tsl.model.lr_response import MEETING, lag, make_time_axis, relative_excess, response
+from bayes_tsl.model.lr_response import MEETING, gone_by_averaging, lag, make_time_axis, relative_excess, response
 from bayes_tsl.model.time_axis import TimeAxis, make_anchor
 from tests.data.test_schedules import FINAL, PEAK, ROWS, TOTAL
 
@@ -123,3 +123,23 @@ def test_gradients_match_finite_differences(at: tuple[float, ...]) -> None:
         width = 1e-4 * max(abs(value), 0.1)
         above, below = (excess(COSINE, *at[:index], value + sign * width, *at[index + 1 :]) for sign in (1, -1))
         np.testing.assert_allclose(gradients[index], (above - below) / (2 * width), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("window", [0.01, 0.5, 3.0, 40.0])
+def test_averaging_takes_off_what_the_mean_of_a_correlated_noise_does(window: float) -> None:
+    """Against the double integral of the correlation of a distance whose square relaxes in one unit of progress."""
+    at = (np.arange(2000) + 0.5) / 2000 * window
+    correlation = np.exp(-np.abs(at[:, None] - at) / 2.0)
+    assert gone_by_averaging(window, 1.0) == pytest.approx(1.0 - correlation.mean(), abs=2e-4)
+
+
+def test_averaged_weights_have_learned_less_and_hover_less() -> None:
+    schedule = bt.schedules.constant(peak=1e-3, total=4000)
+    steps, anchor = np.array([1000.0, 2000.0]), make_anchor(schedule, 2000.0)
+    plain, averaged = make_time_axis(steps, schedule, anchor), make_time_axis(steps, schedule, anchor, averaged=400)
+    np.testing.assert_allclose(averaged.u, make_time_axis(steps - 200, schedule, anchor).u, atol=1e-12)
+    shape = {"power": 0.7, "fast_time": 0.01, "slow_time": 0.1, "fast_weight": 0.7, "decay": 0.0}
+    expected = 1.0 - 0.7 * gone_by_averaging(400, 40.0) - 0.3 * gone_by_averaging(400, 400.0)
+    np.testing.assert_allclose(relative_excess(averaged, **shape), expected, atol=1e-4)
+    np.testing.assert_allclose(relative_excess(averaged, **shape, averaging=0.0), 1.0, atol=1e-4)
+    np.testing.assert_array_equal(relative_excess(plain, **shape, averaging=0.0), relative_excess(plain, **shape))
