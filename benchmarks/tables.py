@@ -43,6 +43,8 @@ HEADS = {
     "coverage_90": "90 % covers",
     "width_90": "90 % width",
     "widest_90": "widest",
+    "median_error": "median error",
+    "heat_sd": "sd of log heat",
     "half_written": "half-written",
     "left_over": "left over",
     "width_at_end": "90 % width",
@@ -120,7 +122,8 @@ DIGITS = {
     **dict.fromkeys(["gap", "floor", "gap_se", "log_score_mean"], ".3f"),
     **dict.fromkeys(["difference", "lower", "upper"], "+.4f"),
     **dict.fromkeys(["runs", "left"], ".1f"),
-    **dict.fromkeys(["prefix", "share"], ".0%"),
+    **dict.fromkeys(["prefix", "share", "seen"], ".0%"),
+    **dict.fromkeys(["median", "doubt", "among", "heat_sd"], ".2f"),
     **dict.fromkeys(["share_weights", "share_refit"], "+.2f"),
     **dict.fromkeys(["pareto_k_weights", "correlation", "rank correlation", "good weights", "seconds_weights"], ".2f"),
     **dict.fromkeys(["seconds_refit"], ".0f"),
@@ -400,7 +403,10 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
         name: partial(result, name)
         for name in ("laws", "decision", "calibration", "speed", "cost", "scale", "collect", "accuracy")
     },
-    **{name: partial(result, name) for name in ("phases", "fleet", "batched", "kills", "warmup", "branches")},
+    **{
+        name: partial(result, name)
+        for name in ("phases", "fleet", "batched", "kills", "warmup", "branches", "excess", "knowledge")
+    },
     **{
         name.replace("_", "-"): partial(result, name)
         for name in ("paper_laws", "paper_misfits", "paper_mixture", "position_law_ahead")

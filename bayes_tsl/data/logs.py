@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.validation import file_path, numbers, require, require_choice, show
+from bayes_tsl.data.ancestry import ANCESTRY
 from bayes_tsl.data.formats import FORMATS, Format, Line
-from bayes_tsl.data.loss_table import COLUMNS, KEY, LossTable
+from bayes_tsl.data.loss_table import BESIDE, COLUMNS, KEY, LossTable
 from bayes_tsl.data.reading.beside import logged_rates, with_beside
 from bayes_tsl.data.reading.cells import number, read_cells
 from bayes_tsl.data.reading.choice import UNITS, choose, in_nats
@@ -168,9 +169,24 @@ def _columns(source: Source, known: Format, step: str | None) -> Scalars:
     if known.name == "table":
         missing = [name for name in ("step", "loss") if name not in frame]
         require(not missing, source.name, "have columns step and loss", frame.columns, cure=f"Add {show(missing)}.")
+        frame, left_out = _plain(frame, source.name)
+        notices = (*notices, *left_out)
     only = COLUMNS if known.name == "table" else ()
     rows, more = scalars_of(frame, source.name, step=step, no_step=known.no_step if step is None else "", only=only)
     return rows, (*notices, *more)
+
+
+def _plain(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """A table without what a log does not have, whose rows of averaged weights would pass for others; and a notice of it."""
+    beside = [name for name in (*BESIDE, *ANCESTRY) if name in frame and np.any(frame[name].notna())]
+    if not beside:
+        return frame, ()
+    averaged = numbers(frame, "averaged").gt(0).to_numpy(bool) if "averaged" in frame else np.zeros(len(frame), bool)
+    rows = f", with {int(averaged.sum())} rows of averaged weights" if averaged.any() else ""
+    notice = (
+        f"Columns {show(beside)} of {source} are left out{rows}: only a table that is read as it is (read_losses) has them."
+    )
+    return pd.DataFrame(frame.loc[~averaged]), (notice,)
 
 
 def _require_there(path: Path, *, folder: bool) -> None:

@@ -3,7 +3,7 @@
     python -m benchmarks.bundled.knowledge [--quick] [--workers N] [--out FOLDER]
 
 Every second run of ``measured_runs``, seen until .2 and .5 of its steps, its own end forecast. *curve* knows its losses and
-schedule; *recipe* its batch and size too; *noise* the noise of its gradient beside these, *averaged* losses of averaged weights,
+schedule; *recipe* its batch and size too; *noise* the noise of its gradient beside these, *averaged* those of averaged weights,
 *branch* a cooldown that has ended (of a twentieth of the steps at .2, of a tenth at .5), *all* each of them. Priors are of
 families other than those of small models (small_lm, gpt_positions). Runs whose loss falls ever faster after what is seen (to
 copy from the context is learned then) are summed up apart, as *bends*: no law foresees that. --quick: two runs.

@@ -208,6 +208,15 @@ def test_a_comma_after_the_last_cell_is_nothing(tmp_path: Path) -> None:
     assert read(tmp_path / "a.csv", split="train").mean_losses().to_dict() == {1: 5, 2: 4}
 
 
+def test_rows_of_averaged_weights_and_ancestry_are_left_out_aloud(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"step": [1, 2, 2, 3], "loss": [3.0, 2.9, 2.5, 2.8], "averaged": [0, 0, 1, 0], "parent": [None] * 4})
+    rows.to_csv(tmp_path / "table.csv", index=False)
+    table = read(tmp_path / "table.csv", format="table")
+    assert table.mean_losses().tolist() == [3.0, 2.9, 2.8]
+    left_out = "are left out, with 1 rows of averaged weights: read the table as it is, with read_losses, to keep them."
+    assert f"Columns 'averaged' of table.csv {left_out}" in table.notices
+
+
 def test_positions_of_a_table_stay(tmp_path: Path) -> None:
     frame = pd.DataFrame({"step": 10, "position": [0, 1], "loss": [5.0, 4.0], "test_set": "prose", "val_note": "x"})
     frame.drop(columns="val_note").to_csv(tmp_path / "losses.csv.gz", index=False)
