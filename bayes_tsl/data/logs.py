@@ -183,9 +183,7 @@ def _plain(frame: pd.DataFrame, source: str) -> tuple[pd.DataFrame, tuple[str, .
         return frame, ()
     averaged = numbers(frame, "averaged").gt(0).to_numpy(bool) if "averaged" in frame else np.zeros(len(frame), bool)
     rows = f", with {int(averaged.sum())} rows of averaged weights" if averaged.any() else ""
-    notice = (
-        f"Columns {show(beside)} of {source} are left out{rows}: only a table that is read as it is (read_losses) has them."
-    )
+    notice = f"Columns {show(beside)} of {source} are left out{rows}: read the table as it is, with read_losses, to keep them."
     return pd.DataFrame(frame.loc[~averaged]), (notice,)
 
 
