@@ -1,6 +1,7 @@
 r"""What a measurement would be worth, before it is made: preposterior analysis on the draws of a fit.
 
-A measurement is losses at some steps: of the run itself, or of a branch that leaves it here under another schedule. Every draw
+A measurement is losses at some steps: of the run itself, of a branch that leaves it here under another schedule, or of averaged
+weights of the past. Every draw
 of the posterior says what it would read, and where the run then ends. The end regressed on the reading is what one would
 believe after it (Strong, Oakley, Brennan & Breeze 2015, Medical Decision Making 35(5)), so nothing is refitted:
 
@@ -22,12 +23,17 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
-from bayes_tsl._common.validation import require, require_number, require_seed, require_type
+from bayes_tsl._common.jax_settings import float64
+from bayes_tsl._common.validation import floats, require, require_number, require_seed, require_type, show
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.predict import forecast_paths, schedule_ahead
+from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
+from bayes_tsl.model.lr_response import excess_loss, make_time_axis
+from bayes_tsl.model.priors import AVERAGING
+from bayes_tsl.model.single_run import TAIL
 
 Array = NDArray[np.float64]
 
@@ -43,10 +49,12 @@ class Measurement:
     Attributes:
         steps: where (step).
         branch: schedule of a branch that leaves the run at the origin of the fit; None for checkpoints of the run itself.
+        averaged: steps up to each of ``steps``, none later than the origin, whose weights are averaged; 0 for none.
     """
 
     steps: ArrayLike
     branch: Schedule | None = None
+    averaged: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,22 +175,45 @@ def _drawn(
 
     The run's own checkpoints lie on the way to its end; the drift of a branch is its own.
     """
-    steps = {name: later_steps(option.steps, fit.origin) for name, option in options.items()}
     first = next(iter(schedules.values()))
-    ends = {f"end {name}": (np.array([end], float), schedule) for name, schedule in schedules.items()}
-    of_run = {name: (steps[name], first) for name, option in options.items() if option.branch is None}
-    paths = ends | of_run
+    paths = {f"end {name}": (np.array([end], float), schedule) for name, schedule in schedules.items()}
+    of_run = [name for name, option in options.items() if option.branch is None and not option.averaged]
+    paths |= {name: (later_steps(options[name].steps, fit.origin), first) for name in of_run}
     ahead = forecast_paths(fit, {n: at for n, (at, _) in paths.items()}, {n: plan for n, (_, plan) in paths.items()}, seed=seed)
-    readings = {}
-    for number, (name, option) in enumerate(options.items(), start=1):
-        if option.branch is None:
-            made = ahead[name]
-        else:
-            branch = schedule_ahead(fit, option.branch)
-            branch.require_reaches(float(steps[name][-1]))
-            made = forecast_paths(fit, {"": steps[name]}, {"": branch}, seed=seed + number)[""]
-        readings[name] = draws_last(made.observed).T
-    return np.stack([draws_last(ahead[name].expected)[0] for name in ends]), readings
+    readings = {
+        name: draws_last(ahead[name].observed).T if name in of_run else _reading(fit, option, seed + number)
+        for number, (name, option) in enumerate(options.items(), start=1)
+    }
+    return np.stack([draws_last(ahead[f"end {name}"].expected)[0] for name in schedules]), readings
+
+
+def _reading(fit: Fit, option: Measurement, seed: int) -> Array:
+    """Draws of what is measured of a branch or of averaged weights (draw, step)."""
+    if option.branch is None or option.averaged:
+        return _averaged_reading(fit, option, seed)
+    steps, branch = later_steps(option.steps, fit.origin), schedule_ahead(fit, option.branch)
+    branch.require_reaches(float(steps[-1]))
+    return draws_last(forecast_paths(fit, {"": steps}, {"": branch}, seed=seed)[""].observed).T
+
+
+def _averaged_reading(fit: Fit, option: Measurement, seed: int) -> Array:
+    """Draws of the loss of averaged weights, less that of the run, which is known in the middle of them (draw, step)."""
+    steps, cure = floats(option.steps, "steps", cure="Give e.g. steps=[2000]."), "Average over steps that the run has made."
+    require(option.branch is None, "averaged", "be 0", option.averaged, where="of a branch", cure="Leave one of them out.")
+    good = bool(np.all((steps > option.averaged) & (steps <= fit.origin)))
+    rule = f"lie between averaged {show(option.averaged)} and the origin {show(fit.origin)}"
+    require(option.averaged > 0 and good, "steps", rule, steps, cure=cure)
+    effective = fit.recipe.effective(fit.schedule)
+    axis = make_time_axis(steps, effective, fit.anchor, averaged=option.averaged)
+    sites, rng = fit.parameters(), np.random.default_rng([seed, len(steps)])
+    shape = sites["heat"].shape
+    if fit.priors.averaging.family == "fixed":
+        sites["averaging"] = AVERAGING.centre * np.exp(AVERAGING.sd * rng.standard_normal(shape))
+    with float64():
+        plain = over_draws(excess_loss, (axis._replace(gone=np.zeros_like(axis.gone)),), sites)
+        left = over_draws(excess_loss, (axis,), sites)
+    noise = sites["noise_scale"][..., None] * rng.standard_t(TAIL, (*shape, len(steps)))
+    return (np.asarray(left) - np.asarray(plain) + noise).reshape(-1, len(steps))
 
 
 def _steps_of_branch(fit: Fit, option: Measurement) -> float:

@@ -54,9 +54,27 @@ def test_a_table_of_measurements() -> None:
     assert bt.worth_measuring(example_fit(), options, end=2500).to_frame()[["cost", "worth", "net"]].isna().all(axis=None)
 
 
+def test_averaged_weights_say_what_heat_there_is() -> None:
+    options = {"cooldown": TRIED, "averaged": bt.Measurement([1200], averaged=200), "short": bt.Measurement([1200], averaged=1)}
+    worth = bt.worth_measuring(example_fit(), options, end=2500)
+    narrower = worth.to_frame()["narrower"]
+    assert narrower["averaged"] > 2.0 * abs(narrower["short"])
+    assert narrower["short"] < 0.1, "an average over a step is no average"
+    assert list(worth.left) == list(options)
+    assert worth.taken["averaged"] == 0.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"options": {"all": bt.Measurement([1200], averaged=1200)}},
+            "steps must lie between averaged 1200 and the origin 1200; got 1200. Average over steps that the run has made.",
+        ),
+        (
+            {"options": {"both": bt.Measurement([1200], branch=TRIED.branch, averaged=100)}},
+            "averaged must be 0; got 100 of a branch. Leave one of them out.",
+        ),
         ({"options": {}}, "options must be measurements by name; got none. Give {name: bt.Measurement(steps=[...])}."),
         (
             {"options": {"late": bt.Measurement([1000])}},
