@@ -123,6 +123,7 @@ DIGITS = {
     **dict.fromkeys(["difference", "lower", "upper"], "+.4f"),
     **dict.fromkeys(["runs", "left"], ".1f"),
     **dict.fromkeys(["prefix", "share", "seen"], ".0%"),
+    **dict.fromkeys(["promised", "refit"], ".0%"),
     **dict.fromkeys(["median", "doubt", "among", "heat_sd"], ".2f"),
     **dict.fromkeys(["share_weights", "share_refit"], "+.2f"),
     **dict.fromkeys(["pareto_k_weights", "correlation", "rank correlation", "good weights", "seconds_weights"], ".2f"),
@@ -405,7 +406,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     },
     **{
         name: partial(result, name)
-        for name in ("phases", "fleet", "batched", "kills", "warmup", "branches", "excess", "knowledge")
+        for name in ("phases", "fleet", "batched", "kills", "warmup", "branches", "excess", "knowledge", "worth")
     },
     **{
         name.replace("_", "-"): partial(result, name)

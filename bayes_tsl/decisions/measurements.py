@@ -1,9 +1,8 @@
 r"""What a measurement would be worth, before it is made: preposterior analysis on the draws of a fit.
 
 A measurement is losses at some steps: of the run itself, of a branch that leaves it here under another schedule, or of averaged
-weights of the past. Every draw
-of the posterior says what it would read, and where the run then ends. The end regressed on the reading is what one would
-believe after it (Strong, Oakley, Brennan & Breeze 2015, Medical Decision Making 35(5)), so nothing is refitted:
+weights. Every draw of the posterior says what it would read, and where the run then ends. The end regressed on the reading is
+what one would believe after it (Strong, Oakley, Brennan & Breeze 2015, Medical Decision Making 35(5)), so nothing is refitted:
 
     spread that is left        of  end - E[end | reading]
     value of the measurement   E[max_a E[value(end_a) | reading]] - max_a E[value(end_a)]    over plans a

@@ -4,8 +4,8 @@
 
 Every third run of ``measured_runs``, seen until .15 and .4 of its steps, where its two cooldowns left. *promised* is the share
 by which ``worth_measuring`` says, before it is made, that the 90 % interval of the run's end would narrow; *refit* that by
-which it did in a fit with the measurement. Priors are those of ``benchmarks.bundled.knowledge``; batch and size are known. --quick:
-two runs.
+which it did in a fit with the measurement. Priors are those of ``benchmarks.bundled.knowledge``; batch and size are known.
+--quick: two runs.
 """
 
 from __future__ import annotations
