@@ -2,9 +2,10 @@
 
     python -m benchmarks.bundled.knowledge [--quick] [--workers N] [--out FOLDER]
 
-Every second run of ``measured_runs``, seen until .2 and .5 of its steps, its own end forecast. *curve* knows its losses and
+Every second run of ``measured_runs``, seen until .2 and .5 of its steps, and every one whose rate decays from .8 on, seen until
+.75, its own end forecast. *curve* knows its losses and
 schedule; *recipe* its batch and size too; *noise* the noise of its gradient beside these, *averaged* those of averaged weights,
-*branch* a cooldown that has ended (of a twentieth of the steps at .2, of a tenth at .5), *all* each of them. Priors are of
+*branch* a cooldown that has ended (of a twentieth of the steps at .2, of a tenth later), *all* each of them. Priors are of
 families other than those of small models (small_lm, gpt_positions). Runs whose loss falls ever faster after what is seen (to
 copy from the context is learned then) are summed up apart, as *bends*: no law foresees that. --quick: two runs.
 """
@@ -29,29 +30,27 @@ from benchmarks.common import RESULTS, keep, options
 from benchmarks.public.learned_priors import learn
 
 PREFIXES = {0.2: 0.15, 0.5: 0.4}  # share that is seen, and where the cooldown left that has ended then
+BEFORE_DECAY = 0.75  # share that is seen of runs whose rate decays from .8 on
 WITHOUT = ("small_lm", "gpt_positions")
 SETTINGS = {"num_draws": "auto", "progress": False, "throw": False}
 
 
-def judged(run: MeasuredRun) -> list[dict[str, object]]:
-    """Scores of the end of one run, from each share and with each thing known."""
-    priors, rows = left_out_priors(), []
-    for share, left in PREFIXES.items():
-        past, tried = run.losses.until(share * run.total), f"{run.name}@{left:g}"
-        alone = past.select(run=run.name)
-        plain = replace(alone, averaged={}, gradient_noise=None)
-        with_branch = past.select(run=[run.name, tried])
-        known = {
-            "curve": (plain, {}),
-            "recipe": (plain, run.known),
-            "noise": (replace(alone, averaged={}), run.known),
-            "averaged": (replace(alone, gradient_noise=None), run.known),
-            "branch": (replace(with_branch, averaged={}, gradient_noise=None), run.known),
-            "all": (with_branch, run.known),
-        }
-        for name, (losses, recipe) in known.items():
-            rows.append(_scored(run, losses, priors, recipe) | {"seen": share, "knows": name, "bends": bends(run, share)})
-    return rows
+def judged(run: MeasuredRun, share: float) -> list[dict[str, object]]:
+    """Scores of the end of one run from this share on, with each thing known."""
+    priors, left = left_out_priors(), PREFIXES.get(share, max(PREFIXES.values()))
+    past, tried = run.losses.until(share * run.total), f"{run.name}@{left:g}"
+    alone, with_branch = past.select(run=run.name), past.select(run=[run.name, tried])
+    plain = replace(alone, averaged={}, gradient_noise=None)
+    known = {
+        "curve": (plain, {}),
+        "recipe": (plain, run.known),
+        "noise": (replace(alone, averaged={}), run.known),
+        "averaged": (replace(alone, gradient_noise=None), run.known),
+        "branch": (replace(with_branch, averaged={}, gradient_noise=None), run.known),
+        "all": (with_branch, run.known),
+    }
+    about = {"seen": share, "bends": bends(run, share)}
+    return [_scored(run, losses, priors, recipe) | about | {"knows": name} for name, (losses, recipe) in known.items()]
 
 
 @cache
@@ -96,11 +95,19 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["runs", "seen", "knows"], sort=False, as_index=False).agg(**columns)
 
 
+def cells(runs: list[MeasuredRun]) -> list[tuple[MeasuredRun, float]]:
+    """Which run is forecast from which share on."""
+    return [
+        *((run, share) for run in runs[::2] for share in PREFIXES),
+        *((run, BEFORE_DECAY) for run in runs if "_wsd_" in run.name),
+    ]
+
+
 def main() -> None:
     asked = options(__doc__, "knowledge")
-    runs = measured_runs()[:2] if asked.quick else measured_runs()[::2]
+    todo = cells(measured_runs())[:: 20 if asked.quick else 1]
     with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
-        rows = pd.DataFrame([row for own in pool.map(judged, runs) for row in own])
+        rows = pd.DataFrame([row for own in pool.map(judged, *zip(*todo)) for row in own])
     asked.out.mkdir(parents=True, exist_ok=True)
     rows.to_csv(asked.out / "runs.csv", index=False)
     keep(summary(rows), asked.table)
