@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -50,6 +51,7 @@ def read_branches(texts: Sequence[str], every: LossTable, run: str) -> Branches:
 
 
 def with_branches(past: LossTable, every: LossTable, branches: Branches) -> LossTable:
-    """Losses of a run as far as it is fitted, and all of those of its branches."""
+    """Losses of a run as far as it is fitted, with what was measured beside them, and all of those of its branches."""
     frames = [past.frame, every.select(run=list(branches.parents)).frame]
-    return LossTable.from_frame(pd.concat(frames, ignore_index=True))
+    together = LossTable.from_frame(pd.concat(frames, ignore_index=True))
+    return replace(together, averaged=past.averaged, gradient_noise=past.gradient_noise)

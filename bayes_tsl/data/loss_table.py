@@ -184,7 +184,7 @@ class LossTable:
     def _where(self, keep: Callable[[pd.DataFrame], Any], wanted: str) -> LossTable:
         kept = self._kept(keep)
         require(kept is not None, "losses", f"have rows of {wanted}", self.steps, where="as steps", cure="Choose another.")
-        return kept or self
+        return self if kept is None else kept
 
     def _kept(self, keep: Callable[[pd.DataFrame], Any]) -> LossTable | None:
         """The rows that are to be kept, those of averaged weights too; None if there are none."""

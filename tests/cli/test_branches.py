@@ -89,3 +89,13 @@ def test_a_branch_without_its_run_named_is_refused(tmp_path: Path) -> None:
     done = run("forecast", tmp_path / "losses.csv", "--branch", "cool@500", "--to", 2000, "--out", tmp_path / "out")
     assert done.returncode == 2
     assert "losses must hold a single run; got 'cool', 'cool-2', 'main'" in done.stderr
+
+
+def test_what_was_measured_beside_a_run_comes_along() -> None:
+    frame = table().frame
+    beside = frame[frame["run"] == "main"].iloc[-1:].assign(averaged=50.0, gradient_noise=3.0)
+    every = bt.LossTable.from_frame(pd.concat([frame, beside]))
+    past = every.select(run="main")
+    together = with_branches(past, every, read_branches(["cool@400=linear:peak=1e-3,total=1000"], every, "main"))
+    assert list(together.averaged) == [50.0]
+    assert together.gradient_noise is not None
