@@ -5,9 +5,9 @@ times a gradient that Adam divides by the root of its second moment ``v``, the e
 
     excess = c * lr * g,      g = sum sqrt(v),
 
-with ``c`` near 1/4 for plain steps on a quadratic. Own runs of four sizes, batches and rates have a smaller one
-(docs/modelling.md, gradient noise), whose spread among them is the doubt that a measurement leaves. It enters the prior of
-``heat``, as a second source that knows nothing of the first.
+with ``c`` of 1/4 for plain steps on a quadratic. Own runs of four sizes, batches and rates have about that (docs/modelling.md,
+gradient noise); their spread is the doubt that a measurement leaves. It enters the prior of ``heat``, as a second source that
+knows nothing of the first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bayes_tsl.model.lr_response import excess_loss, make_time_axis
 from bayes_tsl.model.priors import ABSOLUTE, Prior, Priors, lognormal
 from bayes_tsl.model.time_axis import make_anchor
 
-EXCESS_PER_NOISE = lognormal(0.3, 0.3)
+EXCESS_PER_NOISE = lognormal(0.2, 0.3)
 """Excess loss over learning rate times gradient noise, and its spread among runs."""
 
 HIGH = 0.5  # relative learning rate from which the excess loss is near that of the rate of the step
