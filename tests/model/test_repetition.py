@@ -33,7 +33,9 @@ def test_the_floor_rises_by_as_much_in_every_epoch_but_the_first() -> None:
     plan, steps = OFTEN.effective(PLAN), np.array([500.0, 1000.0, 2000.0, 6000.0, 3000.0])
     axis = make_time_axis(steps, plan, make_anchor(plan, 3000.0))
     with jax.enable_x64(True):
-        without, with_it = (np.asarray(trend(axis, SITES | {"overfitting": each}).floor) for each in (0.0, 0.002))
+        without, with_it = (
+            np.asarray(trend(axis, SITES | {"averaging": 1.0, "overfitting": each}).floor) for each in (0.0, 0.002)
+        )
     np.testing.assert_allclose(with_it - without, 0.002 * (np.array([0.0, 0.0, 1.0, 5.0]) - 2.0), atol=1e-9)
 
 
