@@ -3,11 +3,10 @@
     python -m benchmarks.bundled.knowledge [--quick] [--workers N] [--out FOLDER]
 
 Every second run of ``measured_runs``, seen until .2 and .5 of its steps, and every one whose rate decays from .8 on, seen until
-.75, its own end forecast. *curve* knows its losses and
-schedule; *recipe* its batch and size too; *noise* the noise of its gradient beside these, *averaged* those of averaged weights,
-*branch* a cooldown that has ended (of a twentieth of the steps at .2, of a tenth later), *all* each of them. Priors are of
-families other than those of small models (small_lm, gpt_positions). Runs whose loss falls ever faster after what is seen (to
-copy from the context is learned then) are summed up apart, as *bends*: no law foresees that. --quick: two runs.
+.75, its own end forecast. *curve* knows its losses and schedule; *recipe* its batch and size too; *noise* the noise of its
+gradient beside these, *averaged* the losses of averaged weights, *branch* a cooldown that has ended (of a twentieth of the
+steps at .2, of a tenth later), *all* each of them. Priors are of families other than those of small models (small_lm, gpt_positions).
+--quick: every twentieth of these.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.scoring import score
-from bayes_tsl.model.early_phase import after_bend
 from bayes_tsl.model.priors import LearnedPriors
 from benchmarks.bundled.measured_runs import MeasuredRun, measured_runs
 from benchmarks.common import RESULTS, keep, options
@@ -49,8 +47,7 @@ def judged(run: MeasuredRun, share: float) -> list[dict[str, object]]:
         "branch": (replace(with_branch, averaged={}, gradient_noise=None), run.known),
         "all": (with_branch, run.known),
     }
-    about = {"seen": share, "bends": bends(run, share)}
-    return [_scored(run, losses, priors, recipe) | about | {"knows": name} for name, (losses, recipe) in known.items()]
+    return [_scored(run, losses, priors, recipe) | {"seen": share, "knows": name} for name, (losses, recipe) in known.items()]
 
 
 @cache
@@ -69,17 +66,9 @@ def _scored(run: MeasuredRun, losses: bt.LossTable, priors: LearnedPriors, recip
     return {"run": run.name, "converged": fit.converged, "error": error, **scores, "heat_sd": float(np.std(heat))}
 
 
-def bends(run: MeasuredRun, share: float) -> bool:
-    """Whether the loss falls ever faster after this share of the steps."""
-    means = run.losses.select(run=run.name).mean_losses()
-    step = means.index.to_numpy(float)
-    first = after_bend(step, means.to_numpy(float), run.schedules[run.name])
-    return bool(step[first] > share * run.total) if first else False
-
-
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means by share seen, and medians, of runs that bend later and of others."""
-    rows = rows.assign(size=rows["error"].abs(), runs=np.where(rows["bends"], "bends", "steady"))
+    """Means by share seen and by what is known."""
+    rows = rows.assign(size=rows["error"].abs())
     columns = {
         "cases": ("error", "size"),
         "converged": ("converged", "sum"),
@@ -92,7 +81,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         "width_90": ("width_90", "mean"),
         "heat_sd": ("heat_sd", "mean"),
     }
-    return rows.groupby(["runs", "seen", "knows"], sort=False, as_index=False).agg(**columns)
+    return rows.groupby(["seen", "knows"], sort=False, as_index=False).agg(**columns)
 
 
 def cells(runs: list[MeasuredRun]) -> list[tuple[MeasuredRun, float]]:
