@@ -406,7 +406,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     },
     **{
         name: partial(result, name)
-        for name in ("phases", "fleet", "batched", "kills", "warmup", "branches", "excess", "knowledge")
+        for name in ("phases", "fleet", "batched", "kills", "warmup", "branches", "excess", "knowledge", "worth")
     },
     **{
         name.replace("_", "-"): partial(result, name)

@@ -5,8 +5,8 @@
 Every second run of ``measured_runs``, seen until .2 and .5 of its steps, and every one whose rate decays from .8 on, seen until
 .75, its own end forecast. *curve* knows its losses and schedule; *recipe* its batch and size too; *noise* the noise of its
 gradient beside these, *averaged* the losses of averaged weights, *branch* a cooldown that has ended (of a twentieth of the
-steps at .2, of a tenth later), *all* each of them. Priors are of families other than those of small models (small_lm, gpt_positions).
---quick: every twentieth of these.
+steps at .2, of a tenth later), *all* each of them. Priors are of families other than those of small models (small_lm,
+gpt_positions). --quick: every twentieth of these.
 """
 
 from __future__ import annotations
