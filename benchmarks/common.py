@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,17 @@ def options(doc: str | None, name: str, **flags: str) -> argparse.Namespace:
     asked.out = asked.out or Path("out") / ("quick" if asked.quick else "") / name
     asked.table = (asked.out if asked.quick else RESULTS) / f"{name}.csv"
     return asked
+
+
+def judged_rows(
+    judge: Callable[..., list[dict[str, object]]], *items: Sequence[Any], asked: argparse.Namespace
+) -> pd.DataFrame:
+    """Rows of every item, judged side by side by as many processes as asked for, kept as ``cases.csv``."""
+    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
+        rows = pd.DataFrame([row for judged in pool.map(judge, *items) for row in judged])
+    asked.out.mkdir(parents=True, exist_ok=True)
+    rows.to_csv(asked.out / "cases.csv", index=False)
+    return rows
 
 
 def by_kind(scores: pd.DataFrame, kinds: pd.Series, columns: list[str]) -> pd.DataFrame:

@@ -207,7 +207,7 @@ def _averaged_reading(fit: Fit, option: Measurement, seed: int) -> Array:
     sites, rng = fit.parameters(), np.random.default_rng([seed, len(steps)])
     shape = sites["heat"].shape
     if fit.priors.averaging.family == "fixed":
-        sites["averaging"] = AVERAGING.centre * np.exp(AVERAGING.sd * rng.standard_normal(shape))
+        sites["averaging"] = AVERAGING.draws(rng, int(np.prod(shape))).reshape(shape)
     with float64():
         plain = over_draws(excess_loss, (axis._replace(gone=np.zeros_like(axis.gone)),), sites)
         left = over_draws(excess_loss, (axis,), sites)

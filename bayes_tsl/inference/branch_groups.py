@@ -32,6 +32,12 @@ def branch_dataset(rows: BranchRows, *, by_position: bool) -> xr.Dataset:
     return data.assign(run=data["run"].astype(object))
 
 
+def branch_names(data: xr.Dataset) -> list[str]:
+    """Names of the branches among the rows, which in older files are all of them."""
+    run = data["run"].to_numpy()
+    return sorted(set(map(str, run[data["averaged"].to_numpy() == 0] if "averaged" in data else run)))
+
+
 def with_branches_of(design: Design, data: xr.Dataset) -> Design:
     """The design with the rows that were fitted with it; older files have none of averaged weights."""
     values = {str(name): variable.to_numpy() for name, variable in data.items()}

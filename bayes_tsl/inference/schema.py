@@ -30,7 +30,7 @@ import xarray as xr
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.inference.branch_groups import BRANCHES, branch_dataset, with_branches_of
+from bayes_tsl.inference.branch_groups import BRANCHES, branch_dataset, branch_names, with_branches_of
 from bayes_tsl.inference.nuts import Draws
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.drift import covariance
@@ -330,8 +330,7 @@ def design_of(tree: xr.DataTree) -> Design:
 
 def branches_of(tree: xr.DataTree) -> list[str]:
     """Names of the branches that a run was fitted with."""
-    rows = design_of(tree).branches
-    return [] if rows is None else list(map(str, np.unique(rows.run[rows.averaged == 0])))
+    return branch_names(tree[BRANCHES].to_dataset()) if BRANCHES in tree.children else []
 
 
 def population_of(data: xr.DataTree) -> Population:

@@ -21,7 +21,7 @@ import numpy as np
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.model.lr_response import excess_loss, make_time_axis
-from bayes_tsl.model.priors import ABSOLUTE, Prior, Priors, lognormal
+from bayes_tsl.model.priors import ABSOLUTE, Priors, lognormal
 from bayes_tsl.model.time_axis import make_anchor
 
 EXCESS_PER_NOISE = lognormal(0.2, 0.5)
@@ -66,13 +66,8 @@ def with_gradient_noise(
 def _log_share(priors: Priors, schedule: Schedule, step: float, origin: float) -> tuple[float, float]:
     """Log of the excess loss at a step as a share of ``heat``, by the priors of its shape: mean and standard deviation."""
     rng, axis = np.random.default_rng(0), make_time_axis([step], schedule, make_anchor(schedule, origin))
-    drawn = {name: _drawn(getattr(priors, name), rng) for name in _SHAPE}
+    drawn = {name: getattr(priors, name).draws(rng, _DRAWS) for name in _SHAPE}
     sites = drawn | {"heat": np.ones(_DRAWS), "averaging": np.ones(_DRAWS)}
     with float64():
         share = np.log(np.asarray(jax.vmap(lambda one: excess_loss(axis, one)[0])(sites)))
     return float(share.mean()), float(share.std())
-
-
-def _drawn(prior: Prior, rng: np.random.Generator) -> np.ndarray:
-    standard = rng.standard_normal(_DRAWS)
-    return prior.centre * np.exp(prior.sd * standard) if prior.family == "lognormal" else prior.centre + prior.sd * standard

@@ -213,10 +213,7 @@ def _carried(priors: Priors, slopes: Sequence[str], schedule: Schedule, origin: 
     excess = float(excess_loss(axis, typical)[0]) / typical["heat"]
 
     def drawn(name: str) -> np.ndarray:
-        prior, standard = getattr(priors, name), rng.standard_normal(_DRAWS)
-        if prior.family == "lognormal":
-            return prior.centre * np.exp(prior.sd * standard)
-        return prior.centre + prior.sd * standard
+        return getattr(priors, name).draws(rng, _DRAWS)
 
     carried = {}
     for name in slopes:

@@ -69,6 +69,11 @@ class Prior:
         off = np.log(values / self.centre) if self.family == "lognormal" else values - around - self.centre
         return off / self.sd
 
+    def draws(self, rng: np.random.Generator, many: int) -> np.ndarray:
+        """Values drawn from it (draw)."""
+        standard = rng.standard_normal(many)
+        return self.centre * np.exp(self.sd * standard) if self.family == "lognormal" else self.centre + self.sd * standard
+
     def distribution(self, around: Any = 0.0) -> dist.Distribution:
         """The NumPyro distribution; ``around`` shifts a normal."""
         if self.family == "normal":

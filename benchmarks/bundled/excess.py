@@ -10,9 +10,7 @@ is the factor by which averages take off more than the relaxation times say, und
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -24,11 +22,10 @@ from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.model import gradient_noise
 from bayes_tsl.model.lr_response import excess_loss
 from bayes_tsl.model.priors import default_priors, lognormal
-from benchmarks.bundled.measured_runs import MeasuredRun, measured_runs
-from benchmarks.common import keep, options
+from benchmarks.bundled.measured_runs import SETTINGS, MeasuredRun, measured_runs
+from benchmarks.common import judged_rows, keep, options
 
 SHARES = (0.15, 0.4, 0.7)
-SETTINGS = {"num_draws": "auto", "progress": False, "throw": False}
 
 
 def judged(run: MeasuredRun) -> list[dict[str, object]]:
@@ -77,11 +74,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     asked = options(__doc__, "excess")
     runs = measured_runs()[:2] if asked.quick else measured_runs()
-    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
-        rows = pd.DataFrame([row for own in pool.map(judged, runs) for row in own])
-    asked.out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(asked.out / "runs.csv", index=False)
-    keep(summary(rows), asked.table)
+    keep(summary(judged_rows(judged, runs, asked=asked)), asked.table)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,8 @@ gpt_positions). --quick: every twentieth of these.
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
-from multiprocessing import get_context
 
 import numpy as np
 import pandas as pd
@@ -23,14 +21,13 @@ import pandas as pd
 import bayes_tsl as bt
 from bayes_tsl.evaluation.scoring import score
 from bayes_tsl.model.priors import LearnedPriors
-from benchmarks.bundled.measured_runs import MeasuredRun, measured_runs
-from benchmarks.common import RESULTS, keep, options
+from benchmarks.bundled.measured_runs import SETTINGS, MeasuredRun, measured_runs
+from benchmarks.common import RESULTS, judged_rows, keep, options
 from benchmarks.public.learned_priors import learn
 
 PREFIXES = {0.2: 0.15, 0.5: 0.4}  # share that is seen, and where the cooldown left that has ended then
 BEFORE_DECAY = 0.75  # share that is seen of runs whose rate decays from .8 on
 WITHOUT = ("small_lm", "gpt_positions")
-SETTINGS = {"num_draws": "auto", "progress": False, "throw": False}
 
 
 def judged(run: MeasuredRun, share: float) -> list[dict[str, object]]:
@@ -95,11 +92,7 @@ def cells(runs: list[MeasuredRun]) -> list[tuple[MeasuredRun, float]]:
 def main() -> None:
     asked = options(__doc__, "knowledge")
     todo = cells(measured_runs())[:: 20 if asked.quick else 1]
-    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
-        rows = pd.DataFrame([row for own in pool.map(judged, *zip(*todo)) for row in own])
-    asked.out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(asked.out / "runs.csv", index=False)
-    keep(summary(rows), asked.table)
+    keep(summary(judged_rows(judged, *zip(*todo), asked=asked)), asked.table)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import pandas as pd
 import bayes_tsl as bt
 from benchmarks.common import ROOT
 
+SETTINGS = {"num_draws": "auto", "progress": False, "throw": False}  # of every fit
 DATA = ROOT / "benchmarks" / "data" / "small_lm_measured.csv.gz"
 
 

@@ -11,16 +11,14 @@ which it did in a fit with the measurement. Priors are those of ``benchmarks.bun
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 
 import pandas as pd
 
 import bayes_tsl as bt
-from benchmarks.bundled.knowledge import PREFIXES, SETTINGS, left_out_priors
-from benchmarks.bundled.measured_runs import MeasuredRun, measured_runs
-from benchmarks.common import keep, options
+from benchmarks.bundled.knowledge import PREFIXES, left_out_priors
+from benchmarks.bundled.measured_runs import SETTINGS, MeasuredRun, measured_runs
+from benchmarks.common import judged_rows, keep, options
 
 WINDOW = 20  # the average is over a share of one in so many of the steps
 
@@ -82,11 +80,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     asked = options(__doc__, "worth")
     runs = measured_runs()[:2] if asked.quick else measured_runs()[::3]
-    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
-        rows = pd.DataFrame([row for own in pool.map(judged, runs) for row in own])
-    asked.out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(asked.out / "runs.csv", index=False)
-    keep(summary(rows), asked.table)
+    keep(summary(judged_rows(judged, runs, asked=asked)), asked.table)
 
 
 if __name__ == "__main__":

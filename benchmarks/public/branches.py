@@ -10,16 +10,14 @@ under priors from all other families, at the defaults of ``fit``; scores are of 
 from __future__ import annotations
 
 import warnings
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.scoring import score
 from bayes_tsl.model.priors import LearnedPriors
-from benchmarks.common import RESULTS, keep, options
+from benchmarks.common import RESULTS, judged_rows, keep, options
 from benchmarks.public.curves import DATA, lr_scheduling, plan
 from benchmarks.public.learned_priors import learn
 
@@ -115,11 +113,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     asked = options(__doc__, "branches")
-    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
-        rows = pd.DataFrame([row for judged in pool.map(judge, cases()[:2] if asked.quick else cases()) for row in judged])
-    asked.out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(asked.out / "cases.csv", index=False)
-    keep(summary(rows), asked.table)
+    keep(summary(judged_rows(judge, cases()[:2] if asked.quick else cases(), asked=asked)), asked.table)
 
 
 if __name__ == "__main__":
