@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-CHAIN, DRAW, RUN, STEP, POSITION = "chain", "draw", "run", "step", "position"
+CHAIN, DRAW, RUN, TEST_SET, STEP, POSITION = "chain", "draw", "run", "test_set", "step", "position"
 DRAWS = (CHAIN, DRAW)

@@ -54,7 +54,7 @@ def predictive_p_value(ahead: Forecast, losses: LossTable) -> float:
     >>> predictive_p_value(ahead, losses) > 0.01
     True
     """
-    ahead.require_one_run()
+    ahead.require_one_curve()
     require_losses(losses)
     means = losses.select(run=ahead.run, test_set=ahead.test_set).mean_losses()
     steps = np.intersect1d(ahead.steps, means.index)

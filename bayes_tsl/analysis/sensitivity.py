@@ -174,3 +174,5 @@ def _log_likelihood(fit: Fit) -> Array:
 def _require_alone(fit: Fit) -> None:
     cure = "Fit it with fit(losses.select(run=...), schedule=...)."
     require(not fit.pooled, "fit", "be of a run fitted by itself", fit.runs, where="that others have informed", cure=cure)
+    cure = "Fit one with losses.select(test_set=...)."
+    require(not fit.test_sets, "fit", "be of a single test set", fit.test_sets, cure=cure)

@@ -127,8 +127,8 @@ class LossTable:
         """Whether losses are given per token position."""
         return bool(self.frame["position"].notna().any())
 
-    def select(self, *, run: str | Sequence[str] | None = None, test_set: str | None = None) -> LossTable:
-        """Rows of one run (or several), of one test set, or of both.
+    def select(self, *, run: str | Sequence[str] | None = None, test_set: str | Sequence[str] | None = None) -> LossTable:
+        """Rows of one run (or several), of one test set (or several), or of both.
 
         Raises:
             DataError: there is no such run or test set; those there are get listed.

@@ -152,7 +152,7 @@ def marginal_gain(ahead: Forecast, cost: Cost, *, share: float = 0.1, prob: floa
     >>> marginal_gain(ahead, Cost(per_step=0.01), share=0.5)[["start", "step", "gain"]].round(2).to_numpy().tolist()
     [[1500.0, 2000.0, 0.03], [2000.0, 2500.0, 0.01]]
     """
-    ahead.require_one_run()
+    ahead.require_one_curve()
     require_number(share, "share", low=0.0, high=1.0, cure="0.1 is a tenth.")
     cure = "Forecast the steps between too."
     require(len(ahead.steps) > 1, "forecast", "have two steps or more", ahead.steps, where="alone", cure=cure)
@@ -189,7 +189,7 @@ def cvar(losses: Array, *, tail: float) -> float:
 
 def _last_step(ahead: Forecast, cost: Cost) -> float:
     """Last step of the forecast, or at the deadline if that comes earlier."""
-    ahead.require_one_run()
+    ahead.require_one_curve()
     first, allowed = float(ahead.steps[0]), ahead.origin + cost.most_steps
     rule = f"allow for the first forecast step {show(first)}, {show(float(cost.hours(first - ahead.origin)))} hours away"
     require(allowed >= first, "deadline", rule, cost.deadline, cure="Forecast earlier steps.")

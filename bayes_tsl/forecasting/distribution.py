@@ -6,7 +6,7 @@ next measurement is about the observed, the time at which a target is reached ab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._common.dims import DRAWS, RUN, STEP
+from bayes_tsl._common.dims import DRAWS, RUN, STEP, TEST_SET
 from bayes_tsl._common.intervals import interval_over_draws, require_prob
 from bayes_tsl._common.validation import percent, require, require_choice, require_number, show
 
@@ -88,11 +88,12 @@ class Arrival:
 class Forecast:
     """Draws of the mean test loss at steps after an origin, in nats per token.
 
-    That of several runs has the axis ``run`` after chain and draw; ``select`` chooses one.
+    That of several runs has the axis ``run`` after chain and draw, that of several test sets the axis ``test_set``; ``select``
+    chooses one, and ``weighted`` is a mean over test sets.
 
     Attributes:
         run: name of the run; of several, all names with commas between.
-        test_set: name of the test set.
+        test_set: name of the test set; of several, all names with commas between.
         origin: last step that the forecaster used; of several runs, the last of any (each has its own in ``select``).
         expected: draws of the loss curve (chain, draw, step).
         observed: draws of what a checkpoint's evaluation will read (chain, draw, step).
@@ -124,31 +125,79 @@ class Forecast:
         """Names of the runs."""
         return [str(run) for run in self.observed[RUN].to_numpy()] if RUN in self.observed.dims else [self.run]
 
-    def select(self, *, run: str) -> Forecast:
-        """The forecast of one of the runs.
+    @property
+    def test_sets(self) -> list[str]:
+        """Names of the test sets."""
+        return [str(name) for name in self.observed[TEST_SET].to_numpy()] if TEST_SET in self.observed.dims else [self.test_set]
+
+    def select(self, *, run: str | None = None, test_set: str | None = None) -> Forecast:
+        """The forecast of one of the runs, or on one of the test sets.
 
         Raises:
-            DataError: there is no such run.
+            DataError: there is no such run or test set.
         """
-        require_choice(run, "run", self.runs, cure="Choose one of these.")
-        if RUN not in self.observed.dims:
+        if run is not None:
+            require_choice(run, "run", self.runs, cure="Choose one of these.")
+        if test_set is not None:
+            require_choice(test_set, "test_set", self.test_sets, cure="Choose one of these.")
+            return self._only(TEST_SET, self.test_sets.index(test_set), test_set=test_set)
+        if run is None or RUN not in self.observed.dims:
             return self
-        one = {RUN: self.runs.index(run)}
+        number = self.runs.index(run)
+        return self._only(RUN, number, run=run, origin=float(self.observed["origin"][{RUN: number}]))
+
+    def _only(self, axis: str, number: int, **names: Any) -> Forecast:
+        """The forecast at one place of an axis; the whole if it has no such axis."""
+        if axis not in self.observed.dims:
+            return self
+        one = {axis: number}
         return replace(
             self,
-            run=run,
-            origin=float(self.observed["origin"][one]),
-            expected=self.expected.isel(one).drop_vars(["origin", RUN]),
-            observed=self.observed.isel(one).drop_vars(["origin", RUN]),
+            expected=self.expected.isel(one, drop=True).drop_vars("origin", errors="ignore"),
+            observed=self.observed.isel(one, drop=True).drop_vars("origin", errors="ignore"),
             history=self.history.isel(one, drop=True).dropna(STEP),
             coefficients=self.coefficients.isel(one, drop=True),
             positions=None if self.positions is None else self.positions.isel(one, drop=True),
+            **names,
         )
 
-    def require_one_run(self) -> None:
-        """Raise ``DataError`` if the forecast is of several runs."""
-        cure = "Choose one with forecast.select(run=...)."
-        require(len(self.runs) == 1, "forecast", "be of a single run", self.runs, cure=cure)
+    def weighted(self, weights: Mapping[str, float] | None = None) -> Forecast:
+        """The forecast of a weighted mean over test sets, draw for draw; by default all count the same.
+
+        Args:
+            weights: of test sets, up to a factor; those left out count nothing.
+
+        Raises:
+            DataError: a test set that is not there, or a weight that is none.
+        """
+        given = dict.fromkeys(self.test_sets, 1.0) if weights is None else weights
+        cure = "Give {test set: weight}."
+        require(isinstance(given, Mapping), "weights", "be a mapping", type(given).__name__, cure=cure)
+        for name in given:
+            require_choice(name, "test_set", self.test_sets, cure="Choose from these.")
+        values = np.array(list(given.values()), float)
+        good = values.size > 0 and np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0
+        require(good, "weights", "be numbers, none negative and one above 0", list(given.values()), cure=cure)
+        if TEST_SET not in self.observed.dims:
+            return self
+        share = xr.DataArray([given.get(name, 0.0) / values.sum() for name in self.test_sets], dims=TEST_SET)
+        parts = (self.expected, self.observed, self.history)
+        expected, observed, history = ((part * share).sum(TEST_SET, skipna=False).rename(part.name) for part in parts)
+        return replace(
+            self,
+            test_set=f"mean of {', '.join(name for name in given if given[name] > 0)}",
+            expected=expected,
+            observed=observed,
+            history=history,
+            coefficients=xr.Dataset(),
+            positions=None,
+        )
+
+    def require_one_curve(self) -> None:
+        """Raise ``DataError`` if the forecast is of several runs or test sets."""
+        for name, names in (("run", self.runs), ("test_set", self.test_sets)):
+            cure = f"Choose one with forecast.select({name}=...)."
+            require(len(names) == 1, "forecast", f"be of a single {name}", names, cure=cure)
 
     def require_step(self, at: float) -> None:
         """Raise ``DataError`` unless ``at`` is one of the steps forecast."""
@@ -212,15 +261,18 @@ class Forecast:
         draws = self.expected.isel({STEP: 0}, drop=True).copy(data=reached).rename("time_to")
         if prob is None:
             return draws
-        self.require_one_run()
+        self.require_one_curve()
         require_prob(prob)
         return Arrival(target, draws, horizon=float(self.steps[-1]), prob=float(prob))
 
     def to_frame(self, *, prob: float = 0.9, kind: Kind = "observed") -> pd.DataFrame:
-        """One row per run and step: run, step, mean, median, lower, upper, prob, sd."""
+        """One row per run and step: run, step, mean, median, lower, upper, prob, sd; and test_set, where there are several."""
         if len(self.runs) > 1:
             each = [self.select(run=run).to_frame(prob=prob, kind=kind) for run in self.runs]
             return pd.concat(each, ignore_index=True)
+        if len(self.test_sets) > 1:
+            of_sets = {name: self.select(test_set=name).to_frame(prob=prob, kind=kind) for name in self.test_sets}
+            return pd.concat([frame.assign(test_set=name) for name, frame in of_sets.items()], ignore_index=True)
         draws, interval = self.draws(kind), self.interval(prob=prob, kind=kind)
         return pd.DataFrame(
             {
@@ -264,8 +316,8 @@ def first_below(losses: np.ndarray, steps: np.ndarray, target: float) -> np.ndar
     return np.where(below.any(axis=-1), crossing, np.inf)
 
 
-def side_by_side(forecasts: Sequence[Forecast]) -> Forecast:
-    """Forecasts of several runs on one test set at the same steps, draw for draw from one posterior, as one.
+def side_by_side(forecasts: Sequence[Forecast], *, along: Literal["run", "test_set"] = RUN) -> Forecast:
+    """Forecasts of several runs on one test set, or of one run on several, at the same steps and draw for draw, as one.
 
     >>> import bayes_tsl as bt
     >>> from bayes_tsl.inference.posterior import example_fit
@@ -274,16 +326,15 @@ def side_by_side(forecasts: Sequence[Forecast]) -> Forecast:
     >>> side_by_side(runs).expected.sizes["run"]
     2
     """
-    names = pd.Index([ahead.run for ahead in forecasts], name=RUN)
+    names = pd.Index([getattr(ahead, along) for ahead in forecasts], name=along)
 
     def joined(values: Sequence[Any]) -> Any:
-        return xr.concat(values, names, join="outer").transpose(*DRAWS, RUN, ..., missing_dims="ignore")
+        return xr.concat(values, names, join="outer").transpose(*DRAWS, along, ..., missing_dims="ignore")
 
-    origins = {"origin": (RUN, [ahead.origin for ahead in forecasts])}
+    origins = {"origin": (RUN, [ahead.origin for ahead in forecasts])} if along == RUN else {}
     positions = [ahead.positions for ahead in forecasts if ahead.positions is not None]
-    return Forecast(
-        run=", ".join(names),
-        test_set=forecasts[0].test_set,
+    return replace(
+        forecasts[0],
         origin=max(ahead.origin for ahead in forecasts),
         expected=joined([ahead.expected for ahead in forecasts]).assign_coords(origins),
         observed=joined([ahead.observed for ahead in forecasts]).assign_coords(origins),
@@ -292,4 +343,5 @@ def side_by_side(forecasts: Sequence[Forecast]) -> Forecast:
         converged=all(ahead.converged for ahead in forecasts),
         coefficients=joined([ahead.coefficients for ahead in forecasts]),
         positions=joined(positions) if positions else None,
+        **{along: ", ".join(names)},
     )

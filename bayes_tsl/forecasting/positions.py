@@ -17,7 +17,7 @@ from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit, require_positions
 from bayes_tsl.inference.schema import COEFFICIENTS
 from bayes_tsl.model.position_law import PositionEffects, mean_polynomial, reciprocal_loss
-from bayes_tsl.model.single_run import Trend
+from bayes_tsl.model.single_run import Trend, mean_over_positions
 
 Array = NDArray[np.float64]
 
@@ -89,6 +89,12 @@ def weighted_effect(rng: np.random.Generator, positions: Positions, shape: tuple
 def polynomial_of(fitted: PositionEffects, weight: Array | None = None) -> Array:
     """The mean over positions of the law's falling part, as the model reads it; empty for mean losses (order)."""
     return mean_polynomial(fitted.position, fitted.exponent, weight) if len(fitted.position) else np.array([])
+
+
+def mean_of(curve: Trend, polynomial: Array) -> Array:
+    """Mean loss over positions (chain, draw, step); their effects average to zero."""
+    with float64():
+        return np.asarray(mean_over_positions(curve, polynomial))
 
 
 def losses_at(rng: np.random.Generator, curve: Trend, shown: PositionEffects) -> Array:

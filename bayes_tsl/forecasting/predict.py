@@ -24,12 +24,13 @@ from bayes_tsl._common.validation import floats, require, require_seed, require_
 from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.forecasting.distribution import Forecast, side_by_side
-from bayes_tsl.forecasting.positions import Positions, losses_at, polynomial_of, positions_of, weighted_effect
+from bayes_tsl.forecasting.positions import Positions, losses_at, mean_of, polynomial_of, positions_of, weighted_effect
+from bayes_tsl.forecasting.test_sets import each_test_set
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 from bayes_tsl.model.drift import draw_path
-from bayes_tsl.model.single_run import TAIL, Trend, mean_over_positions, trend, with_checkpoint_noise
+from bayes_tsl.model.single_run import TAIL, Trend, trend, with_checkpoint_noise
 from bayes_tsl.model.time_axis import TimeAxis
 
 Array = NDArray[np.float64]
@@ -66,7 +67,8 @@ def forecast(
     """Test loss at steps after the origin; the posterior is read, never refitted.
 
     Of a fit of several runs all are forecast at the same steps, draw for draw from one posterior; a step may be the last
-    checkpoint of a run, where the forecast is of the loss that it has there. ``fit.select(run=...)`` chooses one run.
+    checkpoint of a run, where the forecast is of the loss that it has there. ``fit.select(run=...)`` chooses one run. Of a fit
+    of several test sets each is forecast, draw for draw; ``ahead.select(test_set=...)`` and ``ahead.weighted(...)`` choose.
 
     Args:
         fit: posterior given the past.
@@ -98,6 +100,11 @@ def forecast(
     ahead = later_steps(steps, fit.origin)
     whole = schedule_ahead(fit, schedule)
     whole.require_reaches(float(ahead[-1]))
+    if fit.test_sets:
+        cure = "Fit one test set, with losses.select(test_set=...)."
+        require(weights is None, "weights", "be left out for several test sets", "some", cure=cure)
+        mean = forecast_paths(fit, {"": ahead}, {"": whole}, seed=seed)[""]
+        return each_test_set(fit, mean, fit.time_axis(ahead, whole), positions=positions, seed=seed)
     return forecast_paths(fit, {"": ahead}, {"": whole}, positions=positions, weights=weights, seed=seed)[""]
 
 
@@ -179,7 +186,7 @@ def at_origin(fit: Fit) -> ForecastState:
 def mean_by_law(fit: Fit, axis: TimeAxis, sites: dict[str, Array]) -> tuple[Array, float]:
     """Mean loss by law, drift aside (chain, draw, step), and the standard error of a mean over positions; in nats."""
     equal = positions_of(fit.positions, (), None)
-    return _mean_loss(_trend(axis, sites), polynomial_of(equal.fitted)), equal.mean_error
+    return mean_of(_trend(axis, sites), polynomial_of(equal.fitted)), equal.mean_error
 
 
 def _trend(axis: TimeAxis, sites: dict[str, Array]) -> Trend:
@@ -204,8 +211,8 @@ def _measured(
         run=fit.run,
         test_set=fit.test_set,
         origin=fit.origin,
-        expected=xr.DataArray(_mean_loss(expected, polynomial) + effect, coords, dims, name="expected"),
-        observed=xr.DataArray(_mean_loss(observed, polynomial) + effect + error, coords, dims, name="observed"),
+        expected=xr.DataArray(mean_of(expected, polynomial) + effect, coords, dims, name="expected"),
+        observed=xr.DataArray(mean_of(observed, polynomial) + effect + error, coords, dims, name="observed"),
         history=_history(fit, positions),
         notices=fit.notices + fit.diagnostics.problems,
         converged=fit.converged,
@@ -220,7 +227,7 @@ def _history(fit: Fit, positions: Positions) -> xr.DataArray:
     if positions.equal:
         return observed["mean_loss"]
     estimated = Trend(*(observed[f"{name}_estimate"].to_numpy() for name in ("log_gap", "log_rate", "floor")))
-    counted, equal = (_mean_loss(estimated, polynomial_of(positions.fitted, weight)) for weight in (positions.weight, None))
+    counted, equal = (mean_of(estimated, polynomial_of(positions.fitted, weight)) for weight in (positions.weight, None))
     lean = positions.weight - positions.weight.mean()
     return observed["mean_loss"] + (counted - equal) + lean @ positions.fitted.effect
 
@@ -238,9 +245,3 @@ def _with_noise(rng: np.random.Generator, curve: Trend, sites: dict[str, Array],
     with float64():
         noisy = with_checkpoint_noise(curve, polynomial, log_gap=gap, log_rate=rate, mean_loss=mean)
     return Trend(*map(np.asarray, noisy))
-
-
-def _mean_loss(curve: Trend, polynomial: Array) -> Array:
-    """Mean loss over positions (chain, draw, step); their effects average to zero."""
-    with float64():
-        return np.asarray(mean_over_positions(curve, polynomial))

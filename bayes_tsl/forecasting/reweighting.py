@@ -28,6 +28,7 @@ from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.data.test_sets import over_test_sets
 from bayes_tsl.errors import Notice
 from bayes_tsl.forecasting.checkpoint_filter import filter_checkpoints
 from bayes_tsl.forecasting.distribution import Forecast
@@ -140,8 +141,8 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
 
     Args:
         fit: of one run; of several, ``fit.select(run=...)``.
-        losses: of the same run and test set; those up to the fit's origin are left out. Of a fit with positions, either at
-            all of these or mean losses over them.
+        losses: of the same run and test set, or test sets, whose mean is then forecast; those up to the fit's origin are left
+            out. Of a fit with positions, either at all of these or mean losses over them.
         schedule: what was followed since the origin, and is planned, if not the schedule that was fitted.
         seed: of the noise weights of the new checkpoints.
 
@@ -161,7 +162,7 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
     require_losses(losses)
     require_seed(seed)
     schedules.require_schedule(schedule)
-    means = _later_means(fit, losses.select(run=fit.run, test_set=fit.test_set))
+    means = _later_means(fit, over_test_sets(losses.select(run=fit.run, test_set=fit.test_sets or fit.test_set)))
     whole, steps = schedule_ahead(fit, schedule), means.index.to_numpy(float)
     whole.require_reaches(float(steps[-1]))
     axis, sites = fit.time_axis(steps, whole), at_origin(fit).sites

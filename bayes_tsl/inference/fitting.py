@@ -23,6 +23,7 @@ from bayes_tsl.data.branches import make_branches
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule, require_schedule
+from bayes_tsl.data.test_sets import over_test_sets
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference.arviz_groups import arviz_groups
 from bayes_tsl.inference.diagnostics import ConvergenceError
@@ -32,8 +33,9 @@ from bayes_tsl.inference.nuts import TARGET_ACCEPT, Draws, Settings, over_draws,
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.inference.run_inputs import covariates_of, informed, priors_of, recipes_of, repeats, schedules_of
-from bayes_tsl.inference.schema import parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
+from bayes_tsl.inference.schema import TEST_SETS, parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
 from bayes_tsl.inference.schema import priors_of as priors_in
+from bayes_tsl.inference.test_set_groups import test_set_dataset
 from bayes_tsl.model.coefficients import NORMALS, draw_coefficients
 from bayes_tsl.model.design import Design, make_designs, padded
 from bayes_tsl.model.hierarchical import make_hierarchical_design, reference_progress
@@ -66,13 +68,14 @@ def fit(
     progress: bool = True,
     throw: bool = True,
 ) -> Fit:
-    """Posterior of the temporal scaling law of one run on one test set, or of several runs together, by NUTS.
+    """Posterior of the temporal scaling law of one run, or of several runs together, by NUTS.
 
     Several runs, finished or not, are a population: each learns from the others what they have in common, and position
-    effects belong to the test set.
+    effects belong to the test set. A run that was measured on several test sets is fitted to their mean, and each set to that
+    (``model.test_sets``): one fit for all, at the cost of one.
 
     Args:
-        losses: one test set, up to the origin of each run; ``losses.before(step)`` cuts a table.
+        losses: up to the origin of each run; ``losses.before(step)`` cuts a table. Several runs have one test set.
         schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
         schedules: that of every run by name, to fit several together, or one with its branches.
         branches: runs that left another: parent, and the last step that the two share, by name; by default those of the table
@@ -115,8 +118,10 @@ def fit(
     """
     require_losses(losses)
     by_run = _schedules(losses, schedule, schedules)
+    branches, by_test_set = losses.branches if branches is None else branches, losses
+    if branches or len(by_run) == 1:
+        losses = over_test_sets(losses)
     everything, left = losses, []
-    branches = losses.branches if branches is None else branches
     if branches:
         trunk, left = make_branches(losses, branches, by_run)
         losses, by_run = losses.select(run=trunk), {trunk: by_run[trunk]}
@@ -153,6 +158,8 @@ def fit(
         data = _fit_several(designs, run_priors, by_run, covariate_table, base, attrs, settings)
     _look_back(data, losses, by_run, effective, recipes)
     result = Fit(data)
+    if by_test_set is not losses and len(by_test_set.test_sets) > 1:
+        data[TEST_SETS] = xr.DataTree(test_set_dataset(result, by_test_set, losses, seed=seed))
     if throw:
         _require_converged(result)
     for notice in (*notices[len(losses.notices) :], *result.misfits, *result.diagnostics.problems):

@@ -160,6 +160,11 @@ class Fit:
         return schema.branches_of(self._tree)
 
     @property
+    def test_sets(self) -> list[str]:
+        """Names of the test sets to whose mean it was fitted; empty where it was fitted to one."""
+        return schema.test_sets_of(self.data)
+
+    @property
     def by_position(self) -> bool:
         """Whether losses by position were fitted; else mean losses."""
         return schema.is_by_position(self._tree)

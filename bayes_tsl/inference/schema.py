@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP
+from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, POSITION, STEP, TEST_SET
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.inference.branch_groups import BRANCHES, branch_dataset, branch_names, with_branches_of
@@ -48,6 +48,7 @@ from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.time_axis import Anchor
 
 SCHEMA = "bayes_tsl fit 5"
+TEST_SETS = "test_sets"  # group of what is known of each test set
 COEFFICIENTS = ("gap", "rate", "floor")
 RUN = "run_"  # group of each run's tree, with its number: names may hold a slash
 _ESTIMATES = ("log_gap", "log_rate", "mean")
@@ -331,6 +332,11 @@ def design_of(tree: xr.DataTree) -> Design:
 def branches_of(tree: xr.DataTree) -> list[str]:
     """Names of the branches that a run was fitted with."""
     return branch_names(tree[BRANCHES].to_dataset()) if BRANCHES in tree.children else []
+
+
+def test_sets_of(data: xr.DataTree) -> list[str]:
+    """Names of the test sets to whose mean a run was fitted."""
+    return list(map(str, data[TEST_SETS][TEST_SET].to_numpy())) if TEST_SETS in data.children else []
 
 
 def population_of(data: xr.DataTree) -> Population:

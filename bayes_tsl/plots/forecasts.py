@@ -54,7 +54,7 @@ def plot_forecast(
     >>> plot_forecast(ahead, target=3.5, ax=Figure().subplots()).get_title()
     'mix50_cosine, prose'
     """
-    ahead.require_one_run()
+    ahead.require_one_curve()
     draws = ahead.draws(kind)
     ax = one_axes(ax)
     history = ahead.history

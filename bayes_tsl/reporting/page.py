@@ -111,7 +111,7 @@ def report(
     (3.48, False)
     """
     require_prob(prob)
-    ahead.require_one_run()
+    ahead.require_one_curve()
     same = (ahead.run, ahead.test_set) == (fit.run, fit.test_set)
     cure = "Make it with forecast(fit, ...)."
     require(same, "ahead", f"be of run {fit.run!r} on {fit.test_set!r}", (ahead.run, ahead.test_set), cure=cure)
