@@ -53,6 +53,7 @@ COEFFICIENTS = ("gap", "rate", "floor")
 RUN = "run_"  # group of each run's tree, with its number: names may hold a slash
 _ESTIMATES = ("log_gap", "log_rate", "mean")
 _PACKAGES = ("bayes_tsl", "numpyro", "jax", "jaxlib", "numpy", "xarray", "arviz")
+_OLDER_SHORTEST = 1e-3  # relaxation time of files that do not name it
 _EMPTY = np.array([])
 
 
@@ -94,6 +95,7 @@ def run_tree(
     data.attrs = _provenance(seed) | {
         "origin": design.anchor.origin,
         "time_unit": design.anchor.time_unit,
+        "shortest_time": design.anchor.shortest,
         "schedule": schedule.text,
         "schedule_peak": schedule.peak,
         "schedule_end": schedule.end,
@@ -275,7 +277,8 @@ def priors_of(tree: xr.DataTree) -> Priors:
 
 def anchor_of(tree: xr.DataTree) -> Anchor:
     """Anchor of a run's time axis."""
-    return Anchor(float(tree.attrs["origin"]), float(tree.attrs["time_unit"]))
+    shortest = float(tree.attrs.get("shortest_time", _OLDER_SHORTEST))
+    return Anchor(float(tree.attrs["origin"]), float(tree.attrs["time_unit"]), shortest)
 
 
 def schedule_of(tree: xr.DataTree) -> Schedule:

@@ -22,11 +22,12 @@ from jax.typing import ArrayLike as JaxArrayLike
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.model.polynomials import basis, interpolant, nodes
+from bayes_tsl.model.polynomials import ORDER, basis, interpolant, nodes
 from bayes_tsl.model.time_axis import Anchor, TimeAxis
 
 POWERS = (0.2, 2.0)  # bounds of the exponent of the learning rate
-TIMES = (1e-3, 1.0)  # bounds of a relaxation time, as a share of the schedule's progress
+LONGEST = 1.0  # relaxation time, as a share of the schedule's progress
+NODES = ORDER / np.log(1e3)  # of the polynomial in the log of a relaxation time, for each factor of e
 FAST_WEIGHT = 0.7  # share of the excess loss with the fast relaxation time; published step drops want .6 to .8
 MEETING = 0.3  # relative learning rate at which the power and the hyperbola agree
 _CELLS = 4096  # of the grid in progress on which a lag is solved
@@ -93,14 +94,16 @@ def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor, *, avera
     [-0.693, 0.0]
     """
     last = np.atleast_1d(np.asarray(step, float))
-    step, times = last - averaged / 2.0, nodes(TIMES) * anchor.time_unit
+    step, order = last - averaged / 2.0, round(NODES * np.log(LONGEST / anchor.shortest))
+    times = nodes((anchor.shortest, LONGEST), order) * anchor.time_unit
     u = np.log(schedule.learning(step) / schedule.learning(anchor.origin))
     end = float(np.log(anchor.time_unit / schedule.progress(anchor.origin)))
     lagged = lag(schedule, step, powers=nodes(POWERS), times=times)
     window = schedule.progress(last) - schedule.progress(last - averaged)
     gone = lagged * gone_by_averaging(window[:, None], times)[:, :, None]
-    as_polynomial, of_power = interpolant(), interpolant().T
-    return TimeAxis(u, as_polynomial @ lagged @ of_power, as_polynomial @ gone @ of_power, end, schedule.repeats(step))
+    of_time, of_power = interpolant(order), interpolant().T
+    lagged, gone = (of_time @ each @ of_power for each in (lagged, gone))
+    return TimeAxis(u, lagged, gone, end, schedule.repeats(step), anchor.shortest)
 
 
 def relative_excess(
@@ -115,13 +118,14 @@ def relative_excess(
 ) -> Array:
     """Excess loss of each step as a share of ``heat`` (step): 0 annealed, 1 at the peak rate at the end of the schedule.
 
-    Both lags are read off the axis's polynomial in ``log power`` and ``log time``, within 0.0004 and 0.0001 on average; beyond
-    ``POWERS`` and ``TIMES`` the value at the edge is used. The unit of time matters where the learning rate goes to zero: there
+    Both lags are read off the axis's polynomial in ``log power`` and ``log time``, within 0.0003 and 0.0001 on average; beyond
+    its bounds the value at the edge is used. The unit of time matters where the learning rate goes to zero: there
     hardly any progress is left to relax in.
     """
     weight = jnp.asarray(fast_weight)
     over_time = (jnp.asarray(axis.lag) - averaging * jnp.asarray(axis.gone)) @ basis(power, POWERS)
-    fast, slow = (over_time @ basis(time, TIMES) for time in (fast_time, slow_time))
+    bounds, order = (axis.shortest, LONGEST), over_time.shape[-1]
+    fast, slow = (over_time @ basis(time, bounds, order) for time in (fast_time, slow_time))
     return (weight * fast + (1.0 - weight) * slow) * jnp.exp(-jnp.asarray(decay) * (jnp.asarray(axis.u) - axis.end))
 
 

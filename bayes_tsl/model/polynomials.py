@@ -17,31 +17,31 @@ from numpy.typing import NDArray
 ORDER = 16
 
 
-def nodes(bounds: tuple[float, float]) -> NDArray[np.float64]:
+def nodes(bounds: tuple[float, float], order: int = ORDER) -> NDArray[np.float64]:
     """Chebyshev's points between two positive bounds, evenly spread in the logarithm (order)."""
     low, high = np.log(bounds)
-    return np.exp(low + (high - low) * 0.5 * (chebpts1(ORDER) + 1.0))
+    return np.exp(low + (high - low) * 0.5 * (chebpts1(order) + 1.0))
 
 
-def interpolant() -> NDArray[np.float64]:
+def interpolant(order: int = ORDER) -> NDArray[np.float64]:
     """Matrix from values at ``nodes`` to the coefficients that ``basis`` multiplies (order, order).
 
     The discrete orthogonality of Chebyshev polynomials: ``c_k = (2 - [k = 0]) / n sum_j f(x_j) T_k(x_j)``, as in NumPy's
     ``chebinterpolate``.
     """
-    matrix = np.asarray(chebvander(chebpts1(ORDER), ORDER - 1).T * (2.0 / ORDER), np.float64)
+    matrix = np.asarray(chebvander(chebpts1(order), order - 1).T * (2.0 / order), np.float64)
     matrix[0] *= 0.5
     return matrix
 
 
-def basis(value: ArrayLike, bounds: tuple[float, float]) -> Array:
+def basis(value: ArrayLike, bounds: tuple[ArrayLike, ArrayLike], order: int = ORDER) -> Array:
     """Chebyshev polynomials ``T_0, T_1, ...`` of ``log value``, scaled so that ``bounds`` are -1 and 1 (..., order).
 
     Beyond the bounds they are those at the edge.
     """
-    low, high = np.log(bounds[0]), np.log(bounds[1])
+    low, high = (jnp.log(bound) for bound in bounds)
     x = jnp.clip(2.0 * (jnp.log(value) - low) / (high - low) - 1.0, -1.0, 1.0)
     terms = [jnp.ones_like(x), x]
-    for _ in range(ORDER - 2):
+    for _ in range(order - 2):
         terms.append(2.0 * x * terms[-1] - terms[-2])
     return jnp.stack(terms, axis=-1)

@@ -32,7 +32,7 @@ from bayes_tsl.model import laws
 from bayes_tsl.model.checkpoints import SKIP_WARMUPS
 from bayes_tsl.model.lr_response import excess_loss, make_time_axis
 from bayes_tsl.model.priors import Prior, Priors, family, lognormal
-from bayes_tsl.model.time_axis import Anchor, TimeAxis
+from bayes_tsl.model.time_axis import SHORTEST, Anchor, TimeAxis
 from benchmarks.common import keep, options
 from benchmarks.public.curves import PEAK_STEP, multipowerlaw, plan
 
@@ -75,7 +75,7 @@ def stack(curves: dict[str, pd.DataFrame], spacing: float) -> Runs:
         losses.append(rows["loss"].to_numpy(float)[at])
     u, lag = (np.concatenate(parts) for parts in zip(*axes))
     return Runs(
-        TimeAxis(u, lag, np.zeros_like(lag), 0.0, np.zeros_like(u)),
+        TimeAxis(u, lag, np.zeros_like(lag), 0.0, np.zeros_like(u), SHORTEST),
         *(np.concatenate(parts) for parts in (rates, numbers, losses)),
     )
 

@@ -19,7 +19,7 @@ from bayes_tsl.model.position_law import (
     mean_falling,
     with_mean_loss,
 )
-from bayes_tsl.model.time_axis import make_anchor
+from bayes_tsl.model.time_axis import SHORTEST, make_anchor
 from tests.conftest import refusal
 
 SCHEDULE = bt.schedules.cosine(peak=2e-3, warmup=100, total=2500, final=2e-4)
@@ -186,14 +186,14 @@ def test_real_curves_keep_all_they_need() -> None:
 def test_time_is_measured_from_the_origin() -> None:
     design, _ = make_design(small_lm().until(1250), SCHEDULE)
     progress = SCHEDULE.progress(np.append(design.step, 1250.0))
-    assert design.anchor == make_anchor(SCHEDULE, 1250.0) == (1250.0, SCHEDULE.progress(2500.0))
+    assert design.anchor == make_anchor(SCHEDULE, 1250.0) == (1250.0, SCHEDULE.progress(2500.0), SHORTEST)
     np.testing.assert_allclose(design.axis.u, np.log(progress / SCHEDULE.progress(1250.0)), atol=1e-12)
     assert design.axis.u[-1] == design.axis.u[-2] == 0.0
 
 
 def test_memory_of_an_endless_schedule_is_measured_by_the_past() -> None:
-    assert make_anchor(bt.schedules.constant(peak=1e-3, warmup=100), 1000.0) == (1000.0, 950.0)
-    assert make_anchor(bt.schedules.constant(peak=1e-3, warmup=100, total=5000), 1000.0) == (1000.0, 4950.0)
+    assert make_anchor(bt.schedules.constant(peak=1e-3, warmup=100), 1000.0) == (1000.0, 950.0, SHORTEST)
+    assert make_anchor(bt.schedules.constant(peak=1e-3, warmup=100, total=5000), 1000.0) == (1000.0, 4950.0, SHORTEST)
 
 
 @pytest.mark.parametrize("steps", [84, 300, 2000])

@@ -31,7 +31,7 @@ def test_posterior_is_that_of_normals_at_every_point_of_the_grid(monkeypatch: py
     monkeypatch.setattr(test_sets, "_REACH", (0.0, 0.0, 0.0))
     rng = np.random.default_rng(0)
     known = sets(2.5 + 0.02 * rng.standard_normal((1, STEPS)))
-    columns, scale = past(known), np.array([1.0, 0.7, 0.15, 0.3 * 0.3])
+    columns, scale = past(known), np.array([1.0, 0.7, 0.3, 0.3 * 0.3])
     noise = (0.2 * 0.05) ** 2 * covariance(known.u) + 0.004**2 * np.eye(STEPS)
     joint = columns @ np.diag(scale**2)
     centre = np.array([0.0, 1.0, 1.0, 0.0])
@@ -54,7 +54,7 @@ def test_points_of_the_grid_are_weighted_by_their_density(monkeypatch: pytest.Mo
         for b in (-2.4, 2.4):
             drift, noise = 0.2 * 0.05 * np.exp(1.2 * a), 0.004 * np.exp(0.8 * b)
             for c in (-1.6, 1.6):
-                scale = np.array([1.0, 0.7, 0.15 * np.exp(0.7 * c), 0.09])
+                scale = np.array([1.0, 0.7, 0.3 * np.exp(0.7 * c), 0.09])
                 whole = columns @ np.diag(scale**2) @ columns.T + drift**2 * covariance(known.u) + noise**2 * np.eye(STEPS)
                 density[drift, noise, c] = multivariate_normal(columns @ [0, 1, 1, 0], whole).logpdf(off)
     logs = np.array(list(density.values()))
