@@ -45,6 +45,8 @@ HEADS = {
     "widest_90": "widest",
     "median_error": "median error",
     "heat_sd": "sd of log heat",
+    "end_crps": "CRPS of the end",
+    "end_coverage_90": "of the end",
     "half_written": "half-written",
     "left_over": "left over",
     "width_at_end": "90 % width",

@@ -30,6 +30,7 @@ def draw(picture: Path, **settings: object) -> bt.Worth:
         "a cooldown of 300 steps": cooldown(300),
         "three more checkpoints": bt.Measurement([1050, 1100, 1150]),
         "ten more checkpoints": bt.Measurement(range(1050, 1501, 50)),
+        "a second seed": bt.Measurement(range(1050, 1501, 50), second_seed=True),
     }
     plans = {"as planned": None, "decay now": bt.schedules.decayed(plan, start=ORIGIN, total=END)}
     worth = bt.worth_measuring(fit, options, end=END, plans=plans, cost=COST, value=VALUE)

@@ -57,9 +57,11 @@ def test_blocks_of_the_paper_page_run_and_print_what_it_says(capsys: pytest.Capt
 def test_readme_blocks_run(
     several_runs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A fit of several runs by position takes a minute, a process beside a training half of one: with them the slow suite."""
+    """Fits of several runs or test sets by position take a minute, a process beside a training half of one: the slow suite."""
     monkeypatch.chdir(tmp_path)
-    blocks = [block for block in blocks_of(README) if several_runs or not re.search(r"schedules=\{|Monitor\(", block)]
+    blocks = [
+        block for block in blocks_of(README) if several_runs or not re.search(r"schedules=\{|Monitor\(|weighted\(", block)
+    ]
     assert len(blocks) >= 2
     assert len(blocks[0].strip().splitlines()) <= 11
     monkeypatch.setattr(bt, "fit", partial(bt.fit, **QUICK))

@@ -1,8 +1,9 @@
 r"""What a measurement would be worth, before it is made: preposterior analysis on the draws of a fit.
 
-A measurement is losses at some steps: of the run itself, of a branch that leaves it here under another schedule, or of averaged
-weights. Every draw of the posterior says what it would read, and where the run then ends. The end regressed on the reading is
-what one would believe after it (Strong, Oakley, Brennan & Breeze 2015, Medical Decision Making 35(5)), so nothing is refitted:
+A measurement is losses at some steps: of the run itself, of a branch that leaves it here under another schedule, of averaged
+weights, or of the same run from another seed. Every draw of the posterior says what it would read, and where the run then ends.
+The end regressed on the reading is what one would believe after it (Strong, Oakley, Brennan & Breeze 2015, Medical Decision
+Making 35(5)), so nothing is refitted:
 
     spread that is left        of  end - E[end | reading]
     value of the measurement   E[max_a E[value(end_a) | reading]] - max_a E[value(end_a)]    over plans a
@@ -38,6 +39,9 @@ Array = NDArray[np.float64]
 
 PLANNED = "as planned"
 _HALVES = ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2)))
+SEED_SPREAD = (
+    0.0013  # of the loss of one configuration over seeds, at its end: .0011 to .0014 in published runs of 124M  [nats]
+)
 _MOST = 3  # readings that a regression is made of: of more, these evenly, the last among them
 
 
@@ -49,11 +53,14 @@ class Measurement:
         steps: where (step).
         branch: schedule of a branch that leaves the run at the origin of the fit; None for checkpoints of the run itself.
         averaged: steps up to each of ``steps``, none later than the origin, whose weights are averaged; 0 for none.
+        second_seed: whether they are of a run of its own, from another seed: its departures from the laws are those of this run
+            but for the spread of seeds.
     """
 
     steps: ArrayLike
     branch: Schedule | None = None
     averaged: float = 0.0
+    second_seed: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +132,7 @@ def worth_measuring(
         options: measurements by name.
         end: step at which the run ends.
         plans: schedules from the origin on that one could choose between, by name; None is the one that was fitted.
-        cost: what the steps of a branch cost.
+        cost: what the steps of a branch, or of a run from another seed, cost.
         value: money that a loss lower by one nat is worth.
         seed: of the drift and noise ahead.
 
@@ -143,6 +150,10 @@ def worth_measuring(
     require_type(fit, "fit", Fit, cure="Make one with fit(...) or load_fit(path).")
     require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure="Choose one with fit.select(run=...).")
     require_seed(seed)
+    for name in options if isinstance(options, Mapping) else ():
+        one, cure = options[name], "Leave one of them out."
+        alone = not (isinstance(one, Measurement) and one.second_seed and (one.branch is not None or one.averaged))
+        require(alone, "second_seed", "be False", True, where=f"of a branch or of averaged weights ({name!r})", cure=cure)
     given = isinstance(options, Mapping) and len(options) > 0 and all(isinstance(one, Measurement) for one in options.values())
     require(given, "options", "be measurements by name", options, cure="Give {name: bt.Measurement(steps=[...])}.")
     if value is not None:
@@ -183,6 +194,9 @@ def _drawn(
         name: draws_last(ahead[name].observed).T if name in of_run else _reading(fit, option, seed + number)
         for number, (name, option) in enumerate(options.items(), start=1)
     }
+    for number, name in enumerate(name for name in of_run if options[name].second_seed):
+        apart = np.sqrt(2.0) * SEED_SPREAD * np.random.default_rng([seed, number]).standard_normal((len(readings[name]), 1))
+        readings[name] = readings[name] + apart
     return np.stack([draws_last(ahead[f"end {name}"].expected)[0] for name in schedules]), readings
 
 
@@ -209,14 +223,15 @@ def _averaged_reading(fit: Fit, option: Measurement, seed: int) -> Array:
     if fit.priors.averaging.family == "fixed":
         sites["averaging"] = AVERAGING.draws(rng, int(np.prod(shape))).reshape(shape)
     with float64():
-        plain = over_draws(excess_loss, (axis._replace(gone=np.zeros_like(axis.gone)),), sites)
-        left = over_draws(excess_loss, (axis,), sites)
+        gone = over_draws(excess_loss, (axis._replace(lag=axis.gone, gone=np.zeros_like(axis.gone)),), sites)
     noise = sites["noise_scale"][..., None] * rng.standard_t(TAIL, (*shape, len(steps)))
-    return (np.asarray(left) - np.asarray(plain) + noise).reshape(-1, len(steps))
+    return (noise - sites["averaging"][..., None] * np.asarray(gone)).reshape(-1, len(steps))
 
 
 def _steps_of_branch(fit: Fit, option: Measurement) -> float:
     """Steps that a measurement takes beyond those of the run."""
+    if option.second_seed:
+        return float(np.max(option.steps))
     return 0.0 if option.branch is None else float(np.max(option.steps)) - fit.origin
 
 

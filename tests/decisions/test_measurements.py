@@ -64,6 +64,16 @@ def test_averaged_weights_say_what_heat_there_is() -> None:
     assert worth.taken["averaged"] == 0.0
 
 
+def test_a_second_seed_says_what_waiting_does_but_for_the_spread_of_seeds() -> None:
+    steps = [1300, 1400, 1500]
+    options = {"wait": bt.Measurement(steps), "seed": bt.Measurement(steps, second_seed=True)}
+    worth = bt.worth_measuring(example_fit(), options, end=2500, cost=bt.Cost(per_step=1.0))
+    table = worth.to_frame()
+    assert table["steps"].to_dict() == {"wait": 0.0, "seed": 1500.0}
+    assert table["cost"].to_dict() == {"wait": 0.0, "seed": 1500.0}
+    assert table.loc["seed", "narrower"] == pytest.approx(table.loc["wait", "narrower"], abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -74,6 +84,10 @@ def test_averaged_weights_say_what_heat_there_is() -> None:
         (
             {"options": {"both": bt.Measurement([1200], branch=TRIED.branch, averaged=100)}},
             "averaged must be 0; got 100 of a branch. Leave one of them out.",
+        ),
+        (
+            {"options": {"both": bt.Measurement([1700], branch=TRIED.branch, second_seed=True)}},
+            "second_seed must be False; got True of a branch or of averaged weights ('both'). Leave one of them out.",
         ),
         ({"options": {}}, "options must be measurements by name; got none. Give {name: bt.Measurement(steps=[...])}."),
         (
