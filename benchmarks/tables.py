@@ -408,7 +408,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     },
     **{
         name: partial(result, name)
-        for name in ("phases", "fleet", "batched", "kills", "warmup", "branches", "excess", "knowledge", "worth")
+        for name in ("phases", "fleet", "batched", "kills", "warmup", "branches", "test_sets", "excess", "knowledge", "worth")
     },
     **{
         name.replace("_", "-"): partial(result, name)

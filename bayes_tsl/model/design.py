@@ -125,8 +125,9 @@ def make_designs(
     alone = len(schedules) == 1
     parts = [measured(losses.select(run=run), schedule, run=None if alone else run) for run, schedule in schedules.items()]
     averaged = _averaged(losses, schedules, parts[0]) if alone else {}
-    parts += [*averaged.values(), *(measured_branch(losses, branch) for branch in branches)]
-    beside = [*averaged, *branches]
+    usable = _within(branches, float(parts[0].step[0]))
+    parts += [*averaged.values(), *(measured_branch(losses, branch) for branch in usable)]
+    beside = [*averaged, *usable]
     by_position = [part.by_position for part in parts]
     cure = "Give the positions of all runs, or the mean losses of all."
     names = [*schedules, *(kind.run for kind in beside)]
@@ -153,7 +154,7 @@ def make_designs(
     notices = dict.fromkeys(
         notice if alone else f"{run}: {notice}" for run, part in zip(names, parts) for notice in part.notices
     )
-    unused = _unused_averages(losses, {kind.run for kind in averaged})
+    unused = (*_unused_averages(losses, {kind.run for kind in averaged}), *_unused_branches(branches, usable, parts[0]))
     return designs, (*losses.notices, *unknown, *notices, *position_notices, *unused)
 
 
@@ -165,6 +166,25 @@ def _averaged(losses: LossTable, schedules: Mapping[str, Schedule], trunk: Measu
     for window, table in own.items():
         made[Averaged(run, window)] = measured_averages(table, trunk, schedule, window=window, most=most)
     return {kind: part for kind, part in made.items() if part is not None}
+
+
+def _within(branches: Sequence[Branch], first: float) -> list[Branch]:
+    """Branches that left the run, or a branch of it, at or after its first fitted step."""
+    kept: list[Branch] = []
+    early: set[str] = set()
+    for branch in branches:
+        if branch.step < first or branch.parent in early:
+            early.add(branch.run)
+        else:
+            kept.append(branch)
+    return kept
+
+
+def _unused_branches(branches: Sequence[Branch], used: Sequence[Branch], trunk: Measured) -> tuple[str, ...]:
+    """A notice of branches that are left out, if there are any."""
+    unused = [branch.run for branch in branches if branch not in used]
+    why = f"they left before step {show(float(trunk.step[0]))}, from which on the run is fitted"
+    return (f"Branches {show(unused)} are left out: {why}.",) if unused else ()
 
 
 def _unused_averages(losses: LossTable, used: set[str]) -> tuple[str, ...]:

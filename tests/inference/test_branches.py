@@ -11,9 +11,10 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl._common.jax_settings import float64
+from bayes_tsl.data.branches import Branch
 from bayes_tsl.inference.fitting import refit
 from bayes_tsl.model.branches import branch_axis
-from bayes_tsl.model.design import padded
+from bayes_tsl.model.design import make_designs, padded
 from bayes_tsl.model.lr_response import make_time_axis
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.single_run import trend
@@ -109,3 +110,15 @@ def test_positions_inform_the_same_parameters(simulation: bt.Simulation, schedul
 def test_single_losses_and_branches_do_not_go_together(past: bt.LossTable) -> None:
     with refusal("reduce_positions must be True; got False with branches or averaged weights. Leave it out."):
         bt.fit(past, schedules=PLANS, branches=LEFT, reduce_positions=False)
+
+
+def test_branches_that_left_before_the_first_fitted_step_are_left_out_aloud(past: bt.LossTable) -> None:
+    """With their own branches; what is left is a fit of the run alone."""
+    again = past.select(run="cooldown").frame.assign(run="again")
+    table = bt.LossTable.from_frame(pd.concat([past.frame, again]))
+    warm = bt.schedules.wsd(peak=1e-3, warmup=2100, total=END, final=1e-5, decay=0.2)
+    left = [Branch("cooldown", "main", 2000.0, warm), Branch("again", "cooldown", 2500.0, warm)]
+    designs, notices = make_designs(table, {"main": warm}, branches=left)
+    assert designs[0].branches is None
+    reason = "they left before step 2200, from which on the run is fitted"
+    assert f"Branches 'cooldown', 'again' are left out: {reason}." in notices
