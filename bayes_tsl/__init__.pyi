@@ -29,6 +29,7 @@ from .data import datasets as datasets
 from .data import read_log as read_log
 from .data import read_losses as read_losses
 from .data import schedules as schedules
+from .decisions import BestPlan as BestPlan
 from .decisions import Budget as Budget
 from .decisions import Comparison as Comparison
 from .decisions import Cost as Cost
@@ -36,6 +37,7 @@ from .decisions import Measurement as Measurement
 from .decisions import Stopping as Stopping
 from .decisions import Worth as Worth
 from .decisions import at_budget as at_budget
+from .decisions import best_plan as best_plan
 from .decisions import budget_curve as budget_curve
 from .decisions import compare_runs as compare_runs
 from .decisions import marginal_gain as marginal_gain
@@ -78,6 +80,7 @@ from .old_names import forecast_drift as forecast_drift
 from .old_names import plot_forecast_drift as plot_forecast_drift
 from .old_names import settling as settling
 from .old_names import surprise as surprise
+from .plots import plot_best_plan as plot_best_plan
 from .plots import plot_budget as plot_budget
 from .plots import plot_calibration as plot_calibration
 from .plots import plot_coefficients as plot_coefficients

@@ -46,6 +46,8 @@ HEADS = {
     "median_error": "median error",
     "heat_sd": "sd of log heat",
     "end_crps": "CRPS of the end",
+    "prob_lowest": "prob. lowest",
+    "was_lowest": "was lowest",
     "end_coverage_90": "of the end",
     "half_written": "half-written",
     "left_over": "left over",
@@ -408,7 +410,19 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     },
     **{
         name: partial(result, name)
-        for name in ("phases", "fleet", "batched", "kills", "warmup", "branches", "test_sets", "excess", "knowledge", "worth")
+        for name in (
+            "phases",
+            "fleet",
+            "batched",
+            "kills",
+            "warmup",
+            "branches",
+            "test_sets",
+            "best_plan",
+            "excess",
+            "knowledge",
+            "worth",
+        )
     },
     **{
         name.replace("_", "-"): partial(result, name)

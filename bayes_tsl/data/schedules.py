@@ -21,6 +21,7 @@ from bayes_tsl.errors import DataError, Notice
 
 UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
+_DECAY_KNOTS = 65  # of a curved decay, closest where it begins
 _BENDS = 16  # straight pieces of a bend between two knots
 _MISFIT = 0.05  # of the peak by which a plan may miss the last learning rate that was logged
 _JUMP = 1e-6  # steps that a jump of the learning rate takes
@@ -214,15 +215,26 @@ def reshaped(schedule: Schedule, at: ArrayLike, factor: Callable[[Array], Array]
     return replace(schedule, text=f"{schedule.text}, {why}", steps=steps[keep], lrs=lrs[keep])
 
 
-def decayed(plan: Schedule, *, start: float, total: float, final: float = 0.0) -> Schedule:
-    """``plan`` up to the step ``start``, then a straight line to ``final`` at ``total``: what if it decays from there?
+SHAPES: dict[str, Callable[[Array], Array]] = {
+    "linear": lambda x: 1.0 - x,
+    "cosine": lambda x: 0.5 * (1.0 + np.cos(np.pi * x)),
+    "1-sqrt": lambda x: 1.0 - np.sqrt(x),
+}
+"""Shapes of a decay: what is left of it, from 1 to 0, at each share of its steps (1-sqrt: Haegele et al., arXiv 2405.18392)."""
+
+
+def decayed(plan: Schedule, *, start: float, total: float, final: float = 0.0, shape: str = "linear") -> Schedule:
+    """``plan`` up to the step ``start``, then a decay to ``final`` at ``total``: what if it decays from there?
 
     >>> decayed(constant(peak=1e-3), start=1000, total=1500).lr([500, 1250, 1500])
     array([0.001 , 0.0005, 0.    ])
+    >>> decayed(constant(peak=1e-3), start=1000, total=1500, shape="1-sqrt").lr([1125, 1500])
+    array([0.0005, 0.    ])
 
     Raises:
-        DataError: ``plan`` is unknown or ends before ``start``, or the numbers are no decay.
+        DataError: ``plan`` is unknown or ends before ``start``, ``shape`` is none of ``SHAPES``, or the numbers are no decay.
     """
+    require_choice(shape, "shape", SHAPES)
     require_type(plan, "plan", Schedule, cure="Make one with schedules.cosine(...).")
     require(plan.known, "plan", "be known", "unknown", cure="Give the learning rate of the run so far.")
     require_number(start, "start", low=0.0, cure="It is the step at which the decay begins.")
@@ -230,9 +242,11 @@ def decayed(plan: Schedule, *, start: float, total: float, final: float = 0.0) -
     require(0 <= final <= plan.peak, "final", f"lie between 0 and the peak {show(plan.peak)}", final, cure="0 is usual.")
     require(start <= plan.end, "start", f"lie before the end of the plan {show(plan.end)}", start, cure="Start earlier.")
     before = plan.steps < start
-    steps = np.concatenate([plan.steps[before], [start, total]])
-    lrs = np.concatenate([plan.lrs[before], plan.lr([start]), [final]])
-    text = f"{plan.text} until {show(start)}, then to {show(final)} at {show(total)}"
+    share = np.linspace(0.0, 1.0, 2 if shape == "linear" else _DECAY_KNOTS) ** 2
+    steps = np.concatenate([plan.steps[before], start + share * (total - start)])
+    lrs = np.concatenate([plan.lrs[before], final + (plan.lr([start]) - final) * SHAPES[shape](share)])
+    way = "" if shape == "linear" else f"by {shape} "
+    text = f"{plan.text} until {show(start)}, then {way}to {show(final)} at {show(total)}"
     return Schedule(text, steps, lrs, plan.peak, float(total))
 
 

@@ -7,10 +7,12 @@ either.
 from bayes_tsl.decisions.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.measurements import Measurement, Worth, worth_measuring
+from bayes_tsl.decisions.plans import BestPlan, best_plan
 from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
 
 __all__ = [
+    "BestPlan",
     "Budget",
     "Comparison",
     "Cost",
@@ -18,6 +20,7 @@ __all__ = [
     "Stopping",
     "Worth",
     "at_budget",
+    "best_plan",
     "budget_curve",
     "compare_runs",
     "marginal_gain",

@@ -168,6 +168,25 @@ def forecast_paths(
     return made
 
 
+def losses_at_ends(fit: Fit, schedules: Sequence[Schedule], steps: ArrayLike, *, seed: int) -> xr.DataArray:
+    """Expected loss at the end of each of many schedules, draw for draw (chain, draw, plan).
+
+    Args:
+        fit: of one run.
+        schedules: that of the fit until its origin, and then any.
+        steps: end of each, later than the origin (plan).
+        seed: of the drift, which all share.
+    """
+    sites, _, value, _ = at_origin(fit)
+    axis = fit.ends_axis(schedules, steps)
+    places, place = np.unique(axis.u[:-1], return_inverse=True)
+    path = draw_path(np.random.default_rng((seed, 0)), places, value.shape)[..., place]
+    law = _trend(axis, sites)
+    expected = law._replace(floor=law.floor + sites["drift_scale"][..., None] * path)
+    coords = {CHAIN: np.arange(value.shape[0]), DRAW: np.arange(value.shape[1])}
+    return xr.DataArray(mean_of(expected, polynomial_of(fit.positions)), coords, (CHAIN, DRAW, "plan"), name="expected")
+
+
 def _require_room(fit: Fit, steps: int, positions: int) -> None:
     """Raise ``DataError`` where so many draws of so many steps are more than memory may be asked for."""
     draws = int(np.prod(fit.chains_and_draws))

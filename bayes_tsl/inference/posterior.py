@@ -7,6 +7,7 @@ there, so a saved fit forecasts years later what it would have forecast at once.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import as_file, files
@@ -24,7 +25,7 @@ from bayes_tsl.inference import schema
 from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
 from bayes_tsl.inference.fit_files import read, written
 from bayes_tsl.model.design import Design
-from bayes_tsl.model.lr_response import make_time_axis
+from bayes_tsl.model.lr_response import make_ends_axis, make_time_axis
 from bayes_tsl.model.population import Population
 from bayes_tsl.model.position_law import PositionEffects
 from bayes_tsl.model.priors import Priors
@@ -105,6 +106,10 @@ class Fit:
         """Where steps lie on its time axis, under its own schedule or another; the last row is the origin (step + 1)."""
         plan = self.schedule if schedule is None else schedule
         return make_time_axis(np.append(steps, self.origin), self.recipe.effective(plan), self.anchor)
+
+    def ends_axis(self, schedules: Sequence[Schedule], steps: ArrayLike) -> TimeAxis:
+        """Where the end of each of many schedules lies on its time axis; the last row is the origin (schedule + 1)."""
+        return make_ends_axis([self.recipe.effective(plan) for plan in schedules], steps, self.anchor)
 
     @property
     def priors(self) -> Priors:

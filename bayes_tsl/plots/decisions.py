@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from bayes_tsl._common.validation import percent, show
 from bayes_tsl.decisions.budgets import budget_curve, smallest_budget
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.measurements import Worth
+from bayes_tsl.decisions.plans import NEAR, BestPlan
 from bayes_tsl.decisions.run_comparison import Comparison
 from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.forecasting.distribution import Forecast, step_text
@@ -21,6 +23,7 @@ from bayes_tsl.plots.style import (
     PROBS,
     TRUTH,
     as_text,
+    mark_origin,
     mark_unconverged,
     new_axes,
     one_axes,
@@ -193,3 +196,59 @@ def plot_worth(worth: Worth, *, prob: float = 0.9, ax: Axes | None = None) -> Ax
     mark_unconverged(ax, worth.converged)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def plot_best_plan(best: BestPlan, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """How much higher plans end than the best one, by the step at which they begin to decay; and learning rates below.
+
+    Of each shape the final rate with the lowest expected loss is shown, at the last step considered.
+
+    Args:
+        best: what ``best_plan`` returned.
+        prob: mass of the bands, of the difference to the best plan.
+        ax: two axes, for loss and learning rate; a new figure by default.
+
+    Raises:
+        DataError: ``ax`` has another number of axes.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> best = bt.best_plan(example_fit(), end=2500)
+    >>> [panel.get_xlabel() for panel in plot_best_plan(best, ax=Figure().subplots(2, 1))]
+    ['step at which the decay begins', 'step']
+    """
+    axes = stacked_axes(shared=False) if ax is None else require_axes(ax, 2, "loss and learning rate")
+    upper, lower = axes
+    table = best.to_frame(prob=prob)
+    chosen = table.loc[best.name]
+    shown = table[(table["end"] == chosen["end"]) & table["start"].notna()]
+    upper.axhspan(-NEAR, NEAR, color=PAST, alpha=0.15, lw=0)
+    for number, (shape, rows) in enumerate(shown.groupby("shape", sort=False)):
+        final = float(rows["final"].to_numpy()[0])  # of the plan that is best
+        line = pd.DataFrame(rows.loc[rows["final"] == final]).sort_values("start")
+        (drawn,) = upper.plot(line["start"], line["behind"], "o-", ms=3.5, lw=1.6, label=f"{shape} to {final:.3g}")
+        if number == 0:
+            upper.fill_between(
+                line["start"], line["behind_lower"], line["behind_upper"], color=drawn.get_color(), alpha=0.15, lw=0
+            )
+    upper.set(xlabel="step at which the decay begins", ylabel="end above the best plan [nats/token]")
+    upper.set_title(as_text(f"best: {best.name}"), loc="left")
+    colors = dict(zip(best.standard, _STANDARD)) | {best.name: TRUTH}
+    for name in dict.fromkeys((best.name, *best.standard)):
+        schedule, last = best.schedules[name], float(best.candidates.loc[name, "end"])
+        knots = np.unique(np.clip(np.append(schedule.steps, [best.origin, last]), None, last))
+        width = 2.4 if name == best.name else 1.0
+        lower.plot(knots, schedule.lr(knots), lw=width, color=colors[name], label=as_text(name))
+    mark_origin(lower, best.origin)
+    lower.set(xlabel="step", ylabel="learning rate", ylim=(0.0, None))
+    mark_unconverged(upper, best.converged)
+    write_notices(lower, best.notices)
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+    upper.legend(frameon=False, fontsize=8)
+    lower.legend(frameon=False, fontsize=7, loc="lower left")
+    return axes
+
+
+_STANDARD = (PAST, AHEAD, "#e08a1e", "#4f9d4f")  # colours of what people would do without asking

@@ -48,11 +48,11 @@ def require_axes(ax: Any, count: int, what: str) -> list[Axes]:
     return axes
 
 
-def stacked_axes() -> list[Axes]:
-    """Two axes, one above the other."""
+def stacked_axes(*, shared: bool = True) -> list[Axes]:
+    """Two axes, one above the other, whose horizontal axis is ``shared`` or not."""
     import matplotlib.pyplot as plt
 
-    figure = plt.subplots(2, 1, figsize=(7.0, 5.6), sharex=True, height_ratios=[3, 1], layout="constrained")
+    figure = plt.subplots(2, 1, figsize=(7.0, 5.6), sharex=shared, height_ratios=[3, 1], layout="constrained")
     return list(figure[1])
 
 
