@@ -11,7 +11,15 @@ import numpy as np
 from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, require_number, require_seed
 from bayes_tsl.cli.exit_codes import DONE
-from bayes_tsl.cli.inputs import cost_from, fit_and_compare, fit_and_forecast, forecasters_from, parse_numbers, read_run_losses
+from bayes_tsl.cli.inputs import (
+    cost_from,
+    fit_and_compare,
+    fit_and_forecast,
+    fit_and_plan,
+    forecasters_from,
+    parse_numbers,
+    read_run_losses,
+)
 from bayes_tsl.cli.outputs import (
     backtest_text,
     converted_text,
@@ -29,6 +37,7 @@ from bayes_tsl.cli.outputs import (
     write_comparison,
     write_forecast,
     write_losses,
+    write_plan,
 )
 from bayes_tsl.cli.schedules import read_schedules
 from bayes_tsl.data.logs import read_log, recognise
@@ -63,10 +72,7 @@ def forecast_run(losses: Path, out: Path, **options: Any) -> int:
 def report_run(losses: Path, out: Path, **options: Any) -> int:
     """Fit one run, forecast it, and write the page."""
     require_page_name(out)
-    cost = cost_from(options)
-    if options["value"] is not None:
-        require(cost is not None, "--value", "come with a cost", options["value"], cure="Give e.g. --per-step 0.01.")
-        require_number(options["value"], "--value", low=0.0, cure="It is money per nat per token.")
+    cost = _cost(options)
     with notices_on_stderr():
         table, posterior, ahead, moved = fit_and_forecast(losses, options)
     stopping = None if cost is None or options["value"] is None else _stopping(posterior, ahead, cost, options)
@@ -86,6 +92,21 @@ def report_run(losses: Path, out: Path, **options: Any) -> int:
         click.echo(sentence)
     click.echo(fit_text(posterior))
     click.echo(files_text(out.parent, out.name, out.with_suffix(".json").name))
+    return exit_code(posterior)
+
+
+def plan_run(losses: Path, out: Path, **options: Any) -> int:
+    """Fit one run, find its best plan, write all plans and say which it is."""
+    require_writable(out)
+    cost = _cost(options)
+    with notices_on_stderr():
+        posterior, best = fit_and_plan(losses, options, cost)
+    write_plan(out, posterior, best, prob=options["prob"])
+    click.echo(best.reason)
+    click.echo("How much lower it ends than what one would do without asking:")
+    click.echo(best.against(prob=options["prob"]).round(4).to_string())
+    click.echo(fit_text(posterior))
+    click.echo(files_text(out, "plans.csv", "plan.json", "schedule.csv", "fit.nc", "plan.png"))
     return exit_code(posterior)
 
 
@@ -141,6 +162,15 @@ def convert_log(log: Path, out: Path, **options: Any) -> int:
     write_losses(out, losses)
     click.echo(converted_text(out, losses, kind))
     return DONE
+
+
+def _cost(options: dict[str, Any]) -> Cost | None:
+    """The cost that options give, which they must where a nat has a value."""
+    cost = cost_from(options)
+    if options["value"] is not None:
+        require(cost is not None, "--value", "come with a cost", options["value"], cure="Give e.g. --per-step 0.01.")
+        require_number(options["value"], "--value", low=0.0, cure="It is money per nat per token.")
+    return cost
 
 
 def _stopping(posterior: Fit, ahead: Forecast, cost: Cost, options: dict[str, Any]) -> Stopping:

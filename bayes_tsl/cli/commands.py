@@ -8,14 +8,24 @@ from typing import Any
 
 import click
 
-from bayes_tsl.cli.options import FORECASTERS, GATES, SCHEDULE, cache_option, log_options, recipe_options, single_run_options
+from bayes_tsl.cli.options import (
+    FORECASTERS,
+    GATES,
+    SCHEDULE,
+    cache_option,
+    cost_options,
+    forecast_options,
+    log_options,
+    one_run_options,
+    recipe_options,
+)
 
 _schedules = click.option("--schedule", help=SCHEDULE.replace("below", "of forecast"))
 _run = click.option("--run", help="Name of the run; where LOG names its runs, the one to read.")
 
 
 @click.command("forecast", no_args_is_help=True)
-@single_run_options
+@forecast_options
 @cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
@@ -43,15 +53,8 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
 
 
 @click.command("report", no_args_is_help=True)
-@single_run_options
-@click.option("--per-step", type=float, metavar="MONEY", help="What a step costs, in any currency; or")
-@click.option("--per-token", type=float, metavar="MONEY", help="what a token costs, with --tokens-per-step; or")
-@click.option("--per-hour", type=float, metavar="MONEY", help="what an hour costs, with --seconds-per-step.")
-@click.option("--tokens-per-step", type=float, metavar="TOKENS", help="Tokens of one step.")
-@click.option("--seconds-per-step", type=float, metavar="SECONDS", help="How long a step takes.")
-@click.option("--fixed", type=float, metavar="MONEY", help="Spent once if training goes on at all.")
-@click.option("--deadline", type=float, metavar="HOURS", help="Hours within which training must end.")
-@click.option("--value", type=float, metavar="MONEY", help="What a loss lower by one nat is worth: says when to stop.")
+@forecast_options
+@cost_options("What a loss lower by one nat is worth: says when to stop.")
 @cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Page to write, NAME.html; NAME.json goes beside.")
 def report_command(losses: Path, out: Path, **options: Any) -> int:
@@ -69,6 +72,32 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
     from bayes_tsl.cli import actions
 
     return actions.report_run(losses, out, **options)
+
+
+@click.command("plan", no_args_is_help=True)
+@one_run_options(
+    click.option("--end", type=float, metavar="STEP", required=True, help="Last step of the run that the budget allows."),
+    click.option("--target", type=float, metavar="LOSS", help="Choose the plan that is likeliest to end below this."),
+    click.option("--tail", type=float, metavar="SHARE", help="Choose by the mean loss in this share of the worst draws."),
+)
+@cost_options("What a loss lower by one nat is worth: choose by that less what the steps cost; the run may end earlier.")
+@cache_option
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
+def plan_command(losses: Path, out: Path, **options: Any) -> int:
+    """Say when and how the learning rate of a run should decay, how sure that is, and which plans are as good.
+
+    LOSSES and --schedule are as of forecast; plans hold the present learning rate and then decay. Chosen is the lowest expected
+    loss at --end, or what --target, --tail or --value ask for. Writes plans.csv, plan.json, schedule.csv (the learning rate of
+    the best plan), fit.nc and plan.png to the folder --out.
+
+    \b
+    Example:
+      bayes-tsl plan losses.csv --until 1250 --end 2500 --out out \\
+        --schedule cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
+    """  # noqa: D301
+    from bayes_tsl.cli import actions
+
+    return actions.plan_run(losses, out, **options)
 
 
 @click.command("backtest", no_args_is_help=True)

@@ -13,13 +13,15 @@ import pandas as pd
 from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.analysis.sensitivity import prior_sensitivity
-from bayes_tsl.cli.branches import read_branches, with_branches
+from bayes_tsl.cli.branches import Branches, read_branches, with_branches
 from bayes_tsl.cli.options import LOG_OPTIONS
 from bayes_tsl.cli.schedules import read_schedule, read_schedules, require_planned
 from bayes_tsl.data.logs import read_log
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.data.recipe import FIELDS
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.plans import BestPlan, best_plan, require_end, require_tail
 from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.errors import DataError
 from bayes_tsl.forecasting.baselines import Forecaster
@@ -62,8 +64,26 @@ def _is_table(path: Path) -> bool:
     return path.name.lower().endswith(ENDINGS) and {"step", "loss"} <= set(read_table(path).columns)
 
 
-def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
-    """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
+class Asked(NamedTuple):
+    """The run that options choose.
+
+    Attributes:
+        table: all of its losses.
+        past: those that are fitted, and all of its branches.
+        origin: last step that is fitted.
+        schedule: learning rate.
+        left: its branches.
+    """
+
+    table: LossTable
+    past: LossTable
+    origin: float
+    schedule: Schedule
+    left: Branches
+
+
+def _asked(losses: Path, options: dict[str, Any]) -> Asked:
+    """The run that the options choose, and what else is asked of every command that fits one."""
     require_prob(options["prob"], "--prob")
     if options["target"] is not None:
         require_number(options["target"], "--target", low=0.0, cure="It is a loss in nats per token.")
@@ -71,24 +91,46 @@ def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
     every = read_run_losses(losses, options, run=None if options["branch"] else options["run"])
     table = every.select(run=options["run"])
     table.curve()  # of a single run and test set, or refused
-    run = table.runs[0]
     schedule = read_schedule(options["schedule"], table, options["run"])
     past = table if options["until"] is None else table.until(options["until"])
-    steps = steps_ahead(options["steps"], options["to"], past, table)
-    require_planned(schedule, options["schedule"], float(steps[-1]))
-    left = read_branches(options["branch"], every, run)
-    if left.parents:
-        past = with_branches(past, every, left)
-    posterior = fit(
-        past,
-        schedules={run: schedule, **left.schedules},
-        branches=left.parents,
+    left, origin = read_branches(options["branch"], every, table.runs[0]), float(past.steps[-1])
+    return Asked(table, with_branches(past, every, left) if left.parents else past, origin, schedule, left)
+
+
+def _fitted(asked: Asked, options: dict[str, Any]) -> Fit:
+    """Its posterior."""
+    return fit(
+        asked.past,
+        schedules={asked.table.runs[0]: asked.schedule, **asked.left.schedules},
+        branches=asked.left.parents,
         law=options["law"],
         seed=options["seed"],
         num_draws="auto",
         throw=False,
         **recipe_from(options),
     )
+
+
+def fit_and_plan(losses: Path, options: dict[str, Any], cost: Cost | None) -> tuple[Fit, BestPlan]:
+    """Fit the run that the options choose, and find its best plan; what they ask is checked before anything is fitted."""
+    asked, end = _asked(losses, options), options["end"]
+    require_end(end, asked.origin, cost)
+    require_planned(asked.schedule, options["schedule"], asked.origin)
+    require(asked.schedule.known, "--schedule", "be given", "none", cure="Plans start from the learning rate of the run.")
+    if options["tail"] is not None:
+        require_tail(options["tail"], "--tail")
+    posterior = _fitted(asked, options)
+    chosen = {name: options[name] for name in ("target", "tail", "value")}
+    return posterior, best_plan(posterior, end=end, cost=cost, seed=options["seed"], **chosen)
+
+
+def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
+    """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
+    asked = _asked(losses, options)
+    table = asked.table
+    steps = steps_ahead(options["steps"], options["to"], table.until(asked.origin), table)
+    require_planned(asked.schedule, options["schedule"], float(steps[-1]))
+    posterior = _fitted(asked, options)
     ahead = forecast(posterior, steps=steps, seed=options["seed"])
     moved = prior_sensitivity(
         posterior, steps=steps, prob=options["prob"], seed=options["seed"], refit=options["refit_wider"], progress=True

@@ -68,6 +68,7 @@ def _unprinted(code: int) -> int:
     commands=[
         commands.forecast_command,
         commands.report_command,
+        commands.plan_command,
         commands.backtest_command,
         commands.compare_command,
         commands.old_compare_command,

@@ -76,27 +76,50 @@ SCHEDULE = (
 )
 
 
-def single_run_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a command that fits one run and forecasts it."""
-    ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
+def one_run_options(*ahead: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that fits one run, and those that say what it is asked ``ahead``."""
     branch = "A run of LOSSES that left this one after STEP, e.g. an early cooldown; repeat for more. See below."
-    refit_wider = "Fit again to see what priors twice as wide do, instead of weighting the draws: exact, but slow."
     options = (
         click.argument("losses", type=click.Path(path_type=Path)),
         click.option("--schedule", help=SCHEDULE),
         click.option("--until", type=float, metavar="STEP", help="Fit up to this step; by default all of LOSSES."),
-        click.option("--steps", metavar="A,B,C", help="Steps to forecast."),
-        click.option("--to", type=float, metavar="STEP", help=ahead),
+        *ahead,
         click.option("--run", help="Which run, if LOSSES has several."),
         click.option("--branch", multiple=True, metavar="RUN@STEP=SCHEDULE", help=branch),
         click.option("--test-set", help="Which test set, if LOSSES has several."),
         click.option("--law", type=click.Choice(LAWS), default="general", show_default=True, help="Reading of the law."),
-        click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this."),
         click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval."),
-        click.option("--refit-wider", is_flag=True, help=refit_wider),
         click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
     )
-    return _decorated(log_options(recipe_options(command)), options)
+    return lambda command: _decorated(log_options(recipe_options(command)), options)
+
+
+def forecast_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a command that fits one run and forecasts it."""
+    ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
+    refit_wider = "Fit again to see what priors twice as wide do, instead of weighting the draws: exact, but slow."
+    asked = one_run_options(
+        click.option("--steps", metavar="A,B,C", help="Steps to forecast."),
+        click.option("--to", type=float, metavar="STEP", help=ahead),
+        click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this."),
+        click.option("--refit-wider", is_flag=True, help=refit_wider),
+    )
+    return asked(command)
+
+
+def cost_options(value: str) -> Callable[..., Any]:
+    """What steps cost, and what a lower loss is worth, which the text ``value`` says."""
+    options = (
+        click.option("--per-step", type=float, metavar="MONEY", help="What a step costs, in any currency; or"),
+        click.option("--per-token", type=float, metavar="MONEY", help="what a token costs, with --tokens-per-step; or"),
+        click.option("--per-hour", type=float, metavar="MONEY", help="what an hour costs, with --seconds-per-step."),
+        click.option("--tokens-per-step", type=float, metavar="TOKENS", help="Tokens of one step."),
+        click.option("--seconds-per-step", type=float, metavar="SECONDS", help="How long a step takes."),
+        click.option("--fixed", type=float, metavar="MONEY", help="Spent once if training goes on at all."),
+        click.option("--deadline", type=float, metavar="HOURS", help="Hours within which training must end."),
+        click.option("--value", type=float, metavar="MONEY", help=value),
+    )
+    return lambda command: _decorated(command, options)
 
 
 def _decorated(command: Callable[..., Any], options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:

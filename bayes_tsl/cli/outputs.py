@@ -19,11 +19,12 @@ from bayes_tsl._common.validation import require, show
 from bayes_tsl.cli.exit_codes import DONE, NOT_CONVERGED
 from bayes_tsl.data.loss_table import ENDINGS, LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
+from bayes_tsl.decisions.plans import BestPlan
 from bayes_tsl.decisions.run_comparison import Comparison
 from bayes_tsl.errors import Notice
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.plots.decisions import plot_comparison
+from bayes_tsl.plots.decisions import plot_best_plan, plot_comparison
 from bayes_tsl.plots.evaluation import plot_calibration, plot_errors
 from bayes_tsl.plots.forecasts import plot_forecast
 from bayes_tsl.plots.style import figure_of
@@ -100,6 +101,27 @@ def write_forecast(
         (beside / "summary.json").write_text(text, encoding="utf-8")
         posterior.save(beside / "fit.nc")
         _write_picture(beside / "forecast.png", plot, size=(7.0, 4.2))
+
+
+def write_plan(out: Path, posterior: Fit, best: BestPlan, *, prob: float) -> None:
+    """Write plans.csv, plan.json, schedule.csv, fit.nc and plan.png; intervals hold the mass ``prob``."""
+    table, schedule = best.to_frame(prob=prob), best.schedule
+    answer = {
+        "answer": best.reason,
+        "objective": best.objective,
+        "best": {"plan": best.name, **table.loc[best.name].to_dict()},
+        "against": best.against(prob=prob).reset_index().to_dict("records"),
+        "prob": prob,
+        "origin": best.origin,
+        "converged": best.converged,
+        "notices": list(best.notices),
+    }
+    with _results(out) as beside:
+        table.reset_index().to_csv(beside / "plans.csv", index=False)
+        pd.DataFrame({"step": schedule.steps, "lr": schedule.lrs}).to_csv(beside / "schedule.csv", index=False)
+        (beside / "plan.json").write_text(json_text(answer), encoding="utf-8")
+        posterior.save(beside / "fit.nc")
+        _write_picture(beside / "plan.png", partial(plot_best_plan, best, prob=prob), size=(7.0, 5.6), rows=2)
 
 
 def write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> None:
@@ -194,5 +216,7 @@ def _results(out: Path) -> Iterator[Path]:
         yield beside
 
 
-def _write_picture(path: Path, plot: Callable[..., object], *, size: tuple[float, float], columns: int = 1) -> None:
-    figure_of(plot, size=size, columns=columns).savefig(path, dpi=150)
+def _write_picture(
+    path: Path, plot: Callable[..., object], *, size: tuple[float, float], rows: int = 1, columns: int = 1
+) -> None:
+    figure_of(plot, size=size, rows=rows, columns=columns).savefig(path, dpi=150)

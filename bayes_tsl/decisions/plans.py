@@ -91,7 +91,7 @@ class BestPlan:
             DataError: ``prob`` or ``tail`` does not lie between 0 and 1, or ``target`` is no loss.
         """
         require_prob(prob)
-        require_prob(tail, "tail")
+        require_tail(tail)
         draws, behind = draws_last(self.losses), self._behind()
         lower, upper = interval_along(draws, prob, axis=1)
         behind_lower, behind_upper = interval_along(behind, prob, axis=1)
@@ -194,14 +194,11 @@ def best_plan(
     require_type(fit, "fit", Fit, cure="Make one with fit(...) or load_fit(path).")
     require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure="Choose one with fit.select(run=...).")
     require_seed(seed)
-    require_number(end, "end", low=fit.origin, cure="It is the last step that the budget allows.")
+    require_end(end, fit.origin, cost)
     require(fit.schedule.known, "schedule", "be known", "unknown", cure="Give the learning rate of the run to fit.")
     given = [name for name, one in {"target": target, "tail": tail, "value": value}.items() if one is not None]
     require(len(given) < 2, "objective", "be one of target, tail and value", given, cure="Leave the others out.")
     require(value is None or cost is not None, "cost", "be given with value", None, cure="Give bt.Cost(...).")
-    last = fit.origin + (np.inf if cost is None else cost.most_steps)
-    rule = f"come before the deadline, at step {show(last)}"
-    require(end <= last, "end", rule, end, cure="End earlier, or raise the deadline.")
     ends = [float(end)] if value is None else [fit.origin + share * (end - fit.origin) for share in ENDS]
     schedules, rows = _candidates(fit, ends, starts, finals, shapes)
     losses = losses_at_ends(fit, list(schedules.values()), rows["end"], seed=seed).assign_coords(plan=list(schedules))
@@ -219,6 +216,19 @@ def best_plan(
         notices=tuple(dict.fromkeys((*fit.notices, *fit.diagnostics.problems, *beyond))),
         converged=fit.converged,
     )
+
+
+def require_tail(tail: float, name: str = "tail") -> None:
+    """Raise ``DataError`` unless ``tail`` is a share of draws."""
+    require_number(tail, name, low=0.0, high=1.0, cure="0.1 is the worst tenth.")
+
+
+def require_end(end: float, origin: float, cost: Cost | None) -> None:
+    """Raise ``DataError`` unless a run can end at this step, after the origin and before the deadline."""
+    require_number(end, "end", low=origin, cure="It is the last step that the budget allows.")
+    last = origin + (np.inf if cost is None else cost.most_steps)
+    rule = f"come before the deadline, at step {show(last)}"
+    require(end <= last, "end", rule, end, cure="End earlier, or raise the deadline.")
 
 
 _STANDARD = (AS_PLANNED, "decay now", "decay over the last fifth", "cosine to a tenth")
@@ -282,7 +292,7 @@ def _scores(
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
         return (draws < target).mean(axis=1), f"probability to end below {show(target)}"
     if tail is not None:
-        require_prob(tail, "tail")
+        require_tail(tail)
         return -_worst(draws, tail), f"mean loss in the worst {percent(tail)} of draws"
     if value is not None and cost is not None:
         require_number(value, "value", low=0.0, cure="It is money per nat per token.")

@@ -222,10 +222,10 @@ def plot_best_plan(best: BestPlan, *, prob: float = 0.9, ax: Sequence[Axes] | No
     upper, lower = axes
     table = best.to_frame(prob=prob)
     chosen = table.loc[best.name]
-    shown = table[(table["end"] == chosen["end"]) & table["start"].notna()]
+    shown = pd.DataFrame(table.loc[(table["end"] == chosen["end"]) & table["start"].notna()])
     upper.axhspan(-NEAR, NEAR, color=PAST, alpha=0.15, lw=0)
     for number, (shape, rows) in enumerate(shown.groupby("shape", sort=False)):
-        final = float(rows["final"].to_numpy()[0])  # of the plan that is best
+        final = float(np.asarray(rows["final"])[0])  # of the plan that is best
         line = pd.DataFrame(rows.loc[rows["final"] == final]).sort_values("start")
         (drawn,) = upper.plot(line["start"], line["behind"], "o-", ms=3.5, lw=1.6, label=f"{shape} to {final:.3g}")
         if number == 0:
