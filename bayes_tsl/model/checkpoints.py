@@ -69,7 +69,7 @@ def measured_branch(losses: LossTable, branch: Branch) -> Measured:
 
 
 def measured_averages(
-    losses: LossTable, trunk: Measured, schedule: Schedule, *, window: float, most: int = MAX_BRANCH_CHECKPOINTS
+    losses: LossTable, trunk: Measured, schedule: Schedule, *, window: float, most: int
 ) -> Measured | None:
     """What can be fitted of weights averaged over a window: those whose average begins after what is left out of the run.
 
