@@ -33,12 +33,14 @@ from .decisions import BestPlan as BestPlan
 from .decisions import Budget as Budget
 from .decisions import Comparison as Comparison
 from .decisions import Cost as Cost
+from .decisions import Frontier as Frontier
 from .decisions import Measurement as Measurement
 from .decisions import Stopping as Stopping
 from .decisions import Worth as Worth
 from .decisions import at_budget as at_budget
 from .decisions import best_plan as best_plan
 from .decisions import budget_curve as budget_curve
+from .decisions import budget_frontier as budget_frontier
 from .decisions import compare_runs as compare_runs
 from .decisions import marginal_gain as marginal_gain
 from .decisions import smallest_budget as smallest_budget

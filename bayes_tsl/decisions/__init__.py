@@ -6,6 +6,7 @@ either.
 
 from bayes_tsl.decisions.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.frontier import Frontier, budget_frontier
 from bayes_tsl.decisions.measurements import Measurement, Worth, worth_measuring
 from bayes_tsl.decisions.plans import BestPlan, best_plan
 from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
@@ -16,12 +17,14 @@ __all__ = [
     "Budget",
     "Comparison",
     "Cost",
+    "Frontier",
     "Measurement",
     "Stopping",
     "Worth",
     "at_budget",
     "best_plan",
     "budget_curve",
+    "budget_frontier",
     "compare_runs",
     "marginal_gain",
     "smallest_budget",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, require_type, show
 from bayes_tsl.data.schedules import Schedule, constant, decayed
+from bayes_tsl.decisions.budgets import cvar
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.predict import losses_at_ends, schedule_ahead
 from bayes_tsl.inference.posterior import Fit
@@ -100,7 +101,7 @@ class BestPlan:
             "mean": draws.mean(axis=1),
             "lower": lower,
             "upper": upper,
-            "worst": _worst(draws, tail),
+            "worst": np.array([cvar(one, tail=tail) for one in draws]),
             "behind": behind.mean(axis=1),
             "behind_lower": behind_lower,
             "behind_upper": behind_upper,
@@ -196,11 +197,9 @@ def best_plan(
     require_seed(seed)
     require_end(end, fit.origin, cost)
     require(fit.schedule.known, "schedule", "be known", "unknown", cure="Give the learning rate of the run to fit.")
-    given = [name for name, one in {"target": target, "tail": tail, "value": value}.items() if one is not None]
-    require(len(given) < 2, "objective", "be one of target, tail and value", given, cure="Leave the others out.")
-    require(value is None or cost is not None, "cost", "be given with value", None, cure="Give bt.Cost(...).")
+    _require_objective(target, tail, cost, value)
     ends = [float(end)] if value is None else [fit.origin + share * (end - fit.origin) for share in ENDS]
-    schedules, rows = _candidates(fit, ends, starts, finals, shapes)
+    schedules, rows = candidates(fit, ends, starts, finals, shapes)
     losses = losses_at_ends(fit, list(schedules.values()), rows["end"], seed=seed).assign_coords(plan=list(schedules))
     score, objective = _scores(fit, losses, rows["end"].to_numpy(float), target, tail, cost, value)
     rows["score"] = score
@@ -216,6 +215,19 @@ def best_plan(
         notices=tuple(dict.fromkeys((*fit.notices, *fit.diagnostics.problems, *beyond))),
         converged=fit.converged,
     )
+
+
+def _require_objective(target: float | None, tail: float | None, cost: Cost | None, value: float | None) -> None:
+    """Raise ``DataError`` unless at most one objective is given, and can be used."""
+    given = [name for name, one in {"target": target, "tail": tail, "value": value}.items() if one is not None]
+    require(len(given) < 2, "objective", "be one of target, tail and value", given, cure="Leave the others out.")
+    if target is not None:
+        require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
+    if tail is not None:
+        require_tail(tail)
+    if value is not None:
+        require_number(value, "value", low=0.0, cure="It is money per nat per token.")
+        require(cost is not None, "cost", "be given with value", None, cure="Give bt.Cost(...).")
 
 
 def require_tail(tail: float, name: str = "tail") -> None:
@@ -234,7 +246,7 @@ def require_end(end: float, origin: float, cost: Cost | None) -> None:
 _STANDARD = (AS_PLANNED, "decay now", "decay over the last fifth", "cosine to a tenth")
 
 
-def _candidates(
+def candidates(
     fit: Fit, ends: Sequence[float], starts: Sequence[float], finals: Sequence[float], shapes: Sequence[str]
 ) -> tuple[dict[str, Schedule], pd.DataFrame]:
     """Plans by name, and a row for each: end, start, final, shape."""
@@ -289,18 +301,9 @@ def _scores(
     """Score of each plan, larger is better (plan), and what it is in words."""
     draws = draws_last(losses)
     if target is not None:
-        require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
         return (draws < target).mean(axis=1), f"probability to end below {show(target)}"
     if tail is not None:
-        require_tail(tail)
-        return -_worst(draws, tail), f"mean loss in the worst {percent(tail)} of draws"
+        return -np.array([cvar(one, tail=tail) for one in draws]), f"mean loss in the worst {percent(tail)} of draws"
     if value is not None and cost is not None:
-        require_number(value, "value", low=0.0, cure="It is money per nat per token.")
         return -value * draws.mean(axis=1) - cost.money(ends - fit.origin), "value of the loss less cost"
     return -draws.mean(axis=1), "expected loss"
-
-
-def _worst(draws: Array, tail: float) -> Array:
-    """Mean of the largest ``tail`` share of the draws (plan)."""
-    kept = max(int(np.ceil(tail * draws.shape[1])), 1)
-    return np.sort(draws, axis=1)[:, -kept:].mean(axis=1)

@@ -68,9 +68,7 @@ def measured_branch(losses: LossTable, branch: Branch) -> Measured:
     return Measured(origin, step, pd.DataFrame(values, columns=curve.columns), mean_loss, number, own.by_position, notices)
 
 
-def measured_averages(
-    losses: LossTable, trunk: Measured, schedule: Schedule, *, window: float, most: int
-) -> Measured | None:
+def measured_averages(losses: LossTable, trunk: Measured, schedule: Schedule, *, window: float, most: int) -> Measured | None:
     """What can be fitted of weights averaged over a window: those whose average begins after what is left out of the run.
 
     None if there are none. ``losses`` are of the averaged weights; ``most`` checkpoints are kept.
