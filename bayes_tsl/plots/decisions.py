@@ -232,7 +232,7 @@ def plot_best_plan(best: BestPlan, *, prob: float = 0.9, ax: Sequence[Axes] | No
             upper.fill_between(
                 line["start"], line["behind_lower"], line["behind_upper"], color=drawn.get_color(), alpha=0.15, lw=0
             )
-    upper.set(xlabel="step at which the decay begins", ylabel="end above the best plan [nats/token]")
+    upper.set(xlabel="step at which the decay begins", ylabel="above the best [nats/token]")
     upper.set_title(as_text(f"best: {best.name}"), loc="left")
     colors = dict(zip(best.standard, _STANDARD)) | {best.name: TRUTH}
     for name in dict.fromkeys((best.name, *best.standard)):
