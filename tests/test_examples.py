@@ -34,7 +34,7 @@ def test_the_next_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     worth = which_experiment_next.draw(tmp_path / "worth.png", **QUICK)
     table = worth.to_frame()
     assert table["width_left"]["ten more checkpoints"] < 0.9 * table["width_now"]["ten more checkpoints"]
-    assert table["cost"].to_list() == [4.0, 12.0, 0.0, 0.0]
+    assert table["cost"].to_list() == [4.0, 12.0, 0.0, 0.0, 60.0]
     assert "a cooldown of 300 steps" in capsys.readouterr().out
     assert (tmp_path / "worth.png").is_file()
 

@@ -62,8 +62,8 @@ class BestPlan:
 
     @property
     def name(self) -> str:
-        """Name of the best plan."""
-        return str(self.candidates["score"].idxmax())
+        """Name of the best plan; of those with the same score, the one with the lowest expected loss."""
+        return _best(self.losses, self.candidates)
 
     @property
     def schedule(self) -> Schedule:
@@ -113,7 +113,7 @@ class BestPlan:
         if target is not None:
             require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
             table["prob_below"] = (draws < target).mean(axis=1)
-        return pd.DataFrame(table, self.candidates.index).sort_values("score", ascending=False, kind="stable")
+        return pd.DataFrame(table, self.candidates.index).sort_values(["score", "mean"], ascending=[False, True], kind="stable")
 
     def against(self, *, prob: float = 0.9) -> pd.DataFrame:
         """How much lower the best plan ends than each standard one: gain, gain_lower, gain_upper [nats], prob_lower.
@@ -174,7 +174,8 @@ def best_plan(
         end: last step of the run, as the budget has it; with ``cost`` and ``value``, the last that is considered.
         target: loss to reach: the plan that is likeliest to end below it.
         tail: share of draws: the plan whose mean in the worst of them is lowest.
-        cost: what further steps cost; plans end within its deadline.
+        cost: what further steps cost; plans end within its deadline. A sum of money ends the run at ``fit.origin +
+            cost.steps(money)``.
         value: money that a loss lower by one nat is worth, with ``cost``: the plan worth most above what it costs, which may
             end earlier.
         starts: of the decay, as shares of the way from the origin to the end (from 0 to below 1).
@@ -203,14 +204,16 @@ def best_plan(
     losses = losses_at_ends(fit, list(schedules.values()), rows["end"], seed=seed).assign_coords(plan=list(schedules))
     score, objective = _scores(fit, losses, rows["end"].to_numpy(float), target, tail, cost, value)
     rows["score"] = score
-    chosen = schedules[str(rows["score"].idxmax())]
+    chosen = schedules[_best(losses, rows)]
     beyond = () if fit.pooled else LearnedPriors().notices(chosen, origin=fit.origin, recipe=fit.recipe)
+    if target is not None and not score.any():
+        beyond += (f"No plan ends below {show(target)} in any draw: the one with the lowest expected loss is given.",)
     return BestPlan(
         losses=losses,
         candidates=rows,
         schedules=schedules,
         objective=objective,
-        standard=tuple(name for name in _STANDARD if name in schedules),
+        standard=tuple(n for n, at in zip(schedules, rows["end"]) if at == end and n.partition(_WHEN)[0] in _STANDARD),
         origin=fit.origin,
         notices=tuple(dict.fromkeys((*fit.notices, *fit.diagnostics.problems, *beyond))),
         converged=fit.converged,
@@ -243,7 +246,14 @@ def require_end(end: float, origin: float, cost: Cost | None) -> None:
     require(end <= last, "end", rule, end, cure="End earlier, or raise the deadline.")
 
 
-_STANDARD = (AS_PLANNED, "decay now", "decay over the last fifth", "cosine to a tenth")
+def _best(losses: xr.DataArray, rows: pd.DataFrame) -> str:
+    """Name of the plan with the highest score and, of several, the lowest expected loss."""
+    score = rows["score"].to_numpy(float)
+    top = np.flatnonzero(score == score.max())
+    return str(rows.index[top[draws_last(losses)[top].mean(axis=1).argmin()]])
+
+
+_WHEN = ", end at "  # in names of plans that end at different steps
 
 
 def candidates(
@@ -269,7 +279,7 @@ def candidates(
         rows.append({"plan": name, "end": stop, "start": start, "final": final, "shape": shape})
 
     for stop in ends:
-        when = "" if len(ends) == 1 else f", end at {show(stop)}"
+        when = "" if len(ends) == 1 else f"{_WHEN}{show(stop)}"
         if fit.schedule.end >= stop:
             add(f"{AS_PLANNED}{when}", fit.schedule, stop, np.nan, float(fit.schedule.lr(stop)), AS_PLANNED)
         for start in starts:
@@ -287,6 +297,7 @@ _NAMES = {
     (0.8, 0.0, "linear"): "decay over the last fifth",
     (0.0, 0.1, "cosine"): "cosine to a tenth",
 }
+_STANDARD = (AS_PLANNED, *_NAMES.values())
 
 
 def _scores(

@@ -35,7 +35,7 @@ from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.inference.run_inputs import covariates_of, informed, priors_of, recipes_of, repeats, schedules_of
 from bayes_tsl.inference.schema import TEST_SETS, parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
 from bayes_tsl.inference.schema import priors_of as priors_in
-from bayes_tsl.inference.test_set_groups import test_set_dataset
+from bayes_tsl.inference.test_set_groups import dataset_of_test_sets
 from bayes_tsl.model.coefficients import NORMALS, draw_coefficients
 from bayes_tsl.model.design import Design, make_designs, padded
 from bayes_tsl.model.hierarchical import make_hierarchical_design, reference_progress
@@ -159,7 +159,7 @@ def fit(
     _look_back(data, losses, by_run, effective, recipes)
     result = Fit(data)
     if by_test_set is not losses and len(by_test_set.test_sets) > 1:
-        data[TEST_SETS] = xr.DataTree(test_set_dataset(result, by_test_set, losses, seed=seed))
+        data[TEST_SETS] = xr.DataTree(dataset_of_test_sets(result, by_test_set, losses, seed=seed))
     if throw:
         _require_converged(result)
     for notice in (*notices[len(losses.notices) :], *result.misfits, *result.diagnostics.problems):

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 _SHAPES = ("gap", "rate")
 
 
-def test_set_dataset(fit: Fit, losses: LossTable, mean: LossTable, *, seed: int) -> xr.Dataset:
+def dataset_of_test_sets(fit: Fit, losses: LossTable, mean: LossTable, *, seed: int) -> xr.Dataset:
     """What the fit of a mean over test sets says of each of them: draws of its parameters, and its losses.
 
     Args:

@@ -12,6 +12,7 @@ from bayes_tsl.forecasting.predict import losses_at_ends
 from bayes_tsl.inference.posterior import example_fit
 from tests.conftest import refusal
 
+STANDARD = ["decay now", "cosine to a tenth", "decay over the last fifth"]  # in the order of the grid
 FEW = {"starts": (0.0, 0.5, 0.8), "finals": (0.0, 0.1), "shapes": ("linear", "cosine")}
 
 
@@ -60,7 +61,7 @@ def test_best_has_the_lowest_mean_and_no_plan_is_behind_itself(best: bt.BestPlan
 
 def test_best_is_compared_with_what_people_do(best: bt.BestPlan) -> None:
     table = best.against()
-    assert list(table.index) == [AS_PLANNED, "decay now", "decay over the last fifth", "cosine to a tenth"]
+    assert list(table.index) == [AS_PLANNED, *STANDARD]
     means = best.to_frame()["mean"]
     np.testing.assert_allclose(table["gain"], means.loc[table.index] - means[best.name])
 
@@ -78,6 +79,14 @@ def test_objectives_differ_in_what_they_ask() -> None:
     ]
 
 
+def test_a_target_out_of_reach_is_said_and_one_that_is_sure_leaves_the_lowest_loss() -> None:
+    by_mean = bt.best_plan(example_fit(), end=2500, **FEW)
+    never, always = (bt.best_plan(example_fit(), end=2500, target=target, **FEW) for target in (1.0, 5.0))
+    assert never.name == always.name == by_mean.name
+    assert "No plan ends below 1 in any draw: the one with the lowest expected loss is given." in never.notices
+    assert not any("in any draw" in notice for notice in always.notices)
+
+
 def test_money_ends_a_run_early_where_steps_are_dear() -> None:
     ends = {}
     for price in (1e-6, 100.0):
@@ -86,6 +95,7 @@ def test_money_ends_a_run_early_where_steps_are_dear() -> None:
         assert set(found.candidates["end"]) == {1460.0, 1720.0, 1980.0, 2240.0, 2500.0}
     assert ends[100.0] == 1460.0
     assert ends[1e-6] > ends[100.0]
+    assert [name.partition(",")[0] for name in found.against().index] == [AS_PLANNED, *STANDARD]
 
 
 def test_a_plan_says_what_to_do(best: bt.BestPlan) -> None:
