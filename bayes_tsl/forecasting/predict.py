@@ -25,7 +25,7 @@ from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.forecasting.distribution import Forecast, side_by_side
 from bayes_tsl.forecasting.positions import Positions, losses_at, mean_of, polynomial_of, positions_of, weighted_effect
-from bayes_tsl.forecasting.test_sets import each_test_set
+from bayes_tsl.forecasting.several_test_sets import each_test_set
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps

@@ -28,7 +28,7 @@ from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.schedules import Schedule
-from bayes_tsl.data.test_sets import over_test_sets
+from bayes_tsl.data.several_test_sets import over_test_sets
 from bayes_tsl.errors import Notice
 from bayes_tsl.forecasting.checkpoint_filter import filter_checkpoints
 from bayes_tsl.forecasting.distribution import Forecast

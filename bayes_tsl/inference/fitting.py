@@ -23,7 +23,7 @@ from bayes_tsl.data.branches import make_branches
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule, require_schedule
-from bayes_tsl.data.test_sets import over_test_sets
+from bayes_tsl.data.several_test_sets import over_test_sets
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference.arviz_groups import arviz_groups
 from bayes_tsl.inference.diagnostics import ConvergenceError
@@ -35,7 +35,7 @@ from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.inference.run_inputs import covariates_of, informed, priors_of, recipes_of, repeats, schedules_of
 from bayes_tsl.inference.schema import TEST_SETS, parameters_of, population_dataset, run_tree, run_trees, tree_of_runs
 from bayes_tsl.inference.schema import priors_of as priors_in
-from bayes_tsl.inference.test_set_groups import dataset_of_test_sets
+from bayes_tsl.inference.set_groups import dataset_of_test_sets
 from bayes_tsl.model.coefficients import NORMALS, draw_coefficients
 from bayes_tsl.model.design import Design, make_designs, padded
 from bayes_tsl.model.hierarchical import make_hierarchical_design, reference_progress
@@ -72,7 +72,7 @@ def fit(
 
     Several runs, finished or not, are a population: each learns from the others what they have in common, and position
     effects belong to the test set. A run that was measured on several test sets is fitted to their mean, and each set to that
-    (``model.test_sets``): one fit for all, at the cost of one.
+    (``model.several_test_sets``): one fit for all, at the cost of one.
 
     Args:
         losses: up to the origin of each run; ``losses.before(step)`` cuts a table. Several runs have one test set.

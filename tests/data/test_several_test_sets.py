@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.data.test_sets import over_test_sets
+from bayes_tsl.data.several_test_sets import over_test_sets
 from tests.conftest import refusal
 
 

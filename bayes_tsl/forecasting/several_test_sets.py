@@ -1,4 +1,4 @@
-"""Forecasts of every test set of a run, draw for draw from the forecast of their mean (``model.test_sets``)."""
+"""Forecasts of every test set of a run, draw for draw from the forecast of their mean (``model.several_test_sets``)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bayes_tsl.forecasting.distribution import Forecast, side_by_side
 from bayes_tsl.forecasting.positions import losses_at, mean_of, polynomial_of, positions_of
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.schema import TEST_SETS
-from bayes_tsl.inference.test_set_groups import excess_of, set_parameters, set_positions
+from bayes_tsl.inference.set_groups import excess_of, set_parameters, set_positions
 from bayes_tsl.model.drift import draw_path
+from bayes_tsl.model.several_test_sets import losses_by_law
 from bayes_tsl.model.single_run import Trend
-from bayes_tsl.model.test_sets import losses_by_law
 from bayes_tsl.model.time_axis import TimeAxis
 
 Array = NDArray[np.float64]

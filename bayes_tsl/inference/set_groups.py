@@ -16,7 +16,7 @@ from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.lr_response import excess_loss
 from bayes_tsl.model.position_law import PositionEffects, estimate_coefficients
-from bayes_tsl.model.test_sets import SetLosses, SetParameters, draw_set_parameters, draw_shape
+from bayes_tsl.model.several_test_sets import SetLosses, SetParameters, draw_set_parameters, draw_shape
 from bayes_tsl.model.time_axis import TimeAxis
 
 Array = NDArray[np.float64]

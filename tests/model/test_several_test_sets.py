@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from bayes_tsl.model import test_sets
+from bayes_tsl.model import several_test_sets
 from bayes_tsl.model.drift import covariance
-from bayes_tsl.model.test_sets import SetLosses, SetParameters, draw_set_parameters, draw_shape, losses_by_law
+from bayes_tsl.model.several_test_sets import SetLosses, SetParameters, draw_set_parameters, draw_shape, losses_by_law
 
 STEPS = 20
 
@@ -27,8 +27,8 @@ def past(known: SetLosses) -> np.ndarray:
 
 def test_posterior_is_that_of_normals_at_every_point_of_the_grid(monkeypatch: pytest.MonkeyPatch):
     """With a single point of the grid: the mean and covariance of a Gaussian regression, computed from joint covariances."""
-    monkeypatch.setattr(test_sets, "_SIZES", (1, 1, 1))
-    monkeypatch.setattr(test_sets, "_REACH", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(several_test_sets, "_SIZES", (1, 1, 1))
+    monkeypatch.setattr(several_test_sets, "_REACH", (0.0, 0.0, 0.0))
     rng = np.random.default_rng(0)
     known = sets(2.5 + 0.02 * rng.standard_normal((1, STEPS)))
     columns, scale = past(known), np.array([1.0, 0.7, 0.3, 0.3 * 0.3])
@@ -45,7 +45,7 @@ def test_posterior_is_that_of_normals_at_every_point_of_the_grid(monkeypatch: py
 
 
 def test_points_of_the_grid_are_weighted_by_their_density(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(test_sets, "_SIZES", (2, 2, 2))
+    monkeypatch.setattr(several_test_sets, "_SIZES", (2, 2, 2))
     rng = np.random.default_rng(1)
     known = sets(2.5 + 0.01 * rng.standard_normal((1, STEPS)))
     columns, off = past(known), known.losses[0] - known.mean[-1]
