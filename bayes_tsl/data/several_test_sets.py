@@ -31,10 +31,11 @@ def over_test_sets(losses: LossTable) -> LossTable:
     if len(sets) == 1:
         return losses
     name = f"mean of {', '.join(sets)}" if len(sets) <= _MOST_NAMES else f"mean of {len(sets)} test sets"
-    parts = {run: _mean(losses.select(run=run).frame, sets, name) for run in losses.runs}
-    notices = []
-    for run, part in parts.items():
+    parts, notices = [], []
+    for run in losses.runs:
         own = losses.select(run=run)
+        part = _mean(own.frame, sets, name)
+        parts.append(part)
         lacking = sorted(set(sets) - set(own.test_sets))
         cure = "Choose test sets with losses.select(test_set=...)."
         require(not lacking, f"run {run!r}", "be measured on every test set", lacking, where="without losses", cure=cure)
@@ -45,7 +46,7 @@ def over_test_sets(losses: LossTable) -> LossTable:
     averaged = {span: _mean(table.frame, sets, name) for span, table in losses.averaged.items()}
     return replace(
         losses,
-        frame=pd.concat(parts.values(), ignore_index=True),
+        frame=pd.concat(parts, ignore_index=True),
         notices=(*losses.notices, *notices),
         averaged={span: LossTable(rows) for span, rows in averaged.items() if len(rows)},
     )

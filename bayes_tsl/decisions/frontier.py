@@ -20,7 +20,7 @@ from bayes_tsl._common.validation import require, require_number, require_seed, 
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.budgets import Budget, cvar
 from bayes_tsl.decisions.costs import Cost
-from bayes_tsl.decisions.plans import candidates, require_end, require_tail
+from bayes_tsl.decisions.plans import candidates, require_end, require_plannable, require_tail
 from bayes_tsl.forecasting.predict import losses_at_ends
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
@@ -114,13 +114,11 @@ def budget_frontier(
     >>> frontier.smallest(0.5).step
     2000.0
     """
-    require_type(fit, "fit", Fit, cure="Make one with fit(...) or load_fit(path).")
-    require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure="Choose one with fit.select(run=...).")
+    require_plannable(fit)
     require_type(cost, "cost", Cost, cure="Make one with bt.Cost(per_step=...).")
     require_seed(seed)
     stops = later_steps(ends, fit.origin)
     require_end(float(stops[-1]), fit.origin, cost)
-    require(fit.schedule.known, "schedule", "be known", "unknown", cure="Give the learning rate of the run to fit.")
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
     for prob in probs:

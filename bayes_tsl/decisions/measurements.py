@@ -39,9 +39,7 @@ Array = NDArray[np.float64]
 
 PLANNED = "as planned"
 _HALVES = ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2)))
-SEED_SPREAD = (
-    0.0013  # of the loss of one configuration over seeds, at its end: .0011 to .0014 in published runs of 124M  [nats]
-)
+SEED_SPREAD = 0.0013  # of the end of a run over seeds: .0011 to .0014 in published runs of 124M  [nats]
 _MOST = 3  # readings that a regression is made of: of more, these evenly, the last among them
 
 

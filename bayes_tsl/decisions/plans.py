@@ -193,11 +193,9 @@ def best_plan(
     >>> len(best.candidates), best.schedule.end
     (145, 2500.0)
     """
-    require_type(fit, "fit", Fit, cure="Make one with fit(...) or load_fit(path).")
-    require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure="Choose one with fit.select(run=...).")
+    require_plannable(fit)
     require_seed(seed)
     require_end(end, fit.origin, cost)
-    require(fit.schedule.known, "schedule", "be known", "unknown", cure="Give the learning rate of the run to fit.")
     _require_objective(target, tail, cost, value)
     ends = [float(end)] if value is None else [fit.origin + share * (end - fit.origin) for share in ENDS]
     schedules, rows = candidates(fit, ends, starts, finals, shapes)
@@ -218,6 +216,13 @@ def best_plan(
         notices=tuple(dict.fromkeys((*fit.notices, *fit.diagnostics.problems, *beyond))),
         converged=fit.converged,
     )
+
+
+def require_plannable(fit: Fit) -> None:
+    """Raise ``DataError`` unless ``fit`` is of one run whose learning rate is known."""
+    require_type(fit, "fit", Fit, cure="Make one with fit(...) or load_fit(path).")
+    require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure="Choose one with fit.select(run=...).")
+    require(fit.schedule.known, "schedule", "be known", "unknown", cure="Give the learning rate of the run to fit.")
 
 
 def _require_objective(target: float | None, tail: float | None, cost: Cost | None, value: float | None) -> None:

@@ -29,7 +29,7 @@ from bayes_tsl.forecasting.several_test_sets import each_test_set
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
-from bayes_tsl.model.drift import draw_path
+from bayes_tsl.model.drift import draw_path, draw_path_at
 from bayes_tsl.model.single_run import TAIL, Trend, trend, with_checkpoint_noise
 from bayes_tsl.model.time_axis import TimeAxis
 
@@ -179,8 +179,7 @@ def losses_at_ends(fit: Fit, schedules: Sequence[Schedule], steps: ArrayLike, *,
     """
     sites, _, value, _ = at_origin(fit)
     axis = fit.ends_axis(schedules, steps)
-    places, place = np.unique(axis.u[:-1], return_inverse=True)
-    path = draw_path(np.random.default_rng((seed, 0)), places, value.shape)[..., place]
+    path = draw_path_at(np.random.default_rng((seed, 0)), axis.u[:-1], value.shape)
     law = _trend(axis, sites)
     expected = law._replace(floor=law.floor + sites["drift_scale"][..., None] * path)
     coords = {CHAIN: np.arange(value.shape[0]), DRAW: np.arange(value.shape[1])}

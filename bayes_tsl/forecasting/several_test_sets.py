@@ -15,7 +15,7 @@ from bayes_tsl.forecasting.positions import losses_at, mean_of, polynomial_of, p
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.inference.schema import TEST_SETS
 from bayes_tsl.inference.set_groups import excess_of, set_parameters, set_positions
-from bayes_tsl.model.drift import draw_path
+from bayes_tsl.model.drift import draw_path_at
 from bayes_tsl.model.several_test_sets import losses_by_law
 from bayes_tsl.model.single_run import Trend
 from bayes_tsl.model.time_axis import TimeAxis
@@ -55,8 +55,7 @@ def _mean_losses(rng: np.random.Generator, fit: Fit, mean: Forecast, own: xr.Dat
         u: log progress of the steps since the origin (step).
     """
     parameters, last = set_parameters(own), float(fit.observed["mean_loss"][-1])
-    places, place = np.unique(u, return_inverse=True)
-    drift = parameters.drift_scale[..., None] * draw_path(rng, places, excess.shape[:2])[..., place]
+    drift = parameters.drift_scale[..., None] * draw_path_at(rng, u, excess.shape[:2])
     expected = mean.expected.copy(data=last + losses_by_law(parameters, mean.expected.to_numpy() - last, excess, u) + drift)
     noise = parameters.noise_scale[..., None] * rng.standard_normal(expected.shape)
     observed = (expected + (mean.observed - mean.expected) + noise).rename("observed")

@@ -158,7 +158,7 @@ def fit(
         data = _fit_several(designs, run_priors, by_run, covariate_table, base, attrs, settings)
     _look_back(data, losses, by_run, effective, recipes)
     result = Fit(data)
-    if by_test_set is not losses and len(by_test_set.test_sets) > 1:
+    if len(by_test_set.test_sets) > 1:
         data[TEST_SETS] = xr.DataTree(dataset_of_test_sets(result, by_test_set, losses, seed=seed))
     if throw:
         _require_converged(result)

@@ -88,6 +88,12 @@ def draw_path(rng: np.random.Generator, u: NDArray[np.float64], shape: tuple[int
     return np.stack(drawn, axis=-1)
 
 
+def draw_path_at(rng: np.random.Generator, u: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """The same at log progress in any order; where it repeats, so does the drift (..., step)."""
+    places, place = np.unique(u, return_inverse=True)
+    return draw_path(rng, places, shape)[..., place]
+
+
 def predict(state: DriftState, width: AnyArray, power: AnyArray) -> DriftState:
     """The drift a ``width`` of log progress later, where ``power`` is its scale squared (Kalman prediction)."""
     value, speed, vv, vs, ss = state

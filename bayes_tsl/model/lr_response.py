@@ -95,14 +95,13 @@ def make_time_axis(step: ArrayLike, schedule: Schedule, anchor: Anchor, *, avera
     [-0.693, 0.0]
     """
     last = np.atleast_1d(np.asarray(step, float))
-    step, order = last - averaged / 2.0, round(NODES * np.log(LONGEST / anchor.shortest))
-    times = nodes((anchor.shortest, LONGEST), order) * anchor.time_unit
+    step, times = last - averaged / 2.0, _times(anchor)
     u = np.log(schedule.learning(step) / schedule.learning(anchor.origin))
     end = float(np.log(anchor.time_unit / schedule.progress(anchor.origin)))
     lagged = lag(schedule, step, powers=nodes(POWERS), times=times)
     window = schedule.progress(last) - schedule.progress(last - averaged)
     gone = lagged * gone_by_averaging(window[:, None], times)[:, :, None]
-    of_time, of_power = interpolant(order), interpolant().T
+    of_time, of_power = interpolant(len(times)), interpolant().T
     lagged, gone = (of_time @ each @ of_power for each in (lagged, gone))
     return TimeAxis(u, lagged, gone, end, schedule.repeats(step), anchor.shortest)
 
@@ -126,16 +125,15 @@ def make_ends_axis(schedules: Sequence[Schedule], steps: ArrayLike, anchor: Anch
     [0.693, 0.56, 0.0]
     """
     ends = np.asarray(steps, float)
-    now = make_time_axis([anchor.origin], schedules[0], anchor)
-    order = now.lag.shape[1]
-    times = nodes((anchor.shortest, LONGEST), order) * anchor.time_unit
+    times = _times(anchor)
     settled = lag(schedules[0], [anchor.origin], powers=nodes(POWERS), times=times)[0]
     lagged = [_lag_ahead(schedule, anchor.origin, end, settled, times) for schedule, end in zip(schedules, ends)]
-    made = np.concatenate([interpolant(order) @ np.stack(lagged) @ interpolant().T, now.lag])
-    learned = [schedule.learning([end])[0] for schedule, end in zip(schedules, ends)]
-    repeats = [schedule.repeats(np.array([end]))[0] for schedule, end in zip(schedules, ends)]
-    u = np.log(np.array(learned) / schedules[0].learning(anchor.origin))
-    return now._replace(u=np.append(u, 0.0), lag=made, gone=np.zeros_like(made), repeats=np.append(repeats, now.repeats))
+    made = interpolant(len(times)) @ np.stack([*lagged, settled]) @ interpolant().T
+    whole = [*zip(schedules, ends), (schedules[0], anchor.origin)]
+    learned = np.array([schedule.learning([step])[0] for schedule, step in whole])
+    repeats = np.array([schedule.repeats(np.array([step]))[0] for schedule, step in whole])
+    end = float(np.log(anchor.time_unit / schedules[0].progress(anchor.origin)))
+    return TimeAxis(np.log(learned / learned[-1]), made, np.zeros_like(made), end, repeats, anchor.shortest)
 
 
 def _lag_ahead(
@@ -156,6 +154,12 @@ def _lag_ahead(
     weight[:, 1:] += left[:, 1:] * late
     weight[:, :-1] += left[:, 1:] * early
     return left[:, :1] * settled + weight @ driven
+
+
+def _times(anchor: Anchor) -> NDArray[np.float64]:
+    """Relaxation times at which a lag is tabulated, in progress (time)."""
+    order = round(NODES * np.log(LONGEST / anchor.shortest))
+    return nodes((anchor.shortest, LONGEST), order) * anchor.time_unit
 
 
 def relative_excess(

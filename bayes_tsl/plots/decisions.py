@@ -23,6 +23,7 @@ from bayes_tsl.plots.style import (
     PROBS,
     TRUTH,
     as_text,
+    draw_learning_rate,
     mark_origin,
     mark_unconverged,
     new_axes,
@@ -201,7 +202,7 @@ def plot_worth(worth: Worth, *, prob: float = 0.9, ax: Axes | None = None) -> Ax
 def plot_best_plan(best: BestPlan, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
     """How much higher plans end than the best one, by the step at which they begin to decay; and learning rates below.
 
-    Of each shape the final rate with the lowest expected loss is shown, at the last step considered.
+    Of each shape the final rate of its best plan is shown, at the last step considered.
 
     Args:
         best: what ``best_plan`` returned.
@@ -237,9 +238,8 @@ def plot_best_plan(best: BestPlan, *, prob: float = 0.9, ax: Sequence[Axes] | No
     colors = dict(zip(best.standard, _STANDARD)) | {best.name: TRUTH}
     for name in dict.fromkeys((best.name, *best.standard)):
         schedule, last = best.schedules[name], float(best.candidates.loc[name, "end"])
-        knots = np.unique(np.clip(np.append(schedule.steps, [best.origin, last]), None, last))
         width = 2.4 if name == best.name else 1.0
-        lower.plot(knots, schedule.lr(knots), lw=width, color=colors[name], label=as_text(name))
+        draw_learning_rate(lower, schedule, last, lw=width, color=colors[name], label=as_text(name))
     mark_origin(lower, best.origin)
     lower.set(xlabel="step", ylabel="learning rate", ylim=(0.0, None))
     mark_unconverged(upper, best.converged)

@@ -19,6 +19,7 @@ from bayes_tsl.plots.style import (
     TRUTH,
     as_text,
     draw_bands,
+    draw_learning_rate,
     finish,
     mark_origin,
     mark_unconverged,
@@ -101,9 +102,7 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
         bounds = [np.append(first.history[-1], interval[bound]) for bound in ("lower", "upper")]
         (line,) = upper.plot(x, np.append(first.history[-1], ahead.quantile(0.5, kind="expected")), lw=1.8, label=as_text(name))
         upper.fill_between(x, bounds[0], bounds[1], color=line.get_color(), alpha=0.2, lw=0)
-        schedule, last = plans.schedules[name], ahead.steps[-1]
-        knots = np.unique(np.clip(np.append(schedule.steps, last), None, last))
-        lower.plot(knots, schedule.lr(knots), lw=1.4, color=line.get_color())
+        draw_learning_rate(lower, plans.schedules[name], ahead.steps[-1], lw=1.4, color=line.get_color())
     for panel in axes:
         mark_origin(panel, first.origin)
     upper.set(ylabel="mean test loss [nats/token]", title=as_text(f"{first.run}, {first.test_set}"))

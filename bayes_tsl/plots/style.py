@@ -12,6 +12,7 @@ import xarray as xr
 from bayes_tsl._common.dims import DRAWS
 from bayes_tsl._common.intervals import interval_over_draws
 from bayes_tsl._common.validation import require
+from bayes_tsl.data.schedule import Schedule
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +55,12 @@ def stacked_axes(*, shared: bool = True) -> list[Axes]:
 
     figure = plt.subplots(2, 1, figsize=(7.0, 5.6), sharex=shared, height_ratios=[3, 1], layout="constrained")
     return list(figure[1])
+
+
+def draw_learning_rate(ax: Axes, schedule: Schedule, last: float, **line: Any) -> None:
+    """The learning rate of a schedule up to a last step."""
+    knots = np.unique(np.clip(np.append(schedule.steps, last), None, last))
+    ax.plot(knots, schedule.lr(knots), **line)
 
 
 def draw_bands(
