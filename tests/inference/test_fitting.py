@@ -17,8 +17,10 @@ import xarray as xr
 import bayes_tsl as bt
 from bayes_tsl.analysis.model_comparison import log_likelihood
 from bayes_tsl.data.recipe import make_recipe
-from bayes_tsl.inference.nuts import Settings
+from bayes_tsl.inference.diagnostics import diagnose
+from bayes_tsl.inference.nuts import STAGES, Settings
 from bayes_tsl.inference.run_inputs import recipes_of, repeats
+from bayes_tsl.inference.schema import chains_of
 from bayes_tsl.model.priors import lognormal, normal
 from tests.conftest import ORIGIN, QUICK, SETTLED, STEPS, TRUTH, means, refusal
 
@@ -83,7 +85,13 @@ def test_the_same_seed_gives_the_same_draws(simulation: bt.Simulation, schedule:
 def test_as_many_draws_are_made_as_pass_the_checks(simulation: bt.Simulation, schedule: bt.Schedule, mean_fit: bt.Fit) -> None:
     made = bt.fit(means(simulation).until(ORIGIN), schedule=schedule, **SETTLED | {"chains": 4, "num_draws": "auto"})
     draws = made.chains_and_draws[1]
-    assert draws in (300, 500, 750)
+    sampled, stats = chains_of(mean_fit.data)
+
+    def enough(stage: int) -> bool:
+        first = slice(0, stage)
+        return diagnose({label: x.isel(draw=first) for label, x in sampled.items()}, stats.isel(draw=first)).enough
+
+    assert draws == next(stage for stage in STAGES if enough(stage))
     assert made.diagnostics.enough
     np.testing.assert_array_equal(made.parameters()["heat"], mean_fit.parameters()["heat"][:, :draws])
     with refusal("num_draws must be one of 'auto'; got 'few'. Or give a number; 1000 is usual."):

@@ -63,6 +63,15 @@ def test_a_second_posterior_of_the_same_shape_compiles_nothing() -> None:
         jax.monitoring.clear_event_listeners()
 
 
+@pytest.mark.parametrize(("asked", "made"), [(100, 300), (10**6, 1000)])
+def test_draws_are_made_until_they_are_enough(asked: int, made: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bayes_tsl.inference.diagnostics.MIN_ESS_PER_CHAIN", asked)
+    with jax.enable_x64(True):
+        coordinates = whitening(around, np.zeros(3), start={"x": np.zeros(3)}, dense=["x"])
+        draws = sample(around, np.zeros(3), coordinates=coordinates, **SETTINGS | {"num_draws": "auto"})
+    assert draws.sites["x"].shape == (*draws.stats["energy"].shape, 3) == (2, made, 3)
+
+
 @pytest.mark.skipif(not sampling._MAPS.exists(), reason="memory maps are counted on Linux")
 def test_compiled_programs_are_let_go_before_the_system_runs_out_of_maps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
