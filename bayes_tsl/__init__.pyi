@@ -29,6 +29,7 @@ from .data import datasets as datasets
 from .data import read_log as read_log
 from .data import read_losses as read_losses
 from .data import schedules as schedules
+from .decisions import Allocation as Allocation
 from .decisions import BestPlan as BestPlan
 from .decisions import Budget as Budget
 from .decisions import Comparison as Comparison
@@ -37,6 +38,7 @@ from .decisions import Frontier as Frontier
 from .decisions import Measurement as Measurement
 from .decisions import Stopping as Stopping
 from .decisions import Worth as Worth
+from .decisions import allocate as allocate
 from .decisions import at_budget as at_budget
 from .decisions import best_plan as best_plan
 from .decisions import budget_curve as budget_curve
@@ -58,13 +60,16 @@ from .forecasting import WhatIf as WhatIf
 from .forecasting import average as average
 from .forecasting import baselines as baselines
 from .forecasting import forecast as forecast
+from .forecasting import forecast_new as forecast_new
 from .forecasting import update as update
 from .forecasting import what_if as what_if
 from .inference import ConvergenceError as ConvergenceError
 from .inference import Diagnostics as Diagnostics
 from .inference import Fit as Fit
+from .inference import ScalingFit as ScalingFit
 from .inference import fit as fit
 from .inference import fit_each as fit_each
+from .inference import fit_scaling as fit_scaling
 from .inference import load_fit as load_fit
 from .live import Monitor as Monitor
 from .live import Outlook as Outlook
@@ -82,6 +87,7 @@ from .old_names import forecast_drift as forecast_drift
 from .old_names import plot_forecast_drift as plot_forecast_drift
 from .old_names import settling as settling
 from .old_names import surprise as surprise
+from .plots import plot_allocation as plot_allocation
 from .plots import plot_best_plan as plot_best_plan
 from .plots import plot_budget as plot_budget
 from .plots import plot_calibration as plot_calibration

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import bayes_tsl as bt
+from tests.finished_runs import finished_runs
 
 hypothesis.settings.register_profile("noisy machine", deadline=None)  # others compute beside the tests
 hypothesis.settings.load_profile("noisy machine")
@@ -96,3 +97,8 @@ def mean_fit(simulation: bt.Simulation, schedule: bt.Schedule) -> bt.Fit:
 @pytest.fixture(scope="session")
 def ahead(fit: bt.Fit) -> bt.Forecast:
     return bt.forecast(fit, steps=STEPS[STEPS > ORIGIN], positions=[0, 10, 63])
+
+
+@pytest.fixture(scope="session")
+def scaling() -> bt.ScalingFit:
+    return bt.fit_scaling(finished_runs(), **SETTLED | {"num_warmup": 300})

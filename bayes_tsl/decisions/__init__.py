@@ -1,9 +1,10 @@
-"""What to do, given a forecast: budgets, costs, optimal stopping, and which run ends lowest.
+"""What to do, given a forecast: budgets, costs, optimal stopping, which run ends lowest, and which size to train next.
 
 Import every name from here. Nothing here scores a forecast: that is ``evaluation``, which does not import this package
 either.
 """
 
+from bayes_tsl.decisions.allocation import Allocation, allocate
 from bayes_tsl.decisions.budgets import Budget, at_budget, budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.frontier import Frontier, budget_frontier
@@ -13,6 +14,7 @@ from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
 
 __all__ = [
+    "Allocation",
     "BestPlan",
     "Budget",
     "Comparison",
@@ -21,6 +23,7 @@ __all__ = [
     "Measurement",
     "Stopping",
     "Worth",
+    "allocate",
     "at_budget",
     "best_plan",
     "budget_curve",

@@ -8,6 +8,7 @@ from bayes_tsl.forecasting import baselines
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
 from bayes_tsl.forecasting.averaging import average
 from bayes_tsl.forecasting.distribution import Arrival, Forecast
+from bayes_tsl.forecasting.new_runs import forecast_new
 from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.forecasting.reweighting import Updated, update
 
@@ -19,6 +20,7 @@ __all__ = [
     "average",
     "baselines",
     "forecast",
+    "forecast_new",
     "update",
     "what_if",
 ]

@@ -7,13 +7,16 @@ from bayes_tsl.inference.batch import fit_each
 from bayes_tsl.inference.diagnostics import ConvergenceError, Diagnostics
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.posterior import Fit, example_fit, load_fit
+from bayes_tsl.inference.scaling import ScalingFit, fit_scaling
 
 __all__ = [
     "ConvergenceError",
     "Diagnostics",
     "Fit",
+    "ScalingFit",
     "example_fit",
     "fit",
     "fit_each",
+    "fit_scaling",
     "load_fit",
 ]

@@ -3,6 +3,7 @@
 Import every ``plot_*`` from here. Nothing here computes: what is drawn comes from the packages above.
 """
 
+from bayes_tsl.plots.allocation import plot_allocation
 from bayes_tsl.plots.decisions import plot_best_plan, plot_budget, plot_comparison, plot_stopping, plot_worth
 from bayes_tsl.plots.evaluation import plot_calibration, plot_errors
 from bayes_tsl.plots.forecasts import plot_forecast, plot_forecast_revisions, plot_prior_predictive, plot_what_if
@@ -15,6 +16,7 @@ from bayes_tsl.plots.positions import (
 )
 
 __all__ = [
+    "plot_allocation",
     "plot_best_plan",
     "plot_budget",
     "plot_calibration",
