@@ -36,11 +36,13 @@ from .decisions import Comparison as Comparison
 from .decisions import Cost as Cost
 from .decisions import Frontier as Frontier
 from .decisions import Measurement as Measurement
+from .decisions import Portfolio as Portfolio
 from .decisions import Stopping as Stopping
 from .decisions import Worth as Worth
 from .decisions import allocate as allocate
 from .decisions import at_budget as at_budget
 from .decisions import best_plan as best_plan
+from .decisions import best_portfolio as best_portfolio
 from .decisions import budget_curve as budget_curve
 from .decisions import budget_frontier as budget_frontier
 from .decisions import compare_runs as compare_runs

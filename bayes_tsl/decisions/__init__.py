@@ -10,6 +10,7 @@ from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.frontier import Frontier, budget_frontier
 from bayes_tsl.decisions.measurements import Measurement, Worth, worth_measuring
 from bayes_tsl.decisions.plans import BestPlan, best_plan
+from bayes_tsl.decisions.portfolio import Portfolio, best_portfolio
 from bayes_tsl.decisions.run_comparison import Comparison, compare_runs
 from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
 
@@ -21,11 +22,13 @@ __all__ = [
     "Cost",
     "Frontier",
     "Measurement",
+    "Portfolio",
     "Stopping",
     "Worth",
     "allocate",
     "at_budget",
     "best_plan",
+    "best_portfolio",
     "budget_curve",
     "budget_frontier",
     "compare_runs",

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import CHAIN, DRAW, POSITION, STEP
 from bayes_tsl._common.jax_settings import float64
+from bayes_tsl._common.seeds import seed_of
 from bayes_tsl._common.validation import floats, require, require_seed, require_type
 from bayes_tsl.data import schedules
 from bayes_tsl.data.schedules import Schedule
@@ -117,7 +118,7 @@ def _of_several(
         one = fit.select(run=run)
         ahead = later_steps(steps, one.origin, run=run)
         one.schedule.require_reaches(float(ahead[-1]))
-        own = int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint32)[0])
+        own = seed_of(seed, number)
         made.append(forecast_paths(one, {"": ahead}, {"": one.schedule}, positions=positions, weights=weights, seed=own)[""])
     return side_by_side(made)
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from numpyro import handlers
 
 from bayes_tsl._common.jax_settings import float64
+from bayes_tsl._common.seeds import seed_of
 from bayes_tsl._common.validation import require, require_seed
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
@@ -114,7 +115,7 @@ def simulate_population(plans: Mapping[str, Plan], *, priors: Priors, level: flo
             parameters={name: float(values[number]) for name, values in parameters.items()},
             priors=priors,
             centre=centre,
-            seed=int(np.random.SeedSequence((seed, number)).generate_state(1, np.uint32)[0]),
+            seed=seed_of(seed, number),
         )
         for number, (run, plan) in enumerate(plans.items())
     }
