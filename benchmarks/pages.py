@@ -3,9 +3,9 @@
     python -m benchmarks.pages [PAGE ...]
 
 Python blocks are run, and so are the ``bayes-tsl`` commands of a ``sh`` block that a ``text`` block follows. The ``text`` block
-below a block has what it prints, and a picture below that, in docs/images/pages, is the figure that it leaves open. Pages share a
-folder, where the quickstart saves the fit that others load (docs/fit.nc). A page with an error stays as it was; the others are
-still made.
+below a block has what it prints, and a picture below that, in docs/images/pages, is the figure that it leaves open. Pages share
+a folder, where the quickstart saves the fit that others load (docs/fit.nc). A page with an error stays as it was, and the others
+are still made.
 """
 
 from __future__ import annotations
@@ -91,6 +91,7 @@ def refresh(page: Path, folder: Path) -> None:
 def notebook(page: Path) -> str:
     """A page as a Jupyter notebook, its outputs those that the page shows."""
     import jupytext
+    import nbformat
     from nbformat.v4 import new_output
 
     book = jupytext.reads(BLOCK.sub(_without_output, page.read_text()), fmt="md")
@@ -100,7 +101,8 @@ def notebook(page: Path) -> str:
         cell.outputs = [new_output("stream", name="stdout", text=text)] if text else []
     for index, cell in enumerate(book.cells):
         cell.id = f"cell-{index}"
-    return jupytext.writes(book, fmt="ipynb") + "\n"
+    book.metadata = nbformat.from_dict({"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}})
+    return nbformat.writes(book) + "\n"
 
 
 def _without_output(found: re.Match[str]) -> str:

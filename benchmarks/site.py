@@ -1,4 +1,4 @@
-"""What the built site needs beside mkdocs.yml: equations as MathML, which needs no script, full tables, and doctests as code."""
+"""What the built site needs beside mkdocs.yml: equations as MathML, without a script, full tables, and doctests as code."""
 
 from __future__ import annotations
 
