@@ -4,7 +4,7 @@
 
 Python blocks are run, and so are the ``bayes-tsl`` commands of a ``sh`` block that a ``text`` block follows. The ``text`` block
 below a block has what it prints, and a picture below that, in docs/images/pages, is the figure that it leaves open. Pages share
-a folder, where the quickstart saves the fit that others load (docs/fit.nc). A page with an error stays as it was, and the others
+a folder, where the quickstart saves the fit that others load (docs/fit.nc). A page with an error stays as it was; the others
 are still made.
 """
 
