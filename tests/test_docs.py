@@ -16,7 +16,7 @@ from tests.conftest import QUICK
 README = pages.ROOT / "README.md"
 HOW_TO = sorted((pages.DOCS / "how_to").glob("*.md"))
 NUMBER = r"(?<![\w.])-?\d*\.?\d+"  # draws of another processor differ in their last digits
-FITS = re.compile(r"bt\.(fit|fit_each|backtest|position_laws|Monitor)\(|bayes-tsl (forecast|report|watch|compare)")
+FITS = re.compile(r"bt\.(fit|fit_each|position_laws|Monitor)\(")
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 
@@ -36,10 +36,8 @@ def require_same(printed: str, shown: str) -> None:
 
 def by_cost() -> list[object]:
     """Every page with code; those that fit are slow."""
-    return [
-        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if FITS.search(page.read_text()) else [])
-        for page in pages.pages()
-    ]
+    code = {page: "".join(found["code"] for found in pages.BLOCK.finditer(page.read_text())) for page in pages.pages()}
+    return [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if FITS.search(code[page]) else []) for page in code]
 
 
 @pytest.mark.parametrize("page", by_cost())
