@@ -373,7 +373,12 @@ def priors() -> pd.DataFrame:
     plan = bt.schedules.cosine(peak=1e-3, warmup=1000, total=50_000, final=1e-4)
     learned_from = bt.priors.default_priors(plan, origin=25_000, recipe=Recipe(((0.0, 5e5),), parameters=1.2e8)).to_dict()
     rows = [
-        {"parameter": name, "meaning": meaning.get(name, ""), "prior": _prior(learned_from[name]), "no schedule": _prior(prior)}
+        {
+            "parameter": name,
+            "meaning": meaning.get(name, ""),
+            "example run": _prior(learned_from[name]),
+            "no schedule": _prior(prior),
+        }
         for name, prior in bt.Priors().to_dict().items()
     ]
     return pd.DataFrame(rows)
