@@ -7,7 +7,7 @@ TRAINERS := .venv-trainers
 DATA := bayes_tsl/data/datasets/small_lm/position_losses.csv.gz
 SCHEDULE := cosine:peak=2e-3,warmup=100,total=2500,final=2e-4
 
-.PHONY: forecast test test-oldest test-newest test-sdist test-slow test-trainers lint format benchmark-quick benchmark-peers calibration clean
+.PHONY: forecast test test-oldest test-newest test-sdist test-slow test-trainers lint format pages docs benchmark-quick benchmark-peers calibration clean
 
 forecast: $(VENV)/package
 	$(BIN)/bayes-tsl forecast $(DATA) --run mix50_cosine --test-set prose \
@@ -44,6 +44,13 @@ format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Runs the code of every page, and writes what it prints and draws.
+pages: $(VENV)/dev
+	$(BIN)/python -m benchmarks.pages
+
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/mkdocs build --strict
+
 benchmark-quick: $(VENV)/dev
 	for name in public.blind public.prefix public.transfer bundled.positions public.decision cost.speed; do \
 		$(BIN)/python -m benchmarks.$$name --quick || exit 1; done
@@ -79,10 +86,14 @@ $(VENV)/peers: $(VENV)/dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,peers]'
 	touch $@
 
+$(VENV)/docs: $(VENV)/dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,docs]'
+	touch $@
+
 $(TRAINERS)/dev: pyproject.toml
 	$(PYTHON) -m venv $(TRAINERS)
 	$(TRAINERS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,huggingface,lightning]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(TRAINERS) out build *.egg-info
+	rm -rf $(VENV) $(TRAINERS) out build site *.egg-info

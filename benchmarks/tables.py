@@ -1,4 +1,4 @@
-"""The tables of docs/benchmarks.md and docs/paper.md, and the calibration that reports tell of, copied from benchmarks/results.
+"""The tables of the README and of docs, and the calibration that reports tell of, copied from benchmarks/results.
 
     python -m benchmarks.tables
 
@@ -7,24 +7,30 @@ A table stands between the lines ``<!-- table NAME -->`` and ``<!-- end -->``; w
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.analysis.sensitivity import DECIDES
+from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.inference.arviz_versions import MAX_PARETO_K
 from bayes_tsl.model.learned import learned
 from benchmarks.common import RESULTS, ROOT, mean_of_kinds
 from benchmarks.public.learned_priors import shown
 from benchmarks.public.prefix import SCORES
 
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("benchmarks", "modelling", "paper")]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("accuracy", "benchmarks", "index", "model", "modelling", "paper")),
+]
 HELD_OUT = Path(bt.__file__).parent / "reporting" / "held_out.json"
 KIND = "25M to 360M parameters, 7,000 steps and more; cosine, constant and decayed learning rates"
 TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
@@ -102,6 +108,7 @@ HEADS = {
     "seconds_weights": "seconds, weights",
     "seconds_refit": "seconds, refit",
 }
+WORST = {"repeated": "data repeated 5 to 44 times"}
 _KNOWLEDGE = ["endpoint_mae", "endpoint_bias", "crps", "coverage_50", "coverage_90", "width_90"]
 LAWS = {
     "exponent 1": "1",
@@ -322,6 +329,66 @@ def transfer_runs() -> pd.DataFrame:
     return _across(result("transfer").query("run != 'mean of six'"), ["size", "run"], "model", "mae")
 
 
+def record() -> pd.DataFrame:
+    """The record of accuracy in short: held-out runs, families never seen, and the family that is worst covered."""
+    held = result("prefix_reported").query("half == 'held out' and runs == 'all' and model == 'tsl'")
+    families = result("unseen").query("model == 'tsl'")
+    worst = families.loc[families["coverage_90"].idxmin(), "runs"]
+    parts = {
+        f"{held['cells'].iloc[0]} held-out runs": held,
+        "families never seen, mean": families.query("runs == 'mean of families'"),
+        f"worst of these: {WORST[str(worst)]}": families[families["runs"] == worst],
+    }
+    rows = []
+    for name, part in parts.items():
+        one = part.set_index("prefix")
+        errors = {f"error, {seen:.0%} seen": one["endpoint_mae"][seen] for seen in one.index}
+        rows.append(
+            {"runs": name, **errors, **{f"covers, {seen:.0%}": f"{one['coverage_90'][seen]:.0%}" for seen in one.index}}
+        )
+    return pd.DataFrame(rows)
+
+
+def worst_covered() -> pd.DataFrame:
+    """Kinds of runs whose 90 % intervals cover less than 90 %, the worst first."""
+    held = result("prefix_reported").query("half == 'held out' and runs != 'all'")
+    every = pd.concat([held, result("unseen").query("runs != 'mean of families'")])
+    low = every.query("model == 'tsl' and coverage_90 < 0.9").sort_values("coverage_90")
+    return low[["runs", "prefix", "cells", "endpoint_mae", "endpoint_bias", "coverage_90", "width_90"]]
+
+
+def families() -> pd.DataFrame:
+    """Families that no prior was learned from, the worst covered first."""
+    table = unseen()
+    lowest = table.groupby("runs")["coverage_90"].transform("min")
+    table = table.assign(lowest=lowest).sort_values(["lowest", "runs", "prefix"])
+    return table[["runs", "prefix", "cells", "endpoint_mae", "power_law_mae", "coverage_90", "width_90"]]
+
+
+def priors() -> pd.DataFrame:
+    """Every parameter of the model: its meaning, and its priors with and without a schedule."""
+    meaning = dict(
+        re.findall(r"^    (\w+): (.*)$", (inspect.getdoc(bt.Priors) or "").partition("Attributes:")[2], flags=re.MULTILINE)
+    )
+    plan = bt.schedules.cosine(peak=1e-3, warmup=1000, total=50_000, final=1e-4)
+    learned_from = bt.priors.default_priors(plan, origin=25_000, recipe=Recipe(((0.0, 5e5),), parameters=1.2e8)).to_dict()
+    rows = [
+        {
+            "parameter": name,
+            "meaning": meaning.get(name, ""),
+            "example run": _prior(learned_from[name]),
+            "no schedule": _prior(prior),
+        }
+        for name, prior in bt.Priors().to_dict().items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _prior(prior: Mapping[str, Any]) -> str:
+    numbers = "" if prior["family"] == "fixed" else f" ± {prior['sd']:.2g}"
+    return f"{prior['family']} {prior['centre']:.2g}{numbers}"
+
+
 def positions() -> pd.DataFrame:
     table = result("positions").query("model in ['tsl', 'tsl, mean only', 'power-law', 'multi-power-law']")
     return table.drop(columns=["cells", "log_score", "endpoint_bias"])
@@ -387,6 +454,10 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "peers": peers,
     "monitored": monitored,
     "prefix-reported": prefix_reported,
+    "record": record,
+    "worst-covered": worst_covered,
+    "families": families,
+    "priors": priors,
     "sensitivity": sensitivity,
     "sensitivity-agreement": sensitivity_agreement,
     "calibration-together": calibration_together,

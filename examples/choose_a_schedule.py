@@ -35,7 +35,7 @@ def choose(folder: Path, **settings: object) -> bt.Stopping:
     stopping = bt.stop_or_continue(fit, COST, value=VALUE, steps=range(ORIGIN + 125, END + 1, 125), final=FINAL)
     print(stopping.to_frame().round(3).to_string(index=False))
     print(stopping)
-    print(f"to know every curve ahead would be worth {stopping.evpi:.2f}, another checkpoint no more")
+    print(f"perfect information would be worth {stopping.evpi:.2f}; another checkpoint cannot be worth more")
     bt.plot_stopping(stopping)[0].figure.savefig(folder / "stopping.png", dpi=150)
     return stopping
 

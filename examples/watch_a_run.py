@@ -1,4 +1,4 @@
-"""Is the run still where it was expected? Its forecast follows it from checkpoint to checkpoint, and says when to fit anew.
+"""Is the run still on its curve? The forecast is updated at each checkpoint, and refitted when that is needed.
 
 python examples/watch_a_run.py
 """
@@ -25,7 +25,7 @@ def watch(losses: bt.LossTable, plan: bt.Schedule, picture: Path, **settings: ob
     seen = losses.until(START)
     fit = bt.fit(seen, schedule=plan, **settings)
     ahead = bt.forecast(fit, steps=steps_after(losses, START))
-    rows = [said(ahead, losses, fitted=True)]
+    rows = [row(ahead, losses, fitted=True)]
     for now in range(START + EVERY, END, EVERY):
         seen = losses.until(now)
         rows[-1]["p_value"] = bt.predictive_p_value(ahead, seen)
@@ -36,7 +36,7 @@ def watch(losses: bt.LossTable, plan: bt.Schedule, picture: Path, **settings: ob
             ahead = bt.forecast(fit, steps=steps_after(losses, now))
         else:
             ahead = updated.forecast(steps=steps_after(losses, now))
-        rows.append(said(ahead, losses, fitted=updated.needs_refit))
+        rows.append(row(ahead, losses, fitted=updated.needs_refit))
     table = pd.DataFrame(rows)
     print(table[["origin", "median", "lower", "upper", "fitted", "p_value"]].round(3).to_string(index=False))
     bt.plot_forecast_revisions(table).figure.savefig(picture, dpi=150)
@@ -48,8 +48,8 @@ def steps_after(losses: bt.LossTable, now: int) -> list[float]:
     return [*losses.after(now).until(min(now + EVERY, END)).steps, END]
 
 
-def said(ahead: bt.Forecast, losses: bt.LossTable, *, fitted: bool) -> dict[str, object]:
-    """What a forecast says of the end, beside what was measured there."""
+def row(ahead: bt.Forecast, losses: bt.LossTable, *, fitted: bool) -> dict[str, object]:
+    """The forecast of the end, beside what was measured there."""
     measured = {"observed": losses.mean_losses().iloc[-1], "converged": ahead.converged, "fitted": fitted}
     return {"origin": ahead.origin, **ahead.to_frame().iloc[-1], **measured, "p_value": np.nan, "alarm": False}
 

@@ -1,4 +1,4 @@
-"""Which experiment next? What a cooldown tried now, or waiting, would say of the end of a run, before it is made.
+"""Which experiment next? How much a cooldown, or waiting, would narrow the forecast of the end, before it is made.
 
 python examples/which_experiment_next.py
 """

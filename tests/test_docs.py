@@ -1,26 +1,24 @@
-"""Blocks of the pages run one after the other, in a folder of their own, and tables are those that were measured."""
+"""Blocks of the pages print what the pages show, tables and notebooks are up to date, and the site has every public name."""
 
 from __future__ import annotations
 
+import ast
 import re
 from functools import partial
 from pathlib import Path
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import pytest
 
 import bayes_tsl as bt
-from benchmarks import tables
+from benchmarks import pages, tables
 from tests.conftest import QUICK
 
-README = Path(__file__).parents[1] / "README.md"
+README = pages.ROOT / "README.md"
+HOW_TO = sorted((pages.DOCS / "how_to").glob("*.md"))
 NUMBER = r"(?<![\w.])-?\d*\.?\d+"  # draws of another processor differ in their last digits
-PAPER = README.parent / "docs" / "paper.md"
+FITS = re.compile(r"bt\.(fit|fit_each|position_laws|Monitor)\(")
 
-
-def blocks_of(page: Path) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
+pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 
 
 def words(text: str) -> list[str]:
@@ -28,52 +26,41 @@ def words(text: str) -> list[str]:
     return re.sub(r"\s+(?=\])", "", re.sub(NUMBER, "#", text)).split()
 
 
-def run_all(blocks: list[str], page: Path) -> dict[str, object]:
-    """Run blocks one after the other; what they have named."""
-    mpl.use("agg")
-    names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, str(page), "exec"), names)
-    plt.close("all")
-    return names
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
-def test_blocks_of_the_paper_page_run_and_print_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = blocks_of(PAPER)
-    assert len(blocks) >= 6
-    run_all(blocks, PAPER)
-    printed = capsys.readouterr().out
-    shown = "".join(re.findall(r"```text\n(.*?)```", PAPER.read_text(), flags=re.DOTALL))
+def require_same(printed: str, shown: str) -> None:
+    """Words are the same, and numbers to 3 % or two units of their last digit."""
     assert words(printed) == words(shown)
     for got, expected in zip(re.findall(NUMBER, printed), re.findall(NUMBER, shown), strict=True):
         digit = 10.0 ** -len(expected.partition(".")[2])
         assert abs(float(got) - float(expected)) <= 0.03 * abs(float(expected)) + 2.0 * digit, f"{got} for {expected}"
 
 
-@pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
-@pytest.mark.parametrize("several_runs", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_readme_blocks_run(
-    several_runs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Fits of several runs or test sets by position take a minute, a process beside a training half of one: the slow suite."""
-    monkeypatch.chdir(tmp_path)
-    blocks = [
-        block for block in blocks_of(README) if several_runs or not re.search(r"schedules=\{|Monitor\(|weighted\(", block)
-    ]
-    assert len(blocks) >= 2
-    assert len(blocks[0].strip().splitlines()) <= 11
+def by_cost() -> list[object]:
+    """Every page with code; those that fit are slow."""
+    code = {page: "".join(found["code"] for found in pages.BLOCK.finditer(page.read_text())) for page in pages.pages()}
+    return [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if FITS.search(code[page]) else []) for page in code]
+
+
+@pytest.mark.parametrize("page", by_cost())
+def test_blocks_of_a_page_print_what_it_shows(page: Path, tmp_path: Path) -> None:
+    pages.prepare(tmp_path)
+    for found, printed in pages.run(page, tmp_path):
+        require_same(printed, found["shown"] or "")
+
+
+def test_readme_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit of few draws prints the same words."""
     monkeypatch.setattr(bt, "fit", partial(bt.fit, **QUICK))
-    run_all(blocks, README)
-    assert "below 3.5 at the end:" in capsys.readouterr().out
+    ran = list(pages.run(README, tmp_path))
+    assert len(ran[0].found["code"].strip().splitlines()) <= 11
+    assert words("".join(one.printed for one in ran)) == words("".join(one.found["shown"] or "" for one in ran))
+    assert "below 3.5 at the end:" in ran[0].printed
     assert (tmp_path / "fit.nc").is_file()
 
 
-def test_readme_pictures_exist() -> None:
-    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text())
-    assert pictures
-    assert all((README.parent / picture).is_file() for picture in pictures)
+@pytest.mark.parametrize("page", pages.NOTEBOOKS, ids=lambda page: page.stem)
+def test_notebooks_are_copies_of_their_pages(page: Path) -> None:
+    pytest.importorskip("jupytext")
+    assert page.with_suffix(".ipynb").read_text() == pages.notebook(page)
 
 
 @pytest.mark.parametrize("path", tables.PAGES, ids=lambda path: path.stem)
@@ -88,8 +75,23 @@ def test_reports_tell_of_the_calibration_that_was_measured() -> None:
     assert tables.HELD_OUT.read_text() == tables.held_out()
 
 
-def test_pictures_of_the_docs_exist() -> None:
-    docs = README.parent / "docs"
-    shown = [(page, picture) for page in docs.glob("*.md") for picture in re.findall(r"!\[.*?\]\((.*?)\)", page.read_text())]
-    assert shown
-    assert all((page.parent / picture).is_file() for page, picture in shown)
+@pytest.mark.parametrize("page", [README, *sorted(pages.DOCS.rglob("*.md"))], ids=lambda page: page.stem)
+def test_pictures_of_a_page_exist(page: Path) -> None:
+    pictures = re.findall(r"!\[[^\]]*\]\((.*?)\)", page.read_text())
+    assert pictures or page != README
+    assert all((page.parent / picture).is_file() for picture in pictures)
+
+
+@pytest.mark.parametrize("page", HOW_TO, ids=lambda page: page.stem)
+def test_a_how_to_is_short(page: Path) -> None:
+    assert len(page.read_text().splitlines()) <= 120
+
+
+def test_the_api_has_every_public_name() -> None:
+    """Except packages, whose names are public in the package above, and old names."""
+    stub = ast.parse((Path(bt.__file__).parent / "__init__.pyi").read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom) and node.module and node.module != "old_names"]
+    documented = "".join(page.read_text() for page in (pages.DOCS / "api").glob("*.md"))
+    assert set(re.findall(r"^::: bayes_tsl\.(\w+)$", documented, flags=re.MULTILINE)) == {
+        name.name for node in imports for name in node.names
+    }

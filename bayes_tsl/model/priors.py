@@ -153,6 +153,9 @@ class Priors:
         noise_scale: noise of one checkpoint's mean loss.  [nats]
         gap_noise: noise of one checkpoint's log gap, beyond that of its positions.
         rate_noise: noise of one checkpoint's log rate, beyond that of its positions.
+
+    >>> Priors(heat=lognormal(0.3, 0.2)).heat
+    Prior(family='lognormal', centre=0.3, sd=0.2)
     """
 
     gap_level: Prior = normal(0.0, 1.0)
