@@ -3,10 +3,10 @@
     python -m benchmarks.public.new_runs [--quick] [--workers N] [--out FOLDER]
 
 Runs whose learning rate decayed, of the OLMo ladder (four test sets) and of lr_scheduling (SlimPajama). Left out are the
-largest size, or the longest runs (above a half, or a quarter, of the most tokens). *tsl* is ``fit_scaling`` of all others; *chinchilla*
-is the law of Hoffmann et al. (arXiv 2203.15556, section 3.3: Huber loss of log losses) with 100 bootstraps over runs, each with
-a residual. *tsl, curves* are loss curves of runs left out, from a fifth of their steps on, by ``forecast_new`` under priors of
-other families. --quick: the largest.
+largest size, or the longest runs (above a half, or a quarter, of the most tokens). *tsl* is ``fit_scaling`` of all others,
+*chinchilla* the law of Hoffmann et al. (arXiv 2203.15556, section 3.3: Huber loss of log losses) with 100 bootstraps over runs,
+each with a residual. *tsl, curves* are loss curves of runs left out, from a fifth of their steps on, by ``forecast_new`` under
+priors of other families. --quick: the largest.
 """
 
 from __future__ import annotations
