@@ -41,7 +41,6 @@ def watch_log(log: Path, out: Path, **options: Any) -> int:
     aimed = "target-missed" not in gates or options["target"] is not None
     require(aimed, "--fail-on target-missed", "come with --target", [], cure="Give the loss to reach.")
     require_writable(out)
-    out.mkdir(parents=True, exist_ok=True)
     console = Console(quiet=options["quiet"])
     seen: float | None = None
     with ending_at_interrupt("stopped watching.", DONE):
@@ -105,6 +104,7 @@ def _look(losses: LossTable, out: Path, options: Options) -> Outlook:
     schedule = read_schedule(options["schedule"], losses, options["run"])
     asked = {name: options[name] for name in ("end", "target", "prob", "seed")}
     plan, journal = Plan(schedule, known=known, **asked), Journal(out)
+    out.mkdir(parents=True, exist_ok=True)
     before = _usable(journal.fit("fit"), losses, plan)
     made, ahead, outlook = track(losses, plan, before=before)
     if made is not None and made is not before:
