@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
+import pandas as pd
 
 from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import require, require_number, require_seed
+from bayes_tsl.cli.console import Console
 from bayes_tsl.cli.exit_codes import DONE
 from bayes_tsl.cli.inputs import (
     cost_from,
@@ -19,20 +20,23 @@ from bayes_tsl.cli.inputs import (
     forecasters_from,
     parse_numbers,
     read_run_losses,
+    sensitivity,
+    whole_steps,
 )
 from bayes_tsl.cli.outputs import (
     backtest_text,
+    comparison_tree,
     converted_text,
     exit_code,
     failure_lines,
     files_text,
-    fit_text,
     losses_text,
-    notices_on_stderr,
+    plan_tree,
     require_page_name,
     require_some_scored,
     require_table_name,
     require_writable,
+    unknown_schedules,
     write_backtest,
     write_comparison,
     write_forecast,
@@ -41,12 +45,13 @@ from bayes_tsl.cli.outputs import (
 )
 from bayes_tsl.cli.schedules import read_schedules
 from bayes_tsl.data.logs import read_log, recognise
+from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
 from bayes_tsl.evaluation.backtesting import backtest, summarise
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
-from bayes_tsl.reporting.content import priors_text, target_text
+from bayes_tsl.reporting.content import priors_text, summary, target_text
 from bayes_tsl.reporting.page import report
 
 _STOPS = 10  # steps at which to stop that a report considers
@@ -55,27 +60,33 @@ _STOPS = 10  # steps at which to stop that a report considers
 def forecast_run(losses: Path, out: Path, **options: Any) -> int:
     """Fit one run, forecast it, write the forecast and say what it comes to."""
     require_writable(out)
-    with notices_on_stderr():
-        table, posterior, ahead, moved = fit_and_forecast(losses, options)
+    console, prob, target = _console(options), options["prob"], options["target"]
+    with console.notices():
+        table, posterior, ahead = fit_and_forecast(losses, options, progress=console.progress)
     later = table.mean_losses().rename("observed").loc[lambda losses: losses.index > posterior.origin]
-    write_forecast(out, posterior, ahead, prob=options["prob"], moved=moved, later=later, target=options["target"])
-    shown = ahead.to_frame(prob=options["prob"])[["step", "mean", "lower", "upper"]]
-    click.echo(losses_text(shown.merge(later, on="step", how="left")))
-    click.echo(fit_text(posterior))
-    click.echo(priors_text(moved))
-    if options["target"] is not None:
-        click.echo(target_text(ahead, options["target"], prob=options["prob"]))
-    click.echo(files_text(out, "forecast.csv", "summary.json", "fit.nc", "forecast.png"))
+    shown = ahead.to_frame(prob=prob)[["step", "median", "lower", "upper"]]
+    console.result(losses_text(shown.merge(later, on="step", how="left")))
+    if target is not None:
+        console.result(target_text(ahead, target, prob=prob))
+    console.verdict(posterior)
+    moved = sensitivity(posterior, ahead, options, progress=console.progress)
+    if moved is not None:
+        console.result(priors_text(moved))
+    tree = summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later)
+    write_forecast(out, posterior, ahead, tree, later=later, target=target, prob=prob)
+    console.tree(tree)
+    console.result(files_text(out, "forecast.csv", "summary.json", "fit.nc", "forecast.png"))
     return exit_code(posterior)
 
 
 def report_run(losses: Path, out: Path, **options: Any) -> int:
     """Fit one run, forecast it, and write the page."""
     require_page_name(out)
-    cost = _cost(options)
-    with notices_on_stderr():
-        table, posterior, ahead, moved = fit_and_forecast(losses, options)
-    stopping = None if cost is None or options["value"] is None else _stopping(posterior, ahead, cost, options)
+    console, cost = _console(options), _cost(options)
+    with console.notices():
+        table, posterior, ahead = fit_and_forecast(losses, options, progress=console.progress)
+    moved = sensitivity(posterior, ahead, options, progress=console.progress)
+    stopping = None if cost is None or options["value"] is None else _stopping(table, posterior, ahead, cost, options)
     made = report(
         posterior,
         ahead,
@@ -88,25 +99,26 @@ def report_run(losses: Path, out: Path, **options: Any) -> int:
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     made.save(out)
-    for sentence in made.contents["answers"]:
-        click.echo(sentence)
-    click.echo(fit_text(posterior))
-    click.echo(files_text(out.parent, out.name, out.with_suffix(".json").name))
+    console.tree(made.contents)
+    console.result(*made.contents["answers"])
+    console.verdict(posterior)
+    console.result(files_text(out.parent, out.name, out.with_suffix(".json").name))
     return exit_code(posterior)
 
 
 def plan_run(losses: Path, out: Path, **options: Any) -> int:
     """Fit one run, find its best plan, write all plans and say which it is."""
     require_writable(out)
-    cost = _cost(options)
-    with notices_on_stderr():
-        posterior, best = fit_and_plan(losses, options, cost)
-    write_plan(out, posterior, best, prob=options["prob"])
-    click.echo(best.reason)
-    click.echo("How much lower it ends than what one would do without asking:")
-    click.echo(best.against(prob=options["prob"]).round(4).to_string())
-    click.echo(fit_text(posterior))
-    click.echo(files_text(out, "plans.csv", "plan.json", "schedule.csv", "fit.nc", "plan.png"))
+    console, cost, prob = _console(options), _cost(options), options["prob"]
+    with console.notices():
+        posterior, best = fit_and_plan(losses, options, cost, progress=console.progress)
+    tree = plan_tree(best, prob=prob)
+    write_plan(out, posterior, best, tree, prob=prob)
+    console.tree(tree)
+    console.result(best.reason, "How much lower it ends than what one would do without asking:")
+    console.result(best.against(prob=prob).round(4).to_string())
+    console.verdict(posterior)
+    console.result(files_text(out, "plans.csv", "plan.json", "schedule.csv", "fit.nc", "plan.png"))
     return exit_code(posterior)
 
 
@@ -114,7 +126,8 @@ def backtest_runs(losses: Path, out: Path, **options: Any) -> int:
     """Score forecasts of finished runs from their beginnings, and write the scores."""
     require_seed(options["seed"])
     require_writable(out)
-    with notices_on_stderr():
+    console = _console(options)
+    with console.notices():
         table = read_run_losses(losses, options, run=options["run"])
         plans = read_schedules(options["schedule"], table)
         scores = backtest(
@@ -126,14 +139,17 @@ def backtest_runs(losses: Path, out: Path, **options: Any) -> int:
             store=out / "cells",
             workers=options["workers"],
             seed=options["seed"],
+            progress=console.progress,
         )
     require_some_scored(scores)
-    summary = summarise(scores)
-    write_backtest(out, scores, summary)
-    click.echo(backtest_text(summary, plans))
-    for line in failure_lines(scores):
-        click.echo(line, err=True)
-    click.echo(files_text(out, "scores.csv", "summary.csv"))
+    means = summarise(scores)
+    write_backtest(out, scores, means)
+    failed = failure_lines(scores)
+    console.tree({"summary": means.to_dict("records"), "failed": failed, "unknown_schedules": unknown_schedules(plans)})
+    console.result(backtest_text(means, plans))
+    for line in failed:
+        console.note(f"failed: {line}")
+    console.result(files_text(out, "scores.csv", "summary.csv"))
     return DONE
 
 
@@ -142,13 +158,16 @@ def compare_several(losses: Path, out: Path, **options: Any) -> int:
     require_prob(options["prob"], "--prob")
     require_seed(options["seed"])
     require_writable(out)
-    with notices_on_stderr():
-        posterior, comparison = fit_and_compare(losses, options)
-    write_comparison(out, posterior, comparison, prob=options["prob"])
-    shown = comparison.to_frame(prob=options["prob"])[["run", "mean", "lower", "upper", "prob_lowest", "regret"]]
-    click.echo(shown.round(4).to_string(index=False))
-    click.echo(fit_text(posterior))
-    click.echo(files_text(out, "compare.csv", "pairs.csv", "fit.nc", "compare.png"))
+    console, prob = _console(options), options["prob"]
+    with console.notices():
+        posterior, comparison = fit_and_compare(losses, options, progress=console.progress)
+    tree = comparison_tree(comparison, prob=prob)
+    write_comparison(out, posterior, comparison, tree, prob=prob)
+    console.tree(tree)
+    shown = ["run", "median", "lower", "upper", "prob_lowest", "regret"]
+    console.result(losses_text(pd.DataFrame(comparison.to_frame(prob=prob)[shown])))
+    console.verdict(posterior)
+    console.result(files_text(out, "compare.csv", "compare.json", "pairs.csv", "fit.nc", "compare.png"))
     return exit_code(posterior)
 
 
@@ -156,12 +175,17 @@ def convert_log(log: Path, out: Path, **options: Any) -> int:
     """Read a log, and write its losses."""
     require_table_name(out)
     require(log.resolve() != out.resolve(), "--out", "be another file than LOG", str(out), cure="Choose another name.")
-    with notices_on_stderr():
+    console = Console()
+    with console.notices():
         losses = read_log(log, **options)
     kind = "pattern" if options["pattern"] else options["format"] or recognise(log, step=options["step"])
     write_losses(out, losses)
-    click.echo(converted_text(out, losses, kind))
+    console.result(converted_text(out, losses, kind))
     return DONE
+
+
+def _console(options: dict[str, Any]) -> Console:
+    return Console(quiet=options["quiet"], json=options["json"])
 
 
 def _cost(options: dict[str, Any]) -> Cost | None:
@@ -173,8 +197,9 @@ def _cost(options: dict[str, Any]) -> Cost | None:
     return cost
 
 
-def _stopping(posterior: Fit, ahead: Forecast, cost: Cost, options: dict[str, Any]) -> Stopping:
+def _stopping(table: LossTable, posterior: Fit, ahead: Forecast, cost: Cost, options: dict[str, Any]) -> Stopping:
     """When to stop, among steps that the forecast and the deadline allow."""
     last = min(ahead.steps[-1], ahead.origin + cost.most_steps)
-    steps, final = np.linspace(ahead.origin, last, _STOPS + 1)[1:], float(posterior.schedule.lrs[-1])
+    steps = np.unique(whole_steps(np.linspace(ahead.origin, last, _STOPS + 1)[1:-1], table))
+    steps, final = np.append(steps[steps > ahead.origin], last), float(posterior.schedule.lrs[-1])
     return stop_or_continue(posterior, cost, value=options["value"], steps=steps, final=final, seed=options["seed"])

@@ -14,9 +14,12 @@ from bayes_tsl.cli.options import (
     SCHEDULE,
     cache_option,
     cost_options,
+    draws_option,
     forecast_options,
+    json_option,
     log_options,
     one_run_options,
+    quiet_option,
     recipe_options,
 )
 
@@ -26,10 +29,15 @@ _run = click.option("--run", help="Name of the run; where LOG names its runs, th
 
 @click.command("forecast", no_args_is_help=True)
 @forecast_options
+@json_option
+@quiet_option
 @cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def forecast_command(losses: Path, out: Path, **options: Any) -> int:
     """Forecast the test loss of a run from its checkpoints so far.
+
+    Prints the median and a credible interval of the loss at each step, the probability of --target, the convergence of the
+    chains, and how far wider priors move the median.
 
     LOSSES is a csv, csv.gz or parquet file with columns step, loss [, run, test_set, position, tokens, lr, loss_se], or any
     log that convert reads. Writes forecast.csv, summary.json, fit.nc and forecast.png to the folder --out.
@@ -55,6 +63,8 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
 @click.command("report", no_args_is_help=True)
 @forecast_options
 @cost_options("What a loss lower by one nat is worth: says when to stop.")
+@json_option
+@quiet_option
 @cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Page to write, NAME.html; NAME.json goes beside.")
 def report_command(losses: Path, out: Path, **options: Any) -> int:
@@ -81,14 +91,16 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
     click.option("--tail", type=float, metavar="SHARE", help="Choose by the mean loss in this share of the worst draws."),
 )
 @cost_options("What a loss lower by one nat is worth: choose by that less what the steps cost; the run may end earlier.")
+@json_option
+@quiet_option
 @cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def plan_command(losses: Path, out: Path, **options: Any) -> int:
-    """Say when and how the learning rate of a run should decay, how sure that is, and which plans are as good.
+    """Find when and how the learning rate of a run should decay, how sure that is, and which plans are as good.
 
-    LOSSES and --schedule are as of forecast; plans hold the present learning rate and then decay. Chosen is the lowest expected
-    loss at --end, or what --target, --tail or --value ask for. Writes plans.csv, plan.json, schedule.csv (the learning rate of
-    the best plan), fit.nc and plan.png to the folder --out.
+    LOSSES and --schedule are as of forecast. Plans keep the present learning rate for a while and then decay it. The best plan
+    has the lowest expected loss (mean over draws) at --end, or serves --target, --tail or --value best. Writes plans.csv,
+    plan.json, schedule.csv (the learning rate of the best plan), fit.nc and plan.png to the folder --out.
 
     \b
     Example:
@@ -109,15 +121,16 @@ def plan_command(losses: Path, out: Path, **options: Any) -> int:
 @click.option("--models", default="tsl,power-law", show_default=True, help=f"Any of {', '.join(FORECASTERS)}.")
 @click.option("--run", help="Only this run.")
 @click.option("--test-set", help="Only this test set.")
-@click.option(
-    "--target", type=float, metavar="LOSS", help="Score how likely and how soon the loss was said to fall below this."
-)
+@click.option("--target", type=float, metavar="LOSS", help="Score the forecast probability and step of a loss below this.")
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same scores.")
+@draws_option()
+@json_option
+@quiet_option
 @cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def backtest_command(losses: Path, out: Path, **options: Any) -> int:
-    """Forecast finished runs from their beginnings, and score what was said.
+    """Forecast finished runs from their first checkpoints, and score the forecasts.
 
     LOSSES is a file as of forecast. Writes scores.csv, summary.csv, calibration.png and errors.png to the folder --out, and
     keeps finished cells in its folder cells: started again, it goes on where it stopped.
@@ -144,13 +157,17 @@ def backtest_command(losses: Path, out: Path, **options: Any) -> int:
 @click.option("--covariates", metavar="A,B", help="Columns of --runs that the population of runs follows.")
 @click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the intervals.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same comparison.")
+@draws_option("1000")
+@json_option
+@quiet_option
 @cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def compare_command(losses: Path, out: Path, **options: Any) -> int:
-    """Fit several runs together, and say which ends lowest, how surely, and what choosing wrongly would cost.
+    """Fit several runs together: which ends lowest, with which probability, and what choosing wrongly would cost.
 
-    LOSSES is a file as of forecast, with a column run; runs may have come to different steps. Writes compare.csv, pairs.csv
-    (probability that the run of the row ends below that of the column), fit.nc and compare.png to the folder --out.
+    LOSSES is a file as of forecast, with a column run; runs may have come to different steps. Writes compare.csv,
+    compare.json, pairs.csv (probability that the run of the row ends below that of the column), fit.nc and compare.png to the
+    folder --out.
 
     \b
     Example:
@@ -206,11 +223,13 @@ def convert_command(log: Path, out: Path, **options: Any) -> int:
 @click.option("--target", type=float, metavar="LOSS", help="Say how likely the run ends below this.")
 @click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast.")
+@draws_option()
 @click.option("--every", type=float, default=10.0, show_default=True, metavar="SECONDS", help="How often to look at LOG.")
 @click.option("--once", is_flag=True, help="Look once, as for cron.")
 @click.option(
     "--fail-on", default="", metavar="A,B", help=f"End with status 4 on any of {', '.join(GATES)}, as a gate for scripts."
 )
+@quiet_option
 @cache_option
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 def watch_command(log: Path, out: Path, **options: Any) -> int:

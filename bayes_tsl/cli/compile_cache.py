@@ -23,11 +23,15 @@ _MOST_BYTES = 256 * 2**20  # a forecast takes 2 MB
 _CPU = ("model name", "flags", "Features", "CPU part")  # lines of /proc/cpuinfo that tell kinds of CPU apart
 
 
-def keep_programs() -> None:
-    """Have JAX keep programs in the user's cache folder from when it is imported; nothing where that cannot be written."""
+def keep_programs(root: Path | None = None) -> None:
+    """Have JAX keep programs from when it is imported; nothing where the folder cannot be written.
+
+    Args:
+        root: the folder, by default the user's cache folder.
+    """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    root = user_cache_path("bayes_tsl", appauthor=False)
+    root = user_cache_path("bayes_tsl", appauthor=False) if root is None else root
     folder = root / f"{version('bayes_tsl')}-jax-{version('jax')}-{_machine()}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.intervals import require_prob
-from bayes_tsl._common.validation import require, require_number, require_seed, show
+from bayes_tsl._common.parallel import without_notices
+from bayes_tsl._common.validation import require, require_number, require_seed, show, whole_number
 from bayes_tsl.analysis.sensitivity import prior_sensitivity
 from bayes_tsl.cli.branches import Branches, read_branches, with_branches
 from bayes_tsl.cli.options import LOG_OPTIONS
@@ -29,6 +30,7 @@ from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.forecasters import by_name, tsl
 from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
+from bayes_tsl.inference.nuts import LEAST_DRAWS
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 from bayes_tsl.model.priors import family
@@ -43,13 +45,11 @@ class RunForecast(NamedTuple):
         table: all of its losses.
         posterior: what the past says.
         ahead: the forecast.
-        moved: what wider priors do to it.
     """
 
     table: LossTable
     posterior: Fit
     ahead: Forecast
-    moved: pd.DataFrame
 
 
 def read_run_losses(path: Path, options: dict[str, Any], *, run: str | None) -> LossTable:
@@ -90,28 +90,37 @@ def _asked(losses: Path, options: dict[str, Any]) -> Asked:
     require_seed(options["seed"])
     every = read_run_losses(losses, options, run=None if options["branch"] else options["run"])
     table = every.select(run=options["run"])
-    table.curve()  # of a single run and test set, or refused
+    require_one(table, losses.name)
     schedule = read_schedule(options["schedule"], table, options["run"])
     past = table if options["until"] is None else table.until(options["until"])
     left, origin = read_branches(options["branch"], every, table.runs[0]), float(past.steps[-1])
     return Asked(table, with_branches(past, every, left) if left.parents else past, origin, schedule, left)
 
 
-def _fitted(asked: Asked, options: dict[str, Any]) -> Fit:
-    """Its posterior."""
-    return fit(
-        asked.past,
-        schedules={asked.table.runs[0]: asked.schedule, **asked.left.schedules},
-        branches=asked.left.parents,
-        law=options["law"],
-        seed=options["seed"],
-        num_draws="auto",
-        throw=False,
-        **recipe_from(options),
-    )
+def require_one(table: LossTable, name: str) -> None:
+    """Raise ``DataError`` where a file has several runs or test sets, of which none was chosen."""
+    for option, kind, names in (("--run", "run", table.runs), ("--test-set", "test set", table.test_sets)):
+        require(len(names) == 1, option, f"be one of {show(names)}", [], cure=f"Name one {kind} of {name}.")
 
 
-def fit_and_plan(losses: Path, options: dict[str, Any], cost: Cost | None) -> tuple[Fit, BestPlan]:
+def _fitted(asked: Asked, options: dict[str, Any], *, progress: bool) -> Fit:
+    """Its posterior, whose notices are its own."""
+    draws, known = draws_from(options), recipe_from(options)
+    with without_notices():
+        return fit(
+            asked.past,
+            schedules={asked.table.runs[0]: asked.schedule, **asked.left.schedules},
+            branches=asked.left.parents,
+            law=options["law"],
+            seed=options["seed"],
+            num_draws=draws,
+            progress=progress,
+            throw=False,
+            **known,
+        )
+
+
+def fit_and_plan(losses: Path, options: dict[str, Any], cost: Cost | None, *, progress: bool = False) -> tuple[Fit, BestPlan]:
     """Fit the run that the options choose, and find its best plan; what they ask is checked before anything is fitted."""
     asked, end = _asked(losses, options), options["end"]
     require_end(end, asked.origin, cost)
@@ -119,26 +128,32 @@ def fit_and_plan(losses: Path, options: dict[str, Any], cost: Cost | None) -> tu
     require(asked.schedule.known, "--schedule", "be given", "none", cure="Plans start from the learning rate of the run.")
     if options["tail"] is not None:
         require_tail(options["tail"], "--tail")
-    posterior = _fitted(asked, options)
+    posterior = _fitted(asked, options, progress=progress)
     chosen = {name: options[name] for name in ("target", "tail", "value")}
     return posterior, best_plan(posterior, end=end, cost=cost, seed=options["seed"], **chosen)
 
 
-def fit_and_forecast(losses: Path, options: dict[str, Any]) -> RunForecast:
+def fit_and_forecast(losses: Path, options: dict[str, Any], *, progress: bool = False) -> RunForecast:
     """Fit the run that the options choose, and forecast it; what they ask is checked before anything is fitted."""
     asked = _asked(losses, options)
     table = asked.table
     steps = steps_ahead(options["steps"], options["to"], table.until(asked.origin), table)
     require_planned(asked.schedule, options["schedule"], float(steps[-1]))
-    posterior = _fitted(asked, options)
-    ahead = forecast(posterior, steps=steps, seed=options["seed"])
-    moved = prior_sensitivity(
-        posterior, steps=steps, prob=options["prob"], seed=options["seed"], refit=options["refit_wider"], progress=True
-    )
-    return RunForecast(table, posterior, ahead, moved)
+    both = options["no_sensitivity"] and options["refit_wider"]
+    require(not both, "--no-sensitivity", "come without --refit-wider", "both", cure="Leave one out.")
+    posterior = _fitted(asked, options, progress=progress)
+    return RunForecast(table, posterior, forecast(posterior, steps=steps, seed=options["seed"]))
 
 
-def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Comparison]:
+def sensitivity(posterior: Fit, ahead: Forecast, options: dict[str, Any], *, progress: bool = False) -> pd.DataFrame | None:
+    """What wider priors do to the forecast; None if that was not asked for."""
+    if options["no_sensitivity"]:
+        return None
+    asked = {"prob": options["prob"], "seed": options["seed"], "refit": options["refit_wider"]}
+    return prior_sensitivity(posterior, steps=ahead.steps, progress=progress, **asked)
+
+
+def fit_and_compare(losses: Path, options: dict[str, Any], *, progress: bool = False) -> tuple[Fit, Comparison]:
     """Fit the runs of a file together, and compare them at the step that the options name."""
     table = read_run_losses(losses, options, run=None)
     cure = "Use bayes-tsl forecast for a single one."
@@ -150,17 +165,30 @@ def fit_and_compare(losses: Path, options: dict[str, Any]) -> tuple[Fit, Compari
     for run, plan in plans.items():
         later_steps([options["at"]], float(past.select(run=run).steps[-1]), run=run)
         require_planned(plan, options["schedule"], options["at"])
-    posterior = fit(
-        past,
-        schedules=plans,
-        branches={},  # they are compared as runs of their own
-        runs=None if options["runs"] is None else read_table(options["runs"]),
-        covariates=[name.strip() for name in (options["covariates"] or "").split(",") if name.strip()],
-        seed=options["seed"],
-        throw=False,
-        **recipe_from(options),
-    )
+    runs = None if options["runs"] is None else read_table(options["runs"])
+    draws, known = draws_from(options), recipe_from(options)
+    with without_notices():
+        posterior = fit(
+            past,
+            schedules=plans,
+            branches={},  # they are compared as runs of their own
+            runs=runs,
+            covariates=[name.strip() for name in (options["covariates"] or "").split(",") if name.strip()],
+            seed=options["seed"],
+            num_draws=draws,
+            progress=progress,
+            throw=False,
+            **known,
+        )
     return posterior, compare_runs(forecast(posterior, steps=[options["at"]], seed=options["seed"]))
+
+
+def draws_from(options: dict[str, Any]) -> int | Literal["auto"]:
+    """How many draws ``--draws`` asks a chain for."""
+    asked = options["draws"].strip().lower()
+    if asked == "auto":
+        return "auto"
+    return whole_number(parse_number(asked, "--draws", "500, or auto"), "--draws", low=LEAST_DRAWS, cure="1000 is usual.")
 
 
 def recipe_from(options: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +204,8 @@ def recipe_from(options: dict[str, Any]) -> dict[str, Any]:
 def forecasters_from(options: dict[str, Any]) -> dict[str, Forecaster]:
     """The forecasters that ``--models`` names; the temporal scaling law knows the recipe."""
     chosen = by_name([name.strip() for name in options["models"].split(",")])
-    known = {name: value for name, value in recipe_from(options).items() if value is not None}
+    known, draws = {name: value for name, value in recipe_from(options).items() if value is not None}, draws_from(options)
+    known |= {} if draws == "auto" else {"num_draws": draws}
     return {name: partial(tsl, **known) if one is tsl and known else one for name, one in chosen.items()}
 
 
@@ -202,8 +231,13 @@ def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: Los
     last = float(observed[-1]) if observed.size else origin
     spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
     more = last + spacing * max(np.ceil((to - last) / spacing / _MOST_STEPS), 1.0) * np.arange(1, _MOST_STEPS + 1)
-    wanted = np.concatenate([observed[observed < to], more[more < to - 1e-6 * spacing], [to]])
+    wanted = np.concatenate([observed[observed < to], whole_steps(more[more < to - 1e-6 * spacing], table), [to]])
     return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
+
+
+def whole_steps(steps: np.ndarray, table: LossTable) -> np.ndarray:
+    """Steps rounded down to whole ones, where those of all checkpoints are whole (step)."""
+    return steps if np.any(table.steps % 1) else np.floor(steps)
 
 
 def parse_number(text: str, name: str, example: str) -> float:

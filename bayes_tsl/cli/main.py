@@ -79,4 +79,15 @@ def _unprinted(code: int) -> int:
 )
 @click.version_option(package_name="bayes_tsl")
 def cli() -> None:
-    """Where is this training run going, and how sure are we?"""
+    """Where is this training run going, and how sure are we?
+
+    Forecasts of the test loss of a language-model training run. A forecast loss is its median with a credible interval.
+
+    \b
+    Example:
+      bayes-tsl forecast train.log --to 10000 --schedule cosine:peak=1e-3,warmup=100,total=10000 --out out
+
+    \b
+    bayes-tsl COMMAND --help explains a command and its options.
+    Exit codes: 0 done, 2 invalid input, 3 results written but chains not converged, 4 a gate of watch failed.
+    """  # noqa: D301

@@ -39,6 +39,16 @@ def cache_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--no-cache", is_flag=True, expose_value=False, callback=keep, help=what)(command)
 
 
+quiet_option = click.option("--quiet", is_flag=True, help="Print nothing on stderr but errors: no notes, no progress bar.")
+json_option = click.option("--json", is_flag=True, help="Print the result as one JSON object, and nothing else on stdout.")
+
+
+def draws_option(default: str = "auto") -> Callable[..., Any]:
+    """How many draws a fit keeps."""
+    what = "Posterior draws of each of 4 chains; auto: as few of 300, 500, 750 and 1000 as pass the checks."
+    return click.option("--draws", metavar="N|auto", default=default, show_default=True, help=what)
+
+
 def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What is known of the runs beside their schedules: the more of it, the sharper the forecast."""
     batch = "Tokens a step: a number, or a CSV with columns step, batch_tokens for a batch that changes."
@@ -88,8 +98,9 @@ def one_run_options(*ahead: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--branch", multiple=True, metavar="RUN@STEP=SCHEDULE", help=branch),
         click.option("--test-set", help="Which test set, if LOSSES has several."),
         click.option("--law", type=click.Choice(LAWS), default="general", show_default=True, help="Reading of the law."),
-        click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval."),
+        click.option("--prob", type=float, default=0.9, show_default=True, help="Mass of the interval around the median."),
         click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same forecast."),
+        draws_option(),
     )
     return lambda command: _decorated(log_options(recipe_options(command)), options)
 
@@ -98,10 +109,12 @@ def forecast_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options of a command that fits one run and forecasts it."""
     ahead = "Forecast up to this step, at the later checkpoints of LOSSES, then as often."
     refit_wider = "Fit again to see what priors twice as wide do, instead of weighting the draws: exact, but slow."
+    no_sensitivity = "Skip the check of what wider priors do to the forecast."
     asked = one_run_options(
         click.option("--steps", metavar="A,B,C", help="Steps to forecast."),
         click.option("--to", type=float, metavar="STEP", help=ahead),
         click.option("--target", type=float, metavar="LOSS", help="Say how likely and how soon the loss falls to this."),
+        click.option("--no-sensitivity", is_flag=True, help=no_sensitivity),
         click.option("--refit-wider", is_flag=True, help=refit_wider),
     )
     return asked(command)

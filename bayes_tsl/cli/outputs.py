@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import click
 import numpy as np
 import pandas as pd
 
+from bayes_tsl._common.digits import decimals
 from bayes_tsl._common.files import whole_file, whole_files
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.cli.exit_codes import DONE, NOT_CONVERGED
@@ -21,14 +19,13 @@ from bayes_tsl.data.loss_table import ENDINGS, LossTable
 from bayes_tsl.data.schedules import UNKNOWN, Schedule
 from bayes_tsl.decisions.plans import BestPlan
 from bayes_tsl.decisions.run_comparison import Comparison
-from bayes_tsl.errors import Notice
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.plots.decisions import plot_best_plan, plot_comparison
 from bayes_tsl.plots.evaluation import plot_calibration, plot_errors
 from bayes_tsl.plots.forecasts import plot_forecast
 from bayes_tsl.plots.style import figure_of
-from bayes_tsl.reporting.content import json_text, summary
+from bayes_tsl.reporting.content import Tree, json_text
 
 _SHOWN = [
     *("model", "prefix", "cells", "failed", "endpoint_mae", "crps", "log_score"),
@@ -80,7 +77,7 @@ def write_losses(out: Path, losses: LossTable) -> None:
 
 
 def write_forecast(
-    out: Path, posterior: Fit, ahead: Forecast, *, prob: float, moved: pd.DataFrame, later: pd.Series, target: float | None
+    out: Path, posterior: Fit, ahead: Forecast, tree: Tree, *, prob: float, later: pd.Series, target: float | None
 ) -> None:
     """Write forecast.csv, summary.json, fit.nc and forecast.png.
 
@@ -88,8 +85,8 @@ def write_forecast(
         out: folder.
         posterior: what the past says.
         ahead: its forecast.
+        tree: the summary of it.
         prob: mass of the intervals.
-        moved: what wider priors do to it.
         later: measurements after the origin, if there are any (index: step).
         target: a loss to reach.
     """
@@ -97,29 +94,32 @@ def write_forecast(
     plot = partial(plot_forecast, ahead, observed=shown if len(shown) else None, target=target)
     with _results(out) as beside:
         ahead.to_frame(prob=prob).to_csv(beside / "forecast.csv", index=False)
-        text = json_text(summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later))
-        (beside / "summary.json").write_text(text, encoding="utf-8")
+        (beside / "summary.json").write_text(json_text(tree), encoding="utf-8")
         posterior.save(beside / "fit.nc")
         _write_picture(beside / "forecast.png", plot, size=(7.0, 4.2))
 
 
-def write_plan(out: Path, posterior: Fit, best: BestPlan, *, prob: float) -> None:
-    """Write plans.csv, plan.json, schedule.csv, fit.nc and plan.png; intervals hold the mass ``prob``."""
-    table, schedule = best.to_frame(prob=prob), best.schedule
-    answer = {
+def plan_tree(best: BestPlan, *, prob: float) -> Tree:
+    """The best plan as a tree for JSON, with intervals of the mass ``prob``."""
+    return {
         "answer": best.reason,
         "objective": best.objective,
-        "best": {"plan": best.name, **table.loc[best.name].to_dict()},
+        "best": {"plan": best.name, **best.to_frame(prob=prob).loc[best.name].to_dict()},
         "against": best.against(prob=prob).reset_index().to_dict("records"),
         "prob": prob,
         "origin": best.origin,
         "converged": best.converged,
         "notices": list(best.notices),
     }
+
+
+def write_plan(out: Path, posterior: Fit, best: BestPlan, tree: Tree, *, prob: float) -> None:
+    """Write plans.csv, plan.json, schedule.csv, fit.nc and plan.png; intervals have the mass ``prob``."""
+    schedule = best.schedule
     with _results(out) as beside:
-        table.reset_index().to_csv(beside / "plans.csv", index=False)
+        best.to_frame(prob=prob).reset_index().to_csv(beside / "plans.csv", index=False)
         pd.DataFrame({"step": schedule.steps, "lr": schedule.lrs}).to_csv(beside / "schedule.csv", index=False)
-        (beside / "plan.json").write_text(json_text(answer), encoding="utf-8")
+        (beside / "plan.json").write_text(json_text(tree), encoding="utf-8")
         posterior.save(beside / "fit.nc")
         _write_picture(beside / "plan.png", partial(plot_best_plan, best, prob=prob), size=(7.0, 5.6), rows=2)
 
@@ -136,11 +136,26 @@ def write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> No
             _write_picture(beside / "errors.png", partial(plot_errors, scores), size=(6.0, 3.8))
 
 
-def write_comparison(out: Path, posterior: Fit, comparison: Comparison, *, prob: float) -> None:
-    """Write compare.csv, pairs.csv, fit.nc and compare.png; intervals hold the mass ``prob``."""
+def comparison_tree(comparison: Comparison, *, prob: float) -> Tree:
+    """How runs compare as a tree for JSON, with intervals of the mass ``prob``."""
+    pairs = comparison.prob_below()
+    return {
+        "step": comparison.step,
+        "test_set": comparison.test_set,
+        "runs": comparison.to_frame(prob=prob).drop(columns="step").to_dict("records"),
+        "prob_below": {run: row.drop(run).to_dict() for run, row in pairs.iterrows()},
+        "prob": prob,
+        "converged": comparison.converged,
+        "notices": list(comparison.notices),
+    }
+
+
+def write_comparison(out: Path, posterior: Fit, comparison: Comparison, tree: Tree, *, prob: float) -> None:
+    """Write compare.csv, compare.json, pairs.csv, fit.nc and compare.png; intervals have the mass ``prob``."""
     frame, plot = comparison.to_frame(prob=prob), partial(plot_comparison, comparison, prob=prob)
     with _results(out) as beside:
         frame.to_csv(beside / "compare.csv", index=False)
+        (beside / "compare.json").write_text(json_text(tree), encoding="utf-8")
         comparison.prob_below().to_csv(beside / "pairs.csv")
         posterior.save(beside / "fit.nc")
         _write_picture(beside / "compare.png", plot, size=(8.4, 1.2 + 0.42 * len(frame)), columns=2)
@@ -158,12 +173,6 @@ def converted_text(out: Path, losses: LossTable, format: str) -> str:
     return f"wrote {out}: {counts}, format {format}, {len(losses.notices)} notices"
 
 
-def fit_text(posterior: Fit) -> str:
-    """Whether the chains agreed, what contradicts the model, and what else the user should know about the fit."""
-    notes = [f"note: {notice}" for notice in posterior.notices if notice not in posterior.misfits]
-    return "\n".join([posterior.diagnostics.verdict, *(f"MISFIT: {misfit}" for misfit in posterior.misfits), *notes])
-
-
 def require_some_scored(scores: pd.DataFrame) -> None:
     """Raise ``DataError`` where every forecast of a backtest failed."""
     reasons = scores.loc[scores["reason"] != "", "reason"]
@@ -175,37 +184,29 @@ def backtest_text(summary: pd.DataFrame, plans: Mapping[str, Schedule]) -> str:
     """Scores by model and prefix, and a note on the runs whose schedule is unknown."""
     shown = [name for name in _SHOWN if name != "endpoint_brier" or name in summary]
     table = summary.reindex(columns=shown).to_string(index=False, float_format="{:.4g}".format, na_rep="-")
-    unknown = [run for run, plan in plans.items() if not plan.known]
+    unknown = unknown_schedules(plans)
     return "\n".join([table, *([f"note: {UNKNOWN} (of {show(unknown)})"] if unknown else [])])
+
+
+def unknown_schedules(plans: Mapping[str, Schedule]) -> list[str]:
+    """Runs whose schedule is unknown."""
+    return [run for run, plan in plans.items() if not plan.known]
 
 
 def failure_lines(scores: pd.DataFrame) -> list[str]:
     """Why forecasts of a backtest failed, a line each."""
     failed = [cell for _, cell in scores[scores["reason"] != ""].iterrows()]
     where = [f"{cell['run']}, {cell['test_set']}, {cell['model']} at {cell['prefix']:g}" for cell in failed]
-    return [f"failed: {place}: {cell['reason']}" for place, cell in zip(where, failed)]
-
-
-@contextmanager
-def notices_on_stderr() -> Iterator[None]:
-    """Notices as plain lines on stderr."""
-
-    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, Notice):
-            click.echo(f"note: {message}", err=True)
-        else:
-            usual(message, category, *where, **more)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Notice)
-        usual, warnings.showwarning = warnings.showwarning, show
-        yield
+    return [f"{place}: {cell['reason']}" for place, cell in zip(where, failed)]
 
 
 def losses_text(table: pd.DataFrame) -> str:
-    """Losses by step, to four decimals."""
-    losses = {name: "{:.4f}".format for name in table.columns if name != "step"}
-    return table.to_string(index=False, formatters={"step": "{:.10g}".format, **losses}, na_rep="-")
+    """Losses by step or run, with the decimals that their narrowest interval leaves meaning to."""
+    digits = decimals(table["lower"], table["upper"])
+    losses = dict.fromkeys(("median", "lower", "upper", "observed"), f"{{:.{digits}f}}".format)
+    return table.to_string(
+        index=False, formatters={"step": "{:.10g}".format, **losses}, float_format="{:.4f}".format, na_rep="-"
+    )
 
 
 @contextmanager

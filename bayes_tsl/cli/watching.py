@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from bayes_tsl._common.validation import require, require_choice, require_number
+from bayes_tsl.cli.console import Console
 from bayes_tsl.cli.exit_codes import DONE, GATE
-from bayes_tsl.cli.inputs import recipe_from
+from bayes_tsl.cli.inputs import draws_from, recipe_from, require_one
 from bayes_tsl.cli.interrupts import ending_at_interrupt
 from bayes_tsl.cli.options import GATES, LOG_OPTIONS
 from bayes_tsl.cli.outputs import require_writable
@@ -40,15 +41,15 @@ def watch_log(log: Path, out: Path, **options: Any) -> int:
     aimed = "target-missed" not in gates or options["target"] is not None
     require(aimed, "--fail-on target-missed", "come with --target", [], cure="Give the loss to reach.")
     require_writable(out)
-    out.mkdir(parents=True, exist_ok=True)
+    console = Console(quiet=options["quiet"])
     seen: float | None = None
     with ending_at_interrupt("stopped watching.", DONE):
-        for losses in _versions(log, options):
+        for losses in _versions(log, options, console):
             if losses.steps[-1] == seen:
                 continue
             seen = float(losses.steps[-1])
             outlook = _look(losses, out, options)
-            click.echo(str(outlook))
+            console.result(str(outlook))
             failed = [gate for gate in gates if _fails(gate, outlook)]
             if failed:
                 click.echo(f"failed: {', '.join(failed)}", err=True)
@@ -58,34 +59,34 @@ def watch_log(log: Path, out: Path, **options: Any) -> int:
     return DONE
 
 
-def _versions(log: Path, options: Options) -> Iterator[LossTable]:
+def _versions(log: Path, options: Options, console: Console) -> Iterator[LossTable]:
     """The losses of a log as it is now and, unless once is enough, whenever it has changed."""
-    stamp, said = None, set()
+    stamp, kinds = None, set()
     while True:
         now = _stamp(log)
         if now != stamp:
             stamp = now
             try:
-                table = _read(log, options, said)
+                table = _read(log, options, console, kinds)
                 yield table.select(run=options["run"] if options["run"] in table.runs else None, test_set=options["test_set"])
             except (DataError, OSError) as error:
                 if options["once"]:
                     raise
-                click.echo(f"note: {' '.join(str(error).split())}", err=True)  # e.g. written to right now, or rotated away
+                console.note(" ".join(str(error).split()))  # e.g. written to right now, or rotated away
         if options["once"]:
             return
         time.sleep(options["every"])
 
 
-def _read(log: Path, options: Options, said: set[str]) -> LossTable:
+def _read(log: Path, options: Options, console: Console, kinds: set[str]) -> LossTable:
     """The losses of a log; notices go to stderr, each kind once, whatever its numbers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Notice)
         table = read_log(log, **{name: options[name] for name in ("run", *LOG_OPTIONS)})
     for notice in table.notices:
-        if (kind := re.sub(r"[\d.]+", "#", notice)) not in said:
-            click.echo(f"note: {notice}", err=True)
-            said.add(kind)
+        if (kind := re.sub(r"[\d.]+", "#", notice)) not in kinds:
+            console.note(notice)
+            kinds.add(kind)
     return table
 
 
@@ -97,12 +98,13 @@ def _stamp(log: Path) -> list[tuple[str, int, int]]:
 
 def _look(losses: LossTable, out: Path, options: Options) -> Outlook:
     """The outlook of the run, written down with the fit and the page."""
-    require(len(losses.runs) == 1, "LOG", "have one run", losses.runs, cure="Choose one with --run.")
-    require(len(losses.test_sets) == 1, "LOG", "have one test set", losses.test_sets, cure="Choose one with --test-set.")
+    require_one(losses, "LOG")
     known = {name: value for name, value in recipe_from(dict(options)).items() if value is not None}
+    known["num_draws"] = draws_from(dict(options))
     schedule = read_schedule(options["schedule"], losses, options["run"])
     asked = {name: options[name] for name in ("end", "target", "prob", "seed")}
     plan, journal = Plan(schedule, known=known, **asked), Journal(out)
+    out.mkdir(parents=True, exist_ok=True)
     before = _usable(journal.fit("fit"), losses, plan)
     made, ahead, outlook = track(losses, plan, before=before)
     if made is not None and made is not before:

@@ -72,7 +72,7 @@ class Comparison:
     def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
         """One row per run, likeliest to be lowest first.
 
-        Columns: run, step, mean, lower, upper (of ``prob``), prob_lowest, regret, and gap, gap_lower, gap_upper: the
+        Columns: run, step, mean, median, lower, upper (of ``prob``), prob_lowest, regret, and gap, gap_lower, gap_upper: the
         loss above that of the first row.
 
         Raises:
@@ -87,6 +87,7 @@ class Comparison:
             "run": self.runs,
             "step": self.step,
             "mean": draws.mean(axis=1),
+            "median": np.median(draws, axis=1),
             "lower": lower,
             "upper": upper,
             "prob_lowest": chance,

@@ -42,6 +42,7 @@ TARGET_ACCEPT = 0.98  # at .95 one fit in ten has a divergence, at .98 hardly an
 _ADAPTATION = {"dense_mass": [("dense",)], "trajectory_length": None}
 _BLOCK = 25  # transitions between two looks at the clock
 STAGES = (300, 500, 750, 1000)  # draws of a chain after which "auto" looks whether they are enough
+LEAST_DRAWS = 10  # of a chain
 _MOST_DRAWS = 10**7  # of all chains: more than memory has room for
 _HALVINGS = 30
 _MAPS = Path("/proc/self/maps")  # one line each, where the system is Linux
@@ -74,7 +75,7 @@ class Settings:
         if isinstance(self.num_draws, str):
             require_choice(self.num_draws, "num_draws", ["auto"], cure="Or give a number; 1000 is usual.")
         else:
-            self._make_whole("num_draws", low=10, cure="1000 are usual.")
+            self._make_whole("num_draws", low=LEAST_DRAWS, cure="1000 are usual.")
         draws = self.chains * (STAGES[-1] if self.num_draws == "auto" else self.num_draws)
         require(draws <= _MOST_DRAWS, "draws of all chains", f"be at most {_MOST_DRAWS}", draws, cure="4 x 1000 are usual.")
         require_number(self.target_accept, "target_accept", low=0.0, high=1.0, cure="0.98 is usual, 0.99 is safer.")

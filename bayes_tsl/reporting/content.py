@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayes_tsl._common.digits import decimals
 from bayes_tsl._common.dims import DRAWS, STEP
 from bayes_tsl._common.intervals import interval_over_draws
 from bayes_tsl._common.validation import percent, show
@@ -65,7 +66,7 @@ def summary(
     measured = frame.merge(later.rename("observed"), left_on=STEP, right_index=True)
     if len(measured):
         inside = measured["observed"].between(measured["lower"], measured["upper"])
-        error = (measured["mean"] - measured["observed"]).to_numpy()[-1].item()
+        error = (measured["median"] - measured["observed"]).to_numpy()[-1].item()
         tree["against_observed"] = {"steps": len(measured), "inside": int(inside.sum()), "error_at_last": error}
     if moved is not None:
         tree["wider_priors"] = (
@@ -170,8 +171,10 @@ def _stopping(chosen: Stopping, *, prob: float) -> Tree:
 def _decisions(tree: Tree, ahead: Forecast, *, prob: float, target: float | None) -> list[str]:
     """Where the run will land, what becomes of the target, what money does, and whether to go on; a sentence each."""
     last = tree["last"]
-    where = f"{last['mean']:.4f} nats per token ({last['lower']:.4f} to {last['upper']:.4f}, {prob:.0%} interval)"
-    sentences = [f"At step {show(last[STEP])} the test loss is expected to measure {where}."]
+    digits = decimals(last["lower"], last["upper"])
+    median, lower, upper = (f"{last[name]:.{digits}f}" for name in ("median", "lower", "upper"))
+    ends = f"median {median} nats per token, {prob:.0%} interval {lower} to {upper}"
+    sentences = [f"The test loss at step {show(last[STEP])}: {ends}."]
     if "against_observed" in tree:
         check = tree["against_observed"]
         inside = f"{check['inside']} of {check['steps']} losses measured since lie in their {prob:.0%} intervals"

@@ -17,6 +17,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
+from bayes_tsl._common.digits import decimals
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.files import whole_files
 from bayes_tsl._common.intervals import require_prob
@@ -56,7 +57,7 @@ class Report:
         )
         environment.filters["show"] = lambda value: show(round(value, 4) if isinstance(value, float) else value)
         page = environment.from_string((files("bayes_tsl.reporting") / _PAGE).read_text(encoding="utf-8"))
-        return page.render(**self.contents, pictures=self.pictures)
+        return page.render(**self.contents, pictures=self.pictures, decimals=decimals)
 
     @property
     def json(self) -> str:

@@ -21,7 +21,7 @@ from bayes_tsl._common.intervals import draws_last, interval_along
 from bayes_tsl.forecasting.predict import losses_at_ends
 from bayes_tsl.model.priors import LearnedPriors
 from benchmarks.common import RESULTS, judged_rows, keep, options
-from benchmarks.public.curves import DATA, decayed
+from benchmarks.public.curves import decayed, read_public
 from benchmarks.public.learned_priors import learn
 
 GROUP = ["base_lr", "n_layer", "n_embd", "tokens_per_step", "dataset", "iterations", "decay_type"]
@@ -79,7 +79,7 @@ class Case:
 
 def cases() -> list[Case]:
     """Every group at every share seen that leaves two plans to choose from."""
-    runs = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
+    runs = read_public("lr_scheduling", "runs.csv").set_index("run")
     curves = dict(list(decayed()[0].groupby("run")))
     found = []
     for _, group in runs.loc[[run for run in curves if run in runs.index]].groupby(GROUP):

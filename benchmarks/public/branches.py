@@ -18,7 +18,7 @@ import bayes_tsl as bt
 from bayes_tsl.evaluation.scoring import score
 from bayes_tsl.model.priors import LearnedPriors
 from benchmarks.common import RESULTS, judged_rows, keep, options
-from benchmarks.public.curves import DATA, lr_scheduling, plan
+from benchmarks.public.curves import lr_scheduling, plan, read_public
 from benchmarks.public.learned_priors import learn
 
 TWIN = ["base_lr", "n_layer", "n_embd", "tokens_per_step", "corpus"]
@@ -72,7 +72,7 @@ class Case:
 
 def cases() -> list[Case]:
     """All of them, in the order of the runs."""
-    runs = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
+    runs = read_public("lr_scheduling", "runs.csv").set_index("run")
     runs["corpus"] = runs["dataset"].str.split("_").str[0]
     stems = runs[(runs["resumed"] != "yes") & (runs["scheduler"] == "wsd") & (runs["wsd_fract_decay"] == 0)]
     whole, branches = lr_scheduling()[0], dict(list(lr_scheduling(resumed=True)[0].groupby("run")))

@@ -6,6 +6,7 @@ They are read from the folder BAYES_TSL_DATA, by default ../shared/data beside t
 from __future__ import annotations
 
 import os
+import sys
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,14 @@ PEAK_STEP = 2160  # of multipowerlaw, where its linear warm-up ends
 DIVERGED = 6.0  # nats
 
 
+def read_public(folder: str, name: str) -> pd.DataFrame:
+    """A table of the public curves; a program ends with one line where it is not there."""
+    path = DATA / folder / name
+    if not path.is_file():
+        sys.exit(f"error: {path} is missing. Set BAYES_TSL_DATA to the folder of the public loss curves, now {DATA}.")
+    return pd.read_csv(path)
+
+
 def by_hash(runs: Iterable[str]) -> list[str]:
     """Runs in the order of a hash of their names: the first n are a choice that nobody made."""
     return sorted(runs, key=lambda run: zlib.crc32(run.encode()))
@@ -32,8 +41,8 @@ def lr_scheduling(*, resumed: bool = False, last: bool = False) -> tuple[pd.Data
     The last row of a run is left out: it is another evaluation, .03 to .04 nats above the row before it in nine runs of
     ten, and its learning rate reads zero. Of a repeated step the later row is kept.
     """
-    runs = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
-    curves = pd.read_csv(DATA / "lr_scheduling" / "val_curves.csv.gz").drop(columns="position")
+    runs = read_public("lr_scheduling", "runs.csv").set_index("run")
+    curves = read_public("lr_scheduling", "val_curves.csv.gz").drop(columns="position")
     curves = curves.drop_duplicates(["run", "step"], keep="last")
     if not last:
         curves = curves[curves["step"] < curves.groupby("run")["step"].transform("max")]
@@ -46,7 +55,7 @@ def decayed() -> tuple[pd.DataFrame, pd.Series]:
 
     Branches whose parent is not in the data are left out.
     """
-    runs = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
+    runs = read_public("lr_scheduling", "runs.csv").set_index("run")
     twin = ["base_lr", "n_layer", "n_embd", "tokens_per_step", "corpus"]
     runs["corpus"] = runs["dataset"].str.split("_").str[0]
     stems = runs[(runs["resumed"] != "yes") & (runs["scheduler"] == "wsd") & (runs["wsd_fract_decay"] == 0)]
@@ -65,7 +74,7 @@ def decayed() -> tuple[pd.DataFrame, pd.Series]:
 
 def multipowerlaw() -> tuple[pd.DataFrame, pd.Series]:
     """Losses of all runs after their warm-up, and each run's kind of schedule."""
-    curves = pd.read_csv(DATA / "multipowerlaw" / "loss_curves.csv.gz").drop(columns="position")
+    curves = read_public("multipowerlaw", "loss_curves.csv.gz").drop(columns="position")
     names = pd.Series(curves["run"].unique())
     kinds = "multipowerlaw " + names.str.split("_").str[1].str.replace(r"wsdcon|wsdld", "wsd", regex=True)
     return curves, kinds.set_axis(names)
@@ -83,7 +92,7 @@ def public_runs() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.Series]:
 def known(runs: Iterable[str]) -> pd.DataFrame:
     """Tokens a step, parameters and family (lr_scheduling or multipowerlaw) of public runs (run)."""
     names = list(runs)
-    table = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run").reindex(names)
+    table = read_public("lr_scheduling", "runs.csv").set_index("run").reindex(names)
     size = pd.Series([float(run.split("M_")[0]) * 1e6 if run[0].isdigit() else float("nan") for run in names], names)
     other = table["parameters"].isna()
     return pd.DataFrame(
@@ -107,7 +116,7 @@ def plan(run: pd.DataFrame, *, from_peak: bool = False) -> bt.Schedule:
 
 def modded_nanogpt() -> pd.DataFrame:
     """Validation losses of GPT-2-124M-class runs of ``LEAST`` rows or more, and their planned length; no lr is known."""
-    curves = pd.read_csv(DATA / "modded_nanogpt" / "track_3_val.csv.gz")
+    curves = read_public("modded_nanogpt", "track_3_val.csv.gz")
     curves = curves.loc[curves["step"] > 0, ["run", "step", "loss", "total_steps"]]
     return curves[curves.groupby("run")["step"].transform("size") >= LEAST]
 
@@ -116,6 +125,6 @@ def sized() -> tuple[bt.LossTable, dict[str, bt.Schedule], pd.DataFrame]:
     """Runs of lr_scheduling that do not diverge: losses, plans, and layers, width, peak, kind and last step of each."""
     losses, plans, kinds = public_runs()
     ends = losses.frame.groupby("run")[["step", "loss"]].last()
-    table = pd.read_csv(DATA / "lr_scheduling" / "runs.csv").set_index("run")
+    table = read_public("lr_scheduling", "runs.csv").set_index("run")
     table = table.join(kinds.rename("kind"), how="inner").join(ends).loc[lambda runs: runs["loss"] < DIVERGED]
     return losses, plans, table[table["dataset"] == "slimpajama"]

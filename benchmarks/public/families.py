@@ -13,7 +13,7 @@ import pandas as pd
 
 import bayes_tsl as bt
 from benchmarks.public import curves
-from benchmarks.public.curves import DATA, DIVERGED, by_hash, plan, public_runs
+from benchmarks.public.curves import DIVERGED, by_hash, plan, public_runs, read_public
 
 TEST_SETS = 3  # of a run that was evaluated on many
 
@@ -80,7 +80,7 @@ def multipowerlaw() -> Family:
 
 
 def olmo_ladder() -> Family:
-    frame = pd.read_csv(DATA / "olmo_ladder" / "val_losses.csv.gz")
+    frame = read_public("olmo_ladder", "val_losses.csv.gz")
     first = frame.drop_duplicates("run").set_index("run")
     sets = by_hash(frame["test_set"].unique())[:TEST_SETS]
     plans = {str(run): plan(rows.drop_duplicates("step")) for run, rows in frame.groupby("run")}
@@ -94,7 +94,7 @@ def olmo_ladder() -> Family:
 
 
 def olmo_1b() -> Family:
-    frame = pd.read_csv(DATA / "olmo" / "olmo_1b_val.csv.gz")
+    frame = read_public("olmo", "olmo_1b_val.csv.gz")
     sets = by_hash(frame["test_set"].unique())[: 2 * TEST_SETS]
     schedule = bt.schedules.cosine(peak=4e-4, warmup=2000, total=738_000, final=4e-5)
     losses = bt.LossTable.from_frame(frame[frame["test_set"].isin(sets)])
@@ -103,7 +103,7 @@ def olmo_1b() -> Family:
 
 def _datablations(*, above_four: bool) -> Family:
     """Runs whose data are repeated more than four times, or not."""
-    frame = pd.read_csv(DATA / "datablations" / "train_curves.csv.gz")
+    frame = read_public("datablations", "train_curves.csv.gz")
     frame = frame[(frame["epochs"] > 4) == above_four]
     ends = frame.groupby("run")["step"].max()
     plans = {

@@ -20,7 +20,7 @@ import bayes_tsl as bt
 from bayes_tsl.evaluation.scoring import score
 from bayes_tsl.model.priors import LearnedPriors
 from benchmarks.common import RESULTS, SHORT, judged_rows, keep, options
-from benchmarks.public.curves import DATA, by_hash, plan
+from benchmarks.public.curves import by_hash, plan, read_public
 from benchmarks.public.families import small_lm
 from benchmarks.public.learned_priors import learn
 
@@ -87,7 +87,7 @@ def cases() -> list[Case]:
 
 
 def _ladder() -> list[tuple[str, bt.LossTable, bt.Schedule, dict[str, float]]]:
-    frame = pd.read_csv(DATA / "olmo_ladder" / "val_losses.csv.gz")
+    frame = read_public("olmo_ladder", "val_losses.csv.gz")
     made = []
     for run in list(by_hash(frame["run"].unique()))[:LADDER]:
         rows = frame[frame["run"] == run]
@@ -98,7 +98,7 @@ def _ladder() -> list[tuple[str, bt.LossTable, bt.Schedule, dict[str, float]]]:
 
 
 def _olmo_1b() -> tuple[str, bt.LossTable, bt.Schedule, dict[str, float]]:
-    frame = pd.read_csv(DATA / "olmo" / "olmo_1b_val.csv.gz")
+    frame = read_public("olmo", "olmo_1b_val.csv.gz")
     schedule = bt.schedules.cosine(peak=4e-4, warmup=2000, total=738_000, final=4e-5)
     return "olmo_1b", bt.LossTable.from_frame(frame), schedule, {"batch_tokens": 4_194_304.0, "parameters": 1.18e9}
 

@@ -88,7 +88,7 @@ def test_a_branch_without_its_run_named_is_refused(tmp_path: Path) -> None:
     table().frame.to_csv(tmp_path / "losses.csv", index=False)
     done = run("forecast", tmp_path / "losses.csv", "--branch", "cool@500", "--to", 2000, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert "losses must hold a single run; got 'cool', 'cool-2', 'main'" in done.stderr
+    assert done.stderr == "error: --run must be one of 'cool', 'cool-2', 'main'; got none. Name one run of losses.csv.\n"
 
 
 def test_what_was_measured_beside_a_run_comes_along() -> None:

@@ -49,9 +49,9 @@ def test_a_table_of_losses_is_held_to_its_rules(tmp_path: Path) -> None:
     [
         (
             "runs_by_run_name",
-            "losses must hold a single run; got 'base', 'wide'. Choose one with losses.select(run=...), or --run",
+            "--run must be one of 'base', 'wide'; got none. Name one run of",
         ),
-        ("several_eval_sets_hf", "losses must hold a single test_set; got 'books', 'code', 'web'. Choose one with"),
+        ("several_eval_sets_hf", "--test-set must be one of 'books', 'code', 'web'; got none. Name one test set of"),
     ],
 )
 def test_one_of_several_is_asked_for_before_anything_else(kind: str, message: str, tmp_path: Path) -> None:

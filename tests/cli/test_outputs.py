@@ -16,6 +16,7 @@ from bayes_tsl.cli.main import main
 from bayes_tsl.cli.outputs import write_backtest, write_forecast
 from bayes_tsl.evaluation.backtesting import summarise
 from bayes_tsl.inference.posterior import example_fit
+from bayes_tsl.reporting.content import summary
 from tests.conftest import full_disk
 
 RESULTS = ["fit.nc", "forecast.csv", "forecast.png", "summary.json"]
@@ -26,7 +27,8 @@ def results() -> dict[str, object]:
     ahead = bt.forecast(example_fit(), steps=[1500.0, 2500.0])
     moved = bt.prior_sensitivity(example_fit(), steps=[2500.0])
     later = pd.Series([3.6], index=pd.Index([1500.0], name="step"), name="observed")
-    return {"posterior": example_fit(), "ahead": ahead, "moved": moved, "later": later, "prob": 0.9, "target": None}
+    tree = summary(example_fit(), ahead, prob=0.9, target=None, moved=moved, later=later)
+    return {"posterior": example_fit(), "ahead": ahead, "tree": tree, "later": later, "prob": 0.9, "target": None}
 
 
 @pytest.mark.parametrize("most", [100, 30_000, 200_000])

@@ -10,6 +10,7 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl.cli import watching
+from bayes_tsl.cli.console import Console
 from bayes_tsl.cli.options import LOG_OPTIONS
 from tests.cli.test_cli import run
 from tests.conftest import refusal
@@ -26,7 +27,7 @@ def write(log: Path, until: int) -> None:
 def test_a_log_is_read_again_when_it_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "log.csv"
     write(log, 800)
-    versions = watching._versions(log, READ | {"once": False})
+    versions = watching._versions(log, READ | {"once": False}, Console())
     assert next(versions).steps.tolist() == [400, 800]
     write(log, 1200)
     assert next(versions).steps.tolist() == [400, 800, 1200]
@@ -40,7 +41,7 @@ def test_a_log_in_pieces_is_waited_for(
     log = tmp_path / "log.csv"
     log.write_text("step,lo")
     monkeypatch.setattr(watching.time, "sleep", lambda seconds: write(log, 800))
-    assert next(watching._versions(log, READ | {"once": False})).steps.tolist() == [400, 800]
+    assert next(watching._versions(log, READ | {"once": False}, Console())).steps.tolist() == [400, 800]
     assert capsys.readouterr().err.startswith("note: log.csv must ")
 
 

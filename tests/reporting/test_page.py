@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
+from bayes_tsl._common.digits import decimals
 from bayes_tsl._common.validation import show
 from bayes_tsl.cli.main import main
 
@@ -82,7 +83,13 @@ def test_numbers_are_those_of_the_forecast(made: bt.Report, ahead: bt.Forecast, 
     assert told["extent"]["horizon_over_seen"] == pytest.approx(4000 / 3600)
     assert told["target"]["loss"] == 3.4
     assert told["answers"][2].startswith("Target 3.4: ")
-    assert f"{ahead.observed.sel(step=8000).mean():.4f}" in told["answers"][0]
+    end = table.iloc[-1]
+    digits = decimals(end["lower"], end["upper"])
+    median, lower, upper = (f"{end[name]:.{digits}f}" for name in ("median", "lower", "upper"))
+    assert told["answers"][0] == (
+        f"The test loss at step 8000: median {median} nats per token, 90% interval {lower} to {upper}."
+    )
+    assert f'<p class="where">{median}\n' in made.html
 
 
 def test_the_page_needs_nothing_but_itself(made: bt.Report) -> None:
