@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -161,6 +162,15 @@ def test_public_names_are_listed() -> None:
     assert {"fit", "forecast", "priors", "plots", "plot_forecast", "DataError"} <= set(dir(bt))
     with pytest.raises(AttributeError, match="no_such_name"):
         bt.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "module", [bt.baselines, bt.calibration, bt.collect, bt.datasets, bt.laws, bt.priors, bt.schedules, bt.scoring]
+)
+def test_a_public_module_lists_its_public_names(module: ModuleType) -> None:
+    assert dir(module) == sorted(module.__all__)
+    assert not {"np", "pd", "annotations"} & set(dir(module))
+    assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_importing_leaves_jax_and_the_disk_alone(tmp_path: Path) -> None:

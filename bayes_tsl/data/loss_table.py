@@ -107,6 +107,9 @@ class LossTable:
             warnings.warn(notice, Notice, stacklevel=3)
         return cls(table, notices)
 
+    def __len__(self) -> int:
+        return len(self.frame)
+
     @property
     def runs(self) -> list[str]:
         """Names of the runs, sorted."""
@@ -127,7 +130,7 @@ class LossTable:
         """Whether losses are given per token position."""
         return bool(self.frame["position"].notna().any())
 
-    def select(self, *, run: str | Sequence[str] | None = None, test_set: str | Sequence[str] | None = None) -> LossTable:
+    def select(self, run: str | Sequence[str] | None = None, *, test_set: str | Sequence[str] | None = None) -> LossTable:
         """Rows of one run (or several), of one test set (or several), or of both.
 
         Raises:

@@ -32,6 +32,7 @@ class Schedule:
         end: last step that the plan covers; infinite for a constant one.
         known: False where nobody gave a schedule and a constant one stands in.
         first_epoch: step at which the training data begin to repeat.
+        assumed_after: step after which the last learning rate is assumed to stay, since none was planned.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Schedule:
     end: float
     known: bool = True
     first_epoch: float = np.inf
+    assumed_after: float = np.inf
 
     @property
     def warmup(self) -> float:

@@ -21,7 +21,7 @@ from bayes_tsl._common.deprecation import renamed_property
 from bayes_tsl._common.dims import STEP
 from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
-from bayes_tsl.data.schedules import Schedule, decayed, require_schedule
+from bayes_tsl.data.schedules import Schedule, decayed, optional_schedule
 from bayes_tsl.decisions.budgets import mean_and_interval
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
@@ -142,7 +142,7 @@ def stop_or_continue(
     *,
     value: float | Callable[[Array], ArrayLike],
     steps: ArrayLike,
-    schedule: Schedule | None = None,
+    schedule: Schedule | str | None = None,
     decay: float = 0.2,
     final: float = 0.0,
     checkpoint: float | None = None,
@@ -176,7 +176,7 @@ def stop_or_continue(
     >>> stopping.steps.tolist(), stopping.recommended
     ([1200.0, 2500.0], 2500.0)
     """
-    require_schedule(schedule)
+    schedule = optional_schedule(schedule)
     require_seed(seed)
     if decay != 1:
         require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of the way that the decay takes; 1 is now.")

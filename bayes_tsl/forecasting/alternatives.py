@@ -77,12 +77,12 @@ class WhatIf:
         return pd.DataFrame(table, pd.Index(self.forecasts, name="plan"))
 
 
-def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike, seed: int = 0) -> WhatIf:
+def what_if(fit: Fit, plans: Mapping[str, Schedule | str | None], *, steps: ArrayLike, seed: int = 0) -> WhatIf:
     """Forecasts under several schedules for the steps after the origin; nothing is refitted.
 
     Args:
         fit: what the past says.
-        plans: schedules by name, the first of them the one to compare with; None is the one that was fitted.
+        plans: schedules or their texts by name, the first of them the one to compare with; None is the one that was fitted.
             ``schedules.decayed`` makes "decay from here".
         steps: later steps; each schedule is forecast at those that it reaches (step).
         seed: of the drift and noise ahead, shared by all schedules.
@@ -99,10 +99,8 @@ def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike,
         isinstance(plans, Mapping) and len(plans) > 0, "plans", "name at least one plan", plans, cure="Give {name: schedule}."
     )
     require_seed(seed)
-    for schedule in plans.values():
-        schedules.require_schedule(schedule)
     ahead = later_steps(steps, fit.origin)
-    whole = {name: schedule_ahead(fit, schedule) for name, schedule in plans.items()}
+    whole = {name: schedule_ahead(fit, schedules.optional_schedule(plan)) for name, plan in plans.items()}
     reached = {name: ahead[ahead <= schedule.end] for name, schedule in whole.items()}
     for name, schedule in whole.items():
         rule = f"reach the first forecast step {show(ahead[0])}"

@@ -20,8 +20,25 @@ import numpyro.distributions as dist
 
 from bayes_tsl._common.validation import require_choice, require_number
 from bayes_tsl.data.recipe import Recipe
-from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.data.schedules import Schedule, as_schedule
 from bayes_tsl.model.learned import beyond, learned, predictive
+
+__all__ = [
+    "LAWS",
+    "LearnedPriors",
+    "Prior",
+    "Priors",
+    "default_priors",
+    "family",
+    "fixed",
+    "lognormal",
+    "normal",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 LINEAR = ("heat_decay",)  # learned parameters that may be negative
 EARLY = 1000.0  # progress, in steps at peak, until which runs leave the laws: drift is taken as larger before
@@ -335,7 +352,7 @@ def family(name: str) -> LearnedPriors:
     return LearnedPriors(name)
 
 
-def default_priors(schedule: Schedule, *, origin: float, recipe: Recipe | None = None) -> Priors:
+def default_priors(schedule: Schedule | str, *, origin: float, recipe: Recipe | None = None) -> Priors:
     """Priors of a run of a new family: what finished runs of other families taught, at its covariates.
 
     Those are peak learning rate, tokens a step, parameters and length; ``recipe`` has what the schedule does not. What is not
@@ -348,4 +365,4 @@ def default_priors(schedule: Schedule, *, origin: float, recipe: Recipe | None =
     >>> informed.heat.sd < alone.heat.sd
     True
     """
-    return LearnedPriors().priors(schedule, origin=origin, recipe=recipe)
+    return LearnedPriors().priors(as_schedule(schedule), origin=origin, recipe=recipe)
