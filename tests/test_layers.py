@@ -78,6 +78,17 @@ def test_imports_point_downwards(name: str) -> None:
     assert not upwards, f"{name} imports {sorted(upwards)}, not below it"
 
 
+def test_few_methods_call_functions_above_their_package() -> None:
+    calls = {
+        (name, node.args[0].value)
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "function_above" and isinstance(node.args[0], ast.Constant)
+    }
+    assert calls == {("inference.posterior", "forecast"), ("forecasting.distribution", "plot_forecast")}
+    assert all(callable(getattr(bt, str(function))) for _, function in calls)
+
+
 def inner_imports(name: str) -> set[str]:
     """Modules of its own package that a module imports."""
     package = name.partition(".")[0]

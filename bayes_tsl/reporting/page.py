@@ -112,6 +112,7 @@ def report(
     """
     require_prob(prob)
     ahead.require_one_curve()
+    ahead = replace(ahead, positions=None)  # the page is about their mean
     same = (ahead.run, ahead.test_set) == (fit.run, fit.test_set)
     cure = "Make it with forecast(fit, ...)."
     require(same, "ahead", f"be of run {fit.run!r} on {fit.test_set!r}", (ahead.run, ahead.test_set), cure=cure)
