@@ -73,11 +73,11 @@ class Frontier:
         rows, last = self.table.to_dict("records"), float(np.max(self.table["end"]))
         first = next((row for row in rows if row["prob_below"] >= prob), None)
         if first is None:
-            return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last)
+            return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last, self.cost.currency)
         losses = self.losses[first["plan_target"]]
         bought = {name: float(first[name]) for name in ("cost", "tokens", "hours")}
-        mean, risk = float(losses.mean()), cvar(losses, tail=tail)
-        return Budget(step=float(first["end"]), **bought, mean=mean, cvar=risk, tail=tail, last=last)
+        risk = {"mean": float(losses.mean()), "cvar": cvar(losses, tail=tail), "tail": tail}
+        return Budget(step=float(first["end"]), **bought, **risk, last=last, currency=self.cost.currency)
 
     def __str__(self) -> str:
         return self.table.to_string(index=False, float_format="{:.4f}".format)

@@ -101,11 +101,12 @@ class Stopping:
         """What to do, and why, in one sentence."""
         table = self.to_frame().to_dict("list")
         best, later = int(np.argmax(table["utility"])), 1 + int(np.argmax(table["utility"][1:]))
-        worth, low, high = (show(round(table[name][later], 2)) for name in ("utility", "utility_lower", "utility_upper"))
+        worth = self.cost.text(table["utility"][later])
+        low, high = (show(round(table[name][later], 2)) for name in ("utility_lower", "utility_upper"))
         to, edge = f"step {show(self.steps[later])}", ", the last one considered" if best == len(self.steps) - 1 else ""
         choice = f"stop now: going on to {to} is" if best == 0 else f"go on to {to}{edge}, which is"
         odds = f"{percent(table['prob_best'][best])} likely to be the best of {len(self.steps)} steps"
-        regret = f"expected regret {show(round(table['regret'][best], 2))}"
+        regret = f"expected regret {self.cost.text(table['regret'][best])}"
         return f"{choice} worth {worth} ({low} to {high}, 90% interval) against stopping now; {odds}, {regret}"
 
     def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:

@@ -56,10 +56,10 @@ def _forecast_of(data: xr.DataTree) -> Forecast:
         test_set=str(data.attrs["test_set"]),
         origin=float(data.attrs["origin"]),
         **draws,
-        history=data["history"]["mean_loss"],
+        history=data["history"].to_dataset()["mean_loss"],
         notices=tuple(json.loads(data.attrs["notices"])),
         coefficients=data["coefficients"].to_dataset() if "coefficients" in data.children else xr.Dataset(),
-        positions=data["positions"]["observed"] if "positions" in data.children else None,
+        positions=data["positions"].to_dataset()["observed"] if "positions" in data.children else None,
         converged=bool(data.attrs["converged"]),
     )
 

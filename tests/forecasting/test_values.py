@@ -85,9 +85,7 @@ def test_steps_may_come_second() -> None:
 
 def test_a_text_is_a_schedule() -> None:
     fit, plan = example_fit(), bt.schedules.parse(PLAN)
-    xr.testing.assert_equal(
-        bt.forecast(fit, [2000], schedule=PLAN).expected, bt.forecast(fit, [2000], schedule=plan).expected
-    )
+    xr.testing.assert_equal(bt.forecast(fit, [2000], schedule=PLAN).expected, bt.forecast(fit, [2000], schedule=plan).expected)
     assert bt.what_if(fit, {"flat": PLAN}, steps=[2000]).schedules["flat"].lr(2000) == 1e-3
     stopping = bt.stop_or_continue(fit, bt.Cost(per_step=0.01), value=1000.0, steps=[2500], schedule=PLAN)
     assert stopping.plans.schedules["as planned"].lr(2500) == 1e-3
