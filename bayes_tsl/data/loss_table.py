@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayes_tsl._common.display import Facts, counted, shown, warned
 from bayes_tsl._common.validation import (
     file_path,
     numbers,
@@ -43,6 +44,7 @@ ENDINGS = (".csv", ".csv.gz", ".parquet")
 Rows = NDArray[np.bool_]
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class LossTable:
     """Test losses in long form, checked and sorted; make one with ``from_frame`` or ``read_losses``.
@@ -113,6 +115,19 @@ class LossTable:
         for notice in notices:
             warnings.warn(notice, Notice, stacklevel=3)
         return cls(table, notices)
+
+    def _facts(self) -> Facts:
+        steps, positions = self.steps, self.frame["position"].dropna().unique()
+        at = f"{len(positions)}, {show(min(positions))} to {show(max(positions))}" if len(positions) else "none: means over all"
+        return {
+            "runs": counted(self.runs),
+            "test sets": counted(self.test_sets),
+            "steps": f"{len(steps)}, {show(steps[0])} to {show(steps[-1])}",
+            "positions": at,
+            **({"branches": counted(self.branches)} if self.branches else {}),
+            **({"averaged over": f"{counted(map(show, self.averaged))} steps"} if self.averaged else {}),
+            **warned(self.notices),
+        }
 
     def __len__(self) -> int:
         return len(self.frame)

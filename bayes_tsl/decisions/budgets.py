@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayes_tsl._common.display import Facts, shown
 from bayes_tsl._common.intervals import draws_first, interval_along, require_prob
 from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.decisions.costs import Cost, money_text
@@ -22,6 +23,7 @@ from bayes_tsl.forecasting.distribution import Forecast, step_text
 Array = NDArray[np.float64]
 
 
+@shown
 @dataclass(frozen=True)
 class Budget:
     """A budget, what it buys after the origin, and the loss that is expected there.
@@ -47,6 +49,9 @@ class Budget:
     tail: float
     last: float
     currency: str | None = None
+
+    def _facts(self) -> Facts:
+        return {"": str(self)}
 
     def __str__(self) -> str:
         if not np.isfinite(self.step):

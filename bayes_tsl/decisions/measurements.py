@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from bayes_tsl._common.display import Facts, cut, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import floats, require, require_number, require_seed, require_type, show
@@ -62,6 +63,7 @@ class Measurement:
     second_seed: bool = False
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Worth:
     """What measurements would be worth; ``worth_measuring`` makes it.
@@ -85,6 +87,17 @@ class Worth:
     cost: Cost | None = None
     value: float | None = None
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        table = self.to_frame()
+        gains = {str(name): f"gain {gain:.4f} nats" for name, gain in table["gain"].items()}
+        widths = dict(zip(gains, zip(table["width_left"], table["narrower"])))
+        rows = {
+            name: f"90% interval {width:.4f} nats wide, {narrower:.0%} narrower; {gains[name]}"
+            for name, (width, narrower) in widths.items()
+        }
+        now = f"90% interval {float(table['width_now'].iloc[0]):.4f} nats wide now"
+        return {"": f"end at step {show(self.end)}, {now}", **cut(rows), **warned((), converged=self.converged)}
 
     @property
     def perfect(self) -> float:

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.deprecation import renamed_property
 from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.display import Facts, shown, warned
 from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
 from bayes_tsl.data.schedules import Schedule, decayed, optional_schedule
@@ -37,6 +38,7 @@ _READING = "next checkpoint"
 _DEGREE = 3  # of the polynomial in the rank of a reading
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Stopping:
     """Steps at which to stop, by what each is worth more than stopping at the origin, draw by draw.
@@ -60,6 +62,9 @@ class Stopping:
     still_open: tuple[float, ...] = ()
     notices: tuple[str, ...] = ()
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        return {"": str(self), **warned(self.notices, converged=self.converged)}
 
     @property
     def steps(self) -> Array:

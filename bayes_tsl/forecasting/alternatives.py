@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from bayes_tsl._common.display import Facts, cut, estimate, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
@@ -23,6 +24,7 @@ from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class WhatIf:
     """Forecasts of one run under several schedules.
@@ -34,6 +36,15 @@ class WhatIf:
 
     forecasts: Mapping[str, Forecast]
     schedules: Mapping[str, Schedule]
+
+    def _facts(self) -> Facts:
+        draws = {name: draws_last(ahead.expected)[-1] for name, ahead in self.forecasts.items()}
+        first, one = next(iter(draws)), next(iter(self.forecasts.values()))
+        gains = {name: f"; lower than {first} by {estimate(draws[first] - ends)}" for name, ends in draws.items()} | {first: ""}
+        at = {name: f" at step {show(ahead.steps[-1])}" for name, ahead in self.forecasts.items()}
+        plans = {name: f"{estimate(ends)}{at[name]}{gains[name]}" for name, ends in draws.items()}
+        title = f"{one.run} on {one.test_set}, after step {show(one.origin)}"
+        return {"": title, **cut(plans), **warned(one.notices, converged=one.converged)}
 
     def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
         """One row per schedule and step.

@@ -17,8 +17,9 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import DRAWS, POSITION, RUN, STEP, TEST_SET
+from bayes_tsl._common.display import Facts, counted, cut, estimate, shown, warned
 from bayes_tsl._common.files import whole_file
-from bayes_tsl._common.intervals import interval_over_draws, require_prob
+from bayes_tsl._common.intervals import draws_last, interval_over_draws, require_prob
 from bayes_tsl._common.netcdf import written
 from bayes_tsl._common.packages import function_above
 from bayes_tsl._common.validation import percent, require, require_choice, require_number, show
@@ -30,6 +31,7 @@ Kind = Literal["observed", "expected"]
 FORECAST_SCHEMA = "bayes_tsl forecast 1"
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Arrival:
     """When the expected loss of a run first falls to a target; ``Forecast.time_to(target, prob=...)`` makes it.
@@ -48,6 +50,9 @@ class Arrival:
     draws: xr.DataArray = field(repr=False)
     horizon: float
     prob: float
+
+    def _facts(self) -> Facts:
+        return {"": str(self)}
 
     @property
     def prob_within(self) -> float:
@@ -93,6 +98,7 @@ class Arrival:
         return f"{chance}; first step there: {median} (median), {lower} to {upper} ({self.prob:.0%} interval)"
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Forecast:
     """Draws of the mean test loss at steps after an origin, in nats per token.
@@ -123,6 +129,23 @@ class Forecast:
     coefficients: xr.Dataset = field(default_factory=xr.Dataset, repr=False)
     positions: xr.DataArray | None = field(default=None, repr=False)
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        first, last = self.steps[[0, -1]]
+        of = {f"run {run}": self.select(run=run) for run in self.runs} if len(self.runs) > 1 else {"": self}
+        each = {
+            f"{name}, {test_set}".strip(", ") if len(one.test_sets) > 1 else name: one.select(test_set=test_set)
+            for name, one in of.items()
+            for test_set in one.test_sets
+        }
+        ends = {f"step {show(last)} {name}".strip(): estimate(draws_last(one.observed)[-1]) for name, one in each.items()}
+        return {
+            "": f"{self.run} on {self.test_set}, after step {show(self.origin)}",
+            "steps": f"{len(self.steps)}, {show(first)} to {show(last)}",
+            **({} if self.positions is None else {"positions": counted(map(show, self.positions[POSITION].to_numpy()))}),
+            **cut(ends),
+            **warned(self.notices, converged=self.converged),
+        }
 
     @property
     def steps(self) -> np.ndarray:

@@ -24,6 +24,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, STEP
+from bayes_tsl._common.display import Facts, shown
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
@@ -45,6 +46,7 @@ MIN_ESS = 100  # draws that weights leave, below which quantiles of a forecast a
 _CURE = "Fit again, old and new losses together: bt.fit(losses, schedule=...)."
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Updated:
     """A fit of one run whose draws are weighted by later checkpoints; ``update`` makes it.
@@ -66,6 +68,16 @@ class Updated:
     pareto_k: float
     ess: float
     drift: DriftState = field(repr=False)
+
+    def _facts(self) -> Facts:
+        steps = self.losses[STEP].to_numpy()
+        return {
+            "": f"{self.fit.run} on {self.fit.test_set}, fitted to step {show(self.fit.origin)}",
+            "new checkpoints": f"{len(steps)}, {show(steps[0])} to {show(steps[-1])}",
+            "ESS": f"{self.ess:.0f} of {self.weights.size} draws",
+            "Pareto k": f"{self.pareto_k:.2f}, at most {self.max_pareto_k:.2f}",
+            "refit": "needed" if self.needs_refit else "not needed",
+        }
 
     @property
     def origin(self) -> float:

@@ -18,9 +18,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from bayes_tsl._common.display import Facts, counted, shown_in_notebooks, warned
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.packages import function_above
-from bayes_tsl._common.validation import file_path, require, require_choice
+from bayes_tsl._common.validation import file_path, require, require_choice, show
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.inference import schema
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from bayes_tsl.forecasting.distribution import Forecast
 
 
+@shown_in_notebooks
 @dataclass(frozen=True, eq=False)
 class Fit:
     """Posterior of one run on one test set, or of several together.
@@ -54,6 +56,11 @@ class Fit:
             return f"Fit(runs={self.runs}, test_set={self.test_set!r}, {self.verdict})"
         of = f"run={self.run!r}, test_set={self.test_set!r}, origin={self.origin:.10g}, schedule={self.schedule.text!r}"
         return f"Fit({of}, {self.verdict})"
+
+    def _facts(self) -> Facts:
+        alone = {"last step": show(self.origin), "schedule": self.schedule.text} if len(self.runs) == 1 else {}
+        what = {"runs": counted(self.runs), "test set": self.test_set, **alone, "law": self.law, "convergence": self.verdict}
+        return what | dict(warned(self.notices))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fit) and self.data.identical(other.data)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from bayes_tsl._common.display import Facts, shown_in_notebooks
 from bayes_tsl._common.validation import require_choice, require_number
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule, as_schedule
@@ -144,6 +145,7 @@ OVERFITTING = lognormal(0.007, 0.8)
 
 
 @jax.tree_util.register_dataclass
+@shown_in_notebooks
 @dataclass(frozen=True)
 class Priors:
     """Priors of the model's global parameters; replace one with ``Priors(heat=lognormal(0.3, 0.2))``.
@@ -196,6 +198,10 @@ class Priors:
     noise_scale: Prior = lognormal(0.003, 1.0)
     gap_noise: Prior = lognormal(0.02, 1.0)
     rate_noise: Prior = lognormal(0.03, 1.0)
+
+    def _facts(self) -> Facts:
+        priors = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: f"{prior.family}, centre {prior.centre:.4g}, sd {prior.sd:.3g}" for name, prior in priors.items()}
 
     def to_json(self) -> str:
         """The priors as JSON text."""
