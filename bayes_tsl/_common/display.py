@@ -10,9 +10,11 @@ from html import escape
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bayes_tsl._common.digits import decimals
 from bayes_tsl._common.intervals import Array, interval_along
+from bayes_tsl._common.validation import show
 
 Facts = Mapping[str, str]
 T = TypeVar("T")
@@ -32,7 +34,7 @@ def shown(cls: type[T]) -> type[T]:
       unit  nats
       prob  <none>
     """
-    cls.__repr__ = _method(text_of, "__repr__")
+    setattr(cls, "__repr__", _method(text_of, "__repr__"))  # noqa: B010  # whose parameter need not be called self
     return shown_in_notebooks(cls)
 
 
@@ -64,9 +66,9 @@ def _title(name: str, facts: Facts) -> str:
     return f"{name}: {facts['']}" if "" in facts else name
 
 
-def _method(show: Callable[[str, Facts], str], name: str) -> Callable[[Any], str]:
+def _method(form: Callable[[str, Facts], str], name: str) -> Callable[[Any], str]:
     def method(self: Any) -> str:
-        return show(type(self).__name__, self._facts())
+        return form(type(self).__name__, self._facts())
 
     method.__name__ = name
     return method
@@ -89,9 +91,19 @@ def counted(names: Iterable[object]) -> str:
     >>> counted("abcdefg")
     '7: a, b, c, d, e and 2 more'
     """
-    names = list(map(str, names))
-    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
-    return f"{len(names)}: {', '.join(names[:_MOST])}{more}" if names else "none"
+    words = [str(name) for name in names]
+    more = f" and {len(words) - _MOST} more" if len(words) > _MOST else ""
+    return f"{len(words)}: {', '.join(words[:_MOST])}{more}" if words else "none"
+
+
+def extent(values: ArrayLike) -> str:
+    """How many increasing numbers there are, the first and the last.
+
+    >>> extent([1500.0, 2000.0, 2500.0]), extent([2000.0])
+    ('3, 1500 to 2500', '1: 2000')
+    """
+    numbers = np.atleast_1d(values)
+    return f"{len(numbers)}, {show(numbers[0])} to {show(numbers[-1])}" if len(numbers) > 1 else f"1: {show(numbers[0])}"
 
 
 def cut(facts: Facts) -> Facts:

@@ -60,5 +60,5 @@ def schedule_so_far(losses: LossTable) -> Schedule:
     except DataError as error:
         warnings.warn(f"Learning rates were logged and are not used: {error}", Notice, stacklevel=2)
         return unknown()
-    text = f"column lr until {show(last)}, then constant at {show(float(past.lrs[-1]))} (assumed)"
+    text = f"column lr until {show(last)}, then constant at {past.lrs[-1]:.4g} (assumed)"
     return replace(past, text=text, end=np.inf, assumed_after=last)

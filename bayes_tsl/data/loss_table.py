@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._common.display import Facts, counted, shown, warned
+from bayes_tsl._common.display import Facts, counted, extent, shown, warned
 from bayes_tsl._common.validation import (
     file_path,
     numbers,
@@ -117,13 +117,12 @@ class LossTable:
         return cls(table, notices)
 
     def _facts(self) -> Facts:
-        steps, positions = self.steps, self.frame["position"].dropna().unique()
-        at = f"{len(positions)}, {show(min(positions))} to {show(max(positions))}" if len(positions) else "none: means over all"
+        positions = np.unique(self.frame["position"].dropna())
         return {
             "runs": counted(self.runs),
             "test sets": counted(self.test_sets),
-            "steps": f"{len(steps)}, {show(steps[0])} to {show(steps[-1])}",
-            "positions": at,
+            "steps": extent(self.steps),
+            "positions": extent(positions) if len(positions) else "none: means over all",
             **({"branches": counted(self.branches)} if self.branches else {}),
             **({"averaged over": f"{counted(map(show, self.averaged))} steps"} if self.averaged else {}),
             **warned(self.notices),

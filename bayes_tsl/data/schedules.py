@@ -133,9 +133,9 @@ def assumptions(schedule: Schedule) -> tuple[str, ...]:
         return (UNKNOWN,)
     if np.isinf(schedule.assumed_after):
         return ()
-    at, lr = schedule.assumed_after, float(schedule.lrs[-1])
+    at, lr = schedule.assumed_after, f"{schedule.lrs[-1]:.4g}"
     past = f"The learning rate is the one that was logged (column lr) until step {show(at)}"
-    return (f"{past}, and assumed constant at {show(lr)} after it: a decay ahead is not foreseen.",)
+    return (f"{past}, and assumed constant at {lr} after it: a decay ahead is not foreseen.",)
 
 
 def as_schedule(value: Schedule | str, *, name: str = "schedule") -> Schedule:

@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import DRAWS, POSITION, RUN, STEP, TEST_SET
-from bayes_tsl._common.display import Facts, counted, cut, estimate, shown, warned
+from bayes_tsl._common.display import Facts, counted, cut, estimate, extent, shown, warned
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.intervals import draws_last, interval_over_draws, require_prob
 from bayes_tsl._common.netcdf import written
@@ -131,17 +131,17 @@ class Forecast:
     converged: bool = True
 
     def _facts(self) -> Facts:
-        first, last = self.steps[[0, -1]]
         of = {f"run {run}": self.select(run=run) for run in self.runs} if len(self.runs) > 1 else {"": self}
         each = {
             f"{name}, {test_set}".strip(", ") if len(one.test_sets) > 1 else name: one.select(test_set=test_set)
             for name, one in of.items()
             for test_set in one.test_sets
         }
-        ends = {f"step {show(last)} {name}".strip(): estimate(draws_last(one.observed)[-1]) for name, one in each.items()}
+        last = f"step {show(self.steps[-1])}"
+        ends = {f"{last} {name}".strip(): estimate(draws_last(one.observed)[-1]) for name, one in each.items()}
         return {
             "": f"{self.run} on {self.test_set}, after step {show(self.origin)}",
-            "steps": f"{len(self.steps)}, {show(first)} to {show(last)}",
+            "steps": extent(self.steps),
             **({} if self.positions is None else {"positions": counted(map(show, self.positions[POSITION].to_numpy()))}),
             **cut(ends),
             **warned(self.notices, converged=self.converged),

@@ -24,7 +24,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, STEP
-from bayes_tsl._common.display import Facts, shown
+from bayes_tsl._common.display import Facts, extent, shown
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
@@ -70,10 +70,9 @@ class Updated:
     drift: DriftState = field(repr=False)
 
     def _facts(self) -> Facts:
-        steps = self.losses[STEP].to_numpy()
         return {
             "": f"{self.fit.run} on {self.fit.test_set}, fitted to step {show(self.fit.origin)}",
-            "new checkpoints": f"{len(steps)}, {show(steps[0])} to {show(steps[-1])}",
+            "new checkpoints": extent(self.losses[STEP].to_numpy()),
             "ESS": f"{self.ess:.0f} of {self.weights.size} draws",
             "Pareto k": f"{self.pareto_k:.2f}, at most {self.max_pareto_k:.2f}",
             "refit": "needed" if self.needs_refit else "not needed",

@@ -16,9 +16,9 @@ from numpyro import handlers
 from numpyro.infer import Predictive
 
 from bayes_tsl._common.dims import STEP
-from bayes_tsl._common.display import Facts, shown
+from bayes_tsl._common.display import Facts, extent, shown
 from bayes_tsl._common.jax_settings import float64
-from bayes_tsl._common.validation import floats, require, require_choice, require_number, require_seed, show
+from bayes_tsl._common.validation import floats, require, require_choice, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule, as_schedule
 from bayes_tsl.model.design import Design
@@ -50,9 +50,9 @@ class Simulation:
     coefficients: xr.Dataset = field(repr=False)
 
     def _facts(self) -> Facts:
-        steps, by_position = self.losses.steps, "by position" if self.losses.by_position else "mean losses"
+        kind = "by position" if self.losses.by_position else "mean losses"
         parameters = {name: f"{value:.4g}" for name, value in self.parameters.items()}
-        return {"": f"{len(steps)} checkpoints, {show(steps[0])} to {show(steps[-1])}, {by_position}", **parameters}
+        return {"": kind, "steps": extent(self.losses.steps), **parameters}
 
 
 def simulate(
