@@ -10,8 +10,10 @@ import pytest
 import xarray as xr
 
 import bayes_tsl as bt
+from bayes_tsl.decisions.allocation import Allocation
 from bayes_tsl.forecasting.distribution import side_by_side
 from bayes_tsl.inference.posterior import example_fit
+from bayes_tsl.inference.scaling import ScalingFit
 from bayes_tsl.model.drift import DriftState
 from tests import by_hand
 
@@ -45,6 +47,12 @@ def best_plan() -> bt.BestPlan:
     return bt.BestPlan(losses, pd.DataFrame(rows, pd.Index(names, name="plan")), {}, "expected loss", ("as planned",), 5.0)
 
 
+def scaling_fit() -> ScalingFit:
+    draws = xr.Dataset({"alpha": (("chain", "draw"), np.random.default_rng(0).normal(size=(2, 100)))})
+    stats = xr.Dataset({"diverging": draws["alpha"] > 9, "energy": draws["alpha"]})
+    return ScalingFit(pd.DataFrame({"parameters": [1e7, 1e8], "tokens": [1e9, 1e10], "loss": [3.5, 3.0]}), draws, stats)
+
+
 VALUES = {
     "LossTable": lambda: bt.LossTable.from_frame(pd.DataFrame({"run": "<b>", "step": [100, 200], "loss": [5.1, 4.7]})),
     "Schedule": lambda: bt.schedules.linear(peak=1e-3, total=1000),
@@ -60,6 +68,8 @@ VALUES = {
     "BestPlan": best_plan,
     "Frontier": frontier,
     "Worth": worth,
+    "Allocation": lambda: Allocation(1e18, np.array([1e7, 1e8]), np.linspace([3.0, 3.5], [4.0, 4.5], 101)),
+    "ScalingFit": scaling_fit,
     "Comparison": lambda: bt.compare_runs([TEN, dataclasses.replace(LOWER, run="b")]),
     "Population": lambda: bt.Population({}, {}, 1000.0, {"priors": bt.Priors().to_dict()}, {"runs": ["a", "b"]}),
     "Outlook": lambda: bt.Outlook(step=100, loss=3.5, end=1000, waiting="too early"),
