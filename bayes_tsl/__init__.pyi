@@ -63,6 +63,7 @@ from .forecasting import average as average
 from .forecasting import baselines as baselines
 from .forecasting import forecast as forecast
 from .forecasting import forecast_new as forecast_new
+from .forecasting import load_forecast as load_forecast
 from .forecasting import update as update
 from .forecasting import what_if as what_if
 from .inference import ConvergenceError as ConvergenceError

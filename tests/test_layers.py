@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -75,6 +76,17 @@ def test_imports_point_downwards(name: str) -> None:
     others = imported(MODULES[name].read_text()) - {name.partition(".")[0]}
     upwards = {other for other in others if LEVEL.get(other, len(LAYERS)) >= level}
     assert not upwards, f"{name} imports {sorted(upwards)}, not below it"
+
+
+def test_few_methods_call_functions_above_their_package() -> None:
+    calls = {
+        (name, node.args[0].value)
+        for name, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "function_above" and isinstance(node.args[0], ast.Constant)
+    }
+    assert calls == {("inference.posterior", "forecast"), ("forecasting.distribution", "plot_forecast")}
+    assert all(callable(getattr(bt, str(function))) for _, function in calls)
 
 
 def inner_imports(name: str) -> set[str]:
@@ -161,6 +173,15 @@ def test_public_names_are_listed() -> None:
     assert {"fit", "forecast", "priors", "plots", "plot_forecast", "DataError"} <= set(dir(bt))
     with pytest.raises(AttributeError, match="no_such_name"):
         bt.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "module", [bt.baselines, bt.calibration, bt.collect, bt.datasets, bt.laws, bt.priors, bt.schedules, bt.scoring]
+)
+def test_a_public_module_lists_its_public_names(module: ModuleType) -> None:
+    assert dir(module) == sorted(module.__all__)
+    assert not {"np", "pd", "annotations"} & set(dir(module))
+    assert all(hasattr(module, name) for name in module.__all__)
 
 
 def test_importing_leaves_jax_and_the_disk_alone(tmp_path: Path) -> None:

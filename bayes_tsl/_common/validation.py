@@ -36,7 +36,7 @@ def show(value: Any) -> str:
         return f"{head} and {len(items) - 5} more" if len(items) > 5 else head or "none"
     if isinstance(value, float | np.floating):
         return f"{float(value):.10g}"
-    text = str(value)
+    text = str(value).partition("\n")[0]
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 

@@ -17,6 +17,7 @@ from bayes_tsl.analysis.sensitivity import prior_sensitivity
 from bayes_tsl.cli.branches import Branches, read_branches, with_branches
 from bayes_tsl.cli.options import LOG_OPTIONS
 from bayes_tsl.cli.schedules import read_schedule, read_schedules, require_planned
+from bayes_tsl.data.logged_schedule import schedule_so_far
 from bayes_tsl.data.logs import read_log
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_losses, read_table
 from bayes_tsl.data.recipe import FIELDS
@@ -32,6 +33,7 @@ from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.nuts import LEAST_DRAWS
 from bayes_tsl.inference.posterior import Fit
+from bayes_tsl.inference.run_inputs import schedules_of
 from bayes_tsl.model.design import later_steps
 from bayes_tsl.model.priors import family
 
@@ -91,8 +93,9 @@ def _asked(losses: Path, options: dict[str, Any]) -> Asked:
     every = read_run_losses(losses, options, run=None if options["branch"] else options["run"])
     table = every.select(run=options["run"])
     require_one(table, losses.name)
-    schedule = read_schedule(options["schedule"], table, options["run"])
     past = table if options["until"] is None else table.until(options["until"])
+    given = options["schedule"]
+    schedule = schedule_so_far(past) if given is None else read_schedule(given, table, options["run"])
     left, origin = read_branches(options["branch"], every, table.runs[0]), float(past.steps[-1])
     return Asked(table, with_branches(past, every, left) if left.parents else past, origin, schedule, left)
 
@@ -158,10 +161,10 @@ def fit_and_compare(losses: Path, options: dict[str, Any], *, progress: bool = F
     table = read_run_losses(losses, options, run=None)
     cure = "Use bayes-tsl forecast for a single one."
     require(len(table.runs) > 1, losses.name, "hold several runs", table.runs, cure=cure)
-    plans = read_schedules(options["schedule"], table)
     past = table if options["until"] is None else table.until(options["until"])
     lost = [run for run in table.runs if run not in past.runs]
     require(not lost, "--until", "leave rows of every run", lost, where="without any", cure="Raise it.")
+    plans = schedules_of(past, None) if options["schedule"] is None else read_schedules(options["schedule"], table)
     for run, plan in plans.items():
         later_steps([options["at"]], float(past.select(run=run).steps[-1]), run=run)
         require_planned(plan, options["schedule"], options["at"])

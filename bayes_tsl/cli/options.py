@@ -123,9 +123,12 @@ def forecast_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def cost_options(value: str) -> Callable[..., Any]:
     """What steps cost, and what a lower loss is worth, which the text ``value`` says."""
     options = (
-        click.option("--per-step", type=float, metavar="MONEY", help="What a step costs, in any currency; or"),
+        click.option("--per-step", type=float, metavar="MONEY", help="What a step costs; or"),
         click.option("--per-token", type=float, metavar="MONEY", help="what a token costs, with --tokens-per-step; or"),
-        click.option("--per-hour", type=float, metavar="MONEY", help="what an hour costs, with --seconds-per-step."),
+        click.option("--per-hour", type=float, metavar="MONEY", help="what an hour costs, with --seconds-per-step; or"),
+        click.option("--per-gpu-hour", type=float, metavar="MONEY", help="what an hour of a GPU costs, with --gpus, too."),
+        click.option("--gpus", type=float, metavar="COUNT", help="How many GPUs train."),
+        click.option("--currency", metavar="NAME", help="Of all money, e.g. USD."),
         click.option("--tokens-per-step", type=float, metavar="TOKENS", help="Tokens of one step."),
         click.option("--seconds-per-step", type=float, metavar="SECONDS", help="How long a step takes."),
         click.option("--fixed", type=float, metavar="MONEY", help="Spent once if training goes on at all."),

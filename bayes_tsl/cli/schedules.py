@@ -6,17 +6,16 @@ import re
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.validation import require, show
 from bayes_tsl.data import schedules
+from bayes_tsl.data.logged_schedule import held_to_last, logged_schedule
 from bayes_tsl.data.loss_table import ENDINGS, LossTable, read_table
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.errors import Notice
 
 _COLUMN = re.compile(r"column(?:\s*,\s*then\s+(?P<rest>\S+))?", re.IGNORECASE)
-_BEYOND = 0.05  # of the last step by which evaluations may go on after the last learning rate
 _USED = "Learning rates were logged (column lr) and are not used; --schedule column takes them."
 
 
@@ -55,10 +54,5 @@ def require_planned(schedule: Schedule, text: str | None, step: float) -> None:
 
 def _of_column(table: LossTable, rest: str | None) -> Schedule:
     """Learning rates of a run, held for evaluations just beyond the last, or followed by a plan."""
-    rates = table.frame.dropna(subset="lr") if table.rates is None else table.rates
-    logged = schedules.from_frame(rates, source="column lr")
-    if rest is not None:
-        return schedules.continued(logged, rest)
-    last, spacing = float(table.steps[-1]), float(np.median(np.diff(table.steps))) if len(table.steps) > 1 else 0.0
-    just = last - logged.end <= max(spacing, _BEYOND * last)
-    return schedules.held(logged, until=last) if just else logged
+    logged = logged_schedule(table)
+    return held_to_last(logged, table) if rest is None else schedules.continued(logged, rest)

@@ -21,6 +21,18 @@ from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.errors import DataError
 
+__all__ = [
+    "checkpoint",
+    "gradient_noise",
+    "position_losses",
+    "token_losses",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _CELLS = 2**17  # token losses worked on at a time: one MiB in float64, which a processor's cache holds
 
 

@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayes_tsl._common.display import Facts, counted, extent, shown, warned
 from bayes_tsl._common.validation import (
     file_path,
     numbers,
@@ -43,6 +44,7 @@ ENDINGS = (".csv", ".csv.gz", ".parquet")
 Rows = NDArray[np.bool_]
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class LossTable:
     """Test losses in long form, checked and sorted; make one with ``from_frame`` or ``read_losses``.
@@ -64,7 +66,7 @@ class LossTable:
     gradient_noise: pd.DataFrame | None = field(default=None, repr=False)
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, *, source: str = "losses") -> LossTable:
+    def from_frame(cls, frame: pd.DataFrame, *, source: str = "losses", keep: Literal["last"] | None = None) -> LossTable:
         """Check and sort a table with columns step, loss [, run, position, test_set, tokens, lr, loss_se].
 
         Args:
@@ -73,6 +75,8 @@ class LossTable:
                 above zero are losses of weights averaged over so many steps; ``gradient_noise`` is that of the checkpoint
                 (``collect.gradient_noise``).
             source: what errors call the table, e.g. a file name.
+            keep: "last" keeps the last row of a checkpoint that was measured again, as after a resume, with a notice that
+                counts the others. By default rows that differ are refused, and equal ones merged.
 
         Raises:
             DataError: naming the row and what to do about it.
@@ -87,6 +91,10 @@ class LossTable:
         table = pd.DataFrame({name: _column(frame, name, source) for name in COLUMNS}, index=frame.index)
         for name, rule, bad in _faults(table):
             _require_rows(~bad, frame, table, name, rule, source)
+        notices = ()
+        if keep is not None:
+            require_choice(keep, "keep", ("last",), cure="Or leave it out.")
+            frame, table, notices = _last_rows(frame, table, source)
         branches = ancestry(frame, pd.Series(table["run"]), source)
         window, noise = (_beside(frame, table, name, source) for name in BESIDE)
         averaged = {}
@@ -96,7 +104,8 @@ class LossTable:
         made = cls._checked(pd.DataFrame(table.loc[~(window > 0)]), source)
         _require_plain(made, averaged, source)
         found = _noise_by_step(table.assign(gradient_noise=noise), source)
-        return replace(made, branches=branches, averaged=averaged, gradient_noise=found)
+        notices += made.notices
+        return replace(made, notices=notices, branches=branches, averaged=averaged, gradient_noise=found)
 
     @classmethod
     def _checked(cls, table: pd.DataFrame, source: str) -> LossTable:
@@ -106,6 +115,21 @@ class LossTable:
         for notice in notices:
             warnings.warn(notice, Notice, stacklevel=3)
         return cls(table, notices)
+
+    def _facts(self) -> Facts:
+        positions = np.unique(self.frame["position"].dropna())
+        return {
+            "runs": counted(self.runs),
+            "test sets": counted(self.test_sets),
+            "steps": extent(self.steps),
+            "positions": extent(positions) if len(positions) else "none: means over all",
+            **({"branches": counted(self.branches)} if self.branches else {}),
+            **({"averaged over": f"{counted(map(show, self.averaged))} steps"} if self.averaged else {}),
+            **warned(self.notices),
+        }
+
+    def __len__(self) -> int:
+        return len(self.frame)
 
     @property
     def runs(self) -> list[str]:
@@ -127,7 +151,7 @@ class LossTable:
         """Whether losses are given per token position."""
         return bool(self.frame["position"].notna().any())
 
-    def select(self, *, run: str | Sequence[str] | None = None, test_set: str | Sequence[str] | None = None) -> LossTable:
+    def select(self, run: str | Sequence[str] | None = None, *, test_set: str | Sequence[str] | None = None) -> LossTable:
         """Rows of one run (or several), of one test set (or several), or of both.
 
         Raises:
@@ -217,8 +241,31 @@ def require_losses(value: object) -> None:
     require_type(value, "losses", LossTable, cure="Make one with LossTable.from_frame(frame), or read_losses(path).")
 
 
-def read_losses(path: str | Path) -> LossTable:
+def mean_series(
+    measured: LossTable | pd.Series, *, run: str | None = None, test_set: str | None = None, after: float = -np.inf
+) -> pd.Series:
+    """Mean losses (step) of a table after a step; a series as it is.
+
+    Raises:
+        DataError: it is neither, or the table has no such run or test set, or several where none is named.
+
+    >>> losses = LossTable.from_frame(pd.DataFrame({"step": [100, 200], "loss": [5.1, 4.7]}))
+    >>> mean_series(losses, after=100).to_dict()
+    {200.0: 4.7}
+    """
+    if isinstance(measured, pd.Series):
+        return measured
+    require_type(measured, "observed", LossTable, cure="Give a LossTable, or a pandas Series of losses by step.")
+    means = measured.select(run, test_set=test_set).mean_losses()
+    return means.loc[means.index > after]
+
+
+def read_losses(path: str | Path, *, keep: Literal["last"] | None = None) -> LossTable:
     r"""Read a loss table from a csv, csv.gz or parquet file (columns as in ``LossTable.from_frame``).
+
+    Args:
+        path: of the file.
+        keep: "last" keeps the last row of a checkpoint that was measured again, as after a resume.
 
     Raises:
         DataError: the file is missing, empty, no table, or holds a loss that cannot be used.
@@ -230,7 +277,7 @@ def read_losses(path: str | Path) -> LossTable:
     [5.1, 4.7]
     """
     path = file_path(path)
-    return LossTable.from_frame(read_table(path), source=path.name)
+    return LossTable.from_frame(read_table(path), source=path.name, keep=keep)
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -294,6 +341,18 @@ def _column(frame: pd.DataFrame, name: str, source: str) -> pd.Series:
     words = values.isna() & frame[name].notna()
     _require_rows(~words.to_numpy(bool), frame, frame, name, "be a number", source)
     return values
+
+
+def _last_rows(frame: pd.DataFrame, table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """The last row of each run, test set, step, position and averaging window; and a notice that counts the others."""
+    window = np.nan_to_num(_beside(frame, table, "averaged", source))
+    last = ~table.assign(averaged=window).duplicated([*KEY, "averaged"], keep="last").to_numpy(bool)
+    left = int((~last).sum())
+    if not left:
+        return frame, table, ()
+    notice = f"{left} rows of {source} were measured again later; the last row of each checkpoint is kept."
+    warnings.warn(notice, Notice, stacklevel=3)
+    return frame.loc[last], table.loc[last], (notice,)
 
 
 def _beside(frame: pd.DataFrame, table: pd.DataFrame, name: str, source: str) -> NDArray[np.float64]:
@@ -368,7 +427,7 @@ def _merge_duplicates(table: pd.DataFrame, source: str) -> tuple[pd.DataFrame, t
         if len(unequal):
             first = unequal.iloc[0]
             rule = "be given once per run, test_set, step and position"
-            cure = "Keep the right one (after a resumed run, the last)."
+            cure = "Keep the right one; keep='last' keeps the last, as of a resumed run."
             where = f"at {_place(first[KEY].to_dict())} of {source}"
             require(False, name, rule, first[["min", "max"]], where=where, cure=cure)
     kept = table.drop_duplicates(KEY, ignore_index=True)

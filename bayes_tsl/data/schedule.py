@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bayes_tsl._common.display import Facts, shown
 from bayes_tsl._common.validation import require, show
 
 _REPEAT_KNOTS = 2048  # pieces of the repeated part of a run, within which worth is straight
@@ -20,6 +21,7 @@ _WORN = 15.4  # repeats after which a token is worth 1 / e
 Array = NDArray[np.float64]
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Schedule:
     """A learning rate for every step, by straight lines between knots; make one with the functions of ``schedules``.
@@ -32,6 +34,7 @@ class Schedule:
         end: last step that the plan covers; infinite for a constant one.
         known: False where nobody gave a schedule and a constant one stands in.
         first_epoch: step at which the training data begin to repeat.
+        assumed_after: step after which the last learning rate is assumed to stay, since none was planned.
     """
 
     text: str
@@ -41,6 +44,11 @@ class Schedule:
     end: float
     known: bool = True
     first_epoch: float = np.inf
+    assumed_after: float = np.inf
+
+    def _facts(self) -> Facts:
+        known = {"peak": f"{self.peak:.6g}", "last step": show(self.end)} if self.known else {}
+        return {"": self.text, **known}
 
     @property
     def warmup(self) -> float:

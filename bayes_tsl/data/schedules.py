@@ -19,6 +19,28 @@ from bayes_tsl._common.validation import numbers, pandas_frame, require, require
 from bayes_tsl.data.schedule import Array, Schedule
 from bayes_tsl.errors import DataError, Notice
 
+__all__ = [
+    "SHAPES",
+    "Schedule",
+    "constant",
+    "continued",
+    "cosine",
+    "decayed",
+    "from_frame",
+    "held",
+    "linear",
+    "parse",
+    "reshaped",
+    "splice",
+    "unknown",
+    "wsd",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 UNKNOWN = "The learning-rate schedule is unknown and treated as constant: a decay ahead is not foreseen."
 _CURVE_KNOTS = 512  # straight pieces of a curved decay: relative error of the learning rate below 1e-5
 _DECAY_KNOTS = 65  # of a curved decay, closest where it begins
@@ -101,10 +123,43 @@ def unknown() -> Schedule:
     return Schedule("unknown, treated as constant", np.array([0.0, 1.0]), np.ones(2), 1.0, np.inf, known=False)
 
 
-def require_schedule(value: object) -> None:
-    """Raise ``DataError`` unless ``value`` is a schedule, or None where nobody knows it."""
+def assumptions(schedule: Schedule) -> tuple[str, ...]:
+    """What a schedule assumes where nobody gave one, as a notice; empty for a schedule that was given.
+
+    >>> assumptions(unknown()) == (UNKNOWN,), assumptions(constant(peak=1e-3))
+    (True, ())
+    """
+    if not schedule.known:
+        return (UNKNOWN,)
+    if np.isinf(schedule.assumed_after):
+        return ()
+    at, lr = schedule.assumed_after, f"{schedule.lrs[-1]:.4g}"
+    past = f"The learning rate is the one that was logged (column lr) until step {show(at)}"
+    return (f"{past}, and assumed constant at {lr} after it: a decay ahead is not foreseen.",)
+
+
+def as_schedule(value: Schedule | str, *, name: str = "schedule") -> Schedule:
+    """A schedule as it is, or the one that a text describes, as ``parse`` reads it.
+
+    Args:
+        value: schedule or text.
+        name: of the argument, for errors.
+
+    Raises:
+        DataError: it is neither, or the text describes no schedule.
+
+    >>> as_schedule("linear:peak=1e-3,total=1000").end
+    1000.0
+    """
     cure = "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table)."
-    require_type(unknown() if value is None else value, "schedule", Schedule, cure=cure)
+    value = parse(value) if isinstance(value, str) else value
+    require_type(value, name, Schedule, cure=cure)
+    return value
+
+
+def optional_schedule(value: Schedule | str | None) -> Schedule | None:
+    """The same, or None where the schedule is unknown or that of the fit."""
+    return None if value is None else as_schedule(value)
 
 
 def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
@@ -142,7 +197,7 @@ def from_frame(frame: pd.DataFrame, *, source: str = "schedule") -> Schedule:
     return Schedule(f"table of {len(frame)} rows", steps[keep], lrs[keep], float(lrs.max()), float(steps[-1]))
 
 
-def splice(past: Schedule, future: Schedule, *, at: float) -> Schedule:
+def splice(past: Schedule | str, future: Schedule | str, *, at: float) -> Schedule:
     """``past`` up to the step ``at``, then ``future``; measured by the peak of ``past``, whose coefficients were fitted.
 
     Raises:
@@ -151,6 +206,7 @@ def splice(past: Schedule, future: Schedule, *, at: float) -> Schedule:
     >>> splice(constant(peak=1e-3), constant(peak=5e-4), at=1000).lr([1000, 1001]).tolist()
     [0.001, 0.0005]
     """
+    past, future = as_schedule(past, name="past schedule"), as_schedule(future, name="future schedule")
     for name, schedule in (("past schedule", past), ("future schedule", future)):
         require(schedule.known, name, "be known", "unknown", cure="Pass schedule= to fit, and again to forecast.")
     past.require_reaches(at)
@@ -223,7 +279,7 @@ SHAPES: dict[str, Callable[[Array], Array]] = {
 """Shapes of a decay: what is left of it, from 1 to 0, at each share of its steps (1-sqrt: Haegele et al., arXiv 2405.18392)."""
 
 
-def decayed(plan: Schedule, *, start: float, total: float, final: float = 0.0, shape: str = "linear") -> Schedule:
+def decayed(plan: Schedule | str, *, start: float, total: float, final: float = 0.0, shape: str = "linear") -> Schedule:
     """``plan`` up to the step ``start``, then a decay to ``final`` at ``total``: what if it decays from there?
 
     >>> decayed(constant(peak=1e-3), start=1000, total=1500).lr([500, 1250, 1500])
@@ -235,7 +291,7 @@ def decayed(plan: Schedule, *, start: float, total: float, final: float = 0.0, s
         DataError: ``plan`` is unknown or ends before ``start``, ``shape`` is none of ``SHAPES``, or the numbers are no decay.
     """
     require_choice(shape, "shape", SHAPES)
-    require_type(plan, "plan", Schedule, cure="Make one with schedules.cosine(...).")
+    plan = as_schedule(plan, name="plan")
     require(plan.known, "plan", "be known", "unknown", cure="Give the learning rate of the run so far.")
     require_number(start, "start", low=0.0, cure="It is the step at which the decay begins.")
     require(start < total < np.inf, "total", f"exceed the start {show(start)}", total, cure="It is the last step.")

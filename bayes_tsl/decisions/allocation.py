@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayes_tsl._common.display import Facts, estimate, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.inference.scaling import ScalingFit, require_scaling
@@ -19,6 +20,7 @@ RATIOS = (0.3, 3000.0)  # tokens per parameter between which the best size is so
 _SIZES = 61
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Allocation:
     """Sizes that spend one compute budget; ``allocate`` makes it.
@@ -36,6 +38,15 @@ class Allocation:
     losses: Array = field(repr=False)
     notices: tuple[str, ...] = ()
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        low, high = self.interval()
+        best = {
+            "parameters": f"{self.best:.3g} ({low:.3g} to {high:.3g}, 90% interval)",
+            "tokens": f"{self.best_tokens:.3g}",
+            "final loss": estimate(self.losses[:, self._best]),
+        }
+        return {"": f"best size for {self.flops:.3g} FLOPs", **best, **warned(self.notices, converged=self.converged)}
 
     @property
     def tokens(self) -> Array:

@@ -14,14 +14,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayes_tsl._common.display import Facts, shown
 from bayes_tsl._common.intervals import draws_first, interval_along, require_prob
 from bayes_tsl._common.validation import require, require_number, show
-from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.costs import Cost, money_text
 from bayes_tsl.forecasting.distribution import Forecast, step_text
 
 Array = NDArray[np.float64]
 
 
+@shown
 @dataclass(frozen=True)
 class Budget:
     """A budget, what it buys after the origin, and the loss that is expected there.
@@ -35,6 +37,7 @@ class Budget:
         cvar: mean loss of the worst ``tail`` share of draws there.
         tail: that share.
         last: last step that the forecast and the deadline allow.
+        currency: of the money, if it has a name.
     """
 
     cost: float
@@ -45,6 +48,10 @@ class Budget:
     cvar: float
     tail: float
     last: float
+    currency: str | None = None
+
+    def _facts(self) -> Facts:
+        return {"": str(self)}
 
     def __str__(self) -> str:
         if not np.isfinite(self.step):
@@ -53,7 +60,7 @@ class Budget:
         amounts = [f"{value:.4g} {unit}" for unit, value in units.items() if np.isfinite(value)]
         bought = ", ".join([f"step {step_text(self.step, last=self.last)}", *amounts])
         risk = f"expected loss {self.mean:.4f}, {self.cvar:.4f} on average in the worst {self.tail:.0%}"
-        return f"a budget of {show(round(self.cost, 2))} buys {bought}: {risk}"
+        return f"a budget of {money_text(self.cost, self.currency)} buys {bought}: {risk}"
 
 
 def budget_curve(ahead: Forecast, cost: Cost, *, target: float | None = None, prob: float = 0.9) -> pd.DataFrame:
@@ -201,10 +208,11 @@ def _budget(ahead: Forecast, cost: Cost, step: float, tail: float) -> Budget:
     require_number(tail, "tail", low=0.0, high=1.0, cure="0.1 is the worst tenth.")
     last = _last_step(ahead, cost)
     if step > last:
-        return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last)
+        return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last, cost.currency)
     bought = {name: float(value) for name, value in cost.units(step - ahead.origin).items()}
     losses = _losses(ahead, np.array([step]))[:, 0]
-    return Budget(step=step, **bought, mean=float(losses.mean()), cvar=cvar(losses, tail=tail), tail=tail, last=last)
+    risk = {"mean": float(losses.mean()), "cvar": cvar(losses, tail=tail), "tail": tail}
+    return Budget(step=step, **bought, **risk, last=last, currency=cost.currency)
 
 
 def _losses(ahead: Forecast, steps: Array) -> Array:

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from bayes_tsl._common.display import Facts, shown, warned
 from bayes_tsl._common.intervals import draws_last, require_prob
-from bayes_tsl._common.validation import require, require_number, require_seed, require_type, show
+from bayes_tsl._common.validation import percent, require, require_number, require_seed, require_type, show
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.budgets import Budget, cvar
 from bayes_tsl.decisions.costs import Cost
@@ -33,6 +34,7 @@ FINALS = (0.0, 0.05)
 SHAPES = ("linear", "1-sqrt")
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Frontier:
     """Losses that budgets buy, planned anew for each; ``budget_frontier`` makes it.
@@ -59,6 +61,19 @@ class Frontier:
     notices: tuple[str, ...] = ()
     converged: bool = True
 
+    def _facts(self) -> Facts:
+        first, last = (self.table.iloc[row] for row in (0, -1))
+        ends = f"ends {show(first['end'])} to {show(last['end'])}"
+        probs = [name.removeprefix("loss_") for name in map(str, self.table) if name.startswith("loss_")]
+        facts = {
+            f"loss, {float(prob):.0%} assured": f"{first[f'loss_{prob}']:.4f} to {last[f'loss_{prob}']:.4f}" for prob in probs
+        }
+        if self.target is not None:
+            chances = " to ".join(percent(row["prob_below"]) for row in (first, last))
+            facts[f"likely below {show(self.target)}"] = chances
+        budgets = f"{len(self.table)} budgets, {self.cost.text(first['cost'])} to {self.cost.text(last['cost'])}, {ends}"
+        return {"": budgets, **facts, **warned(self.notices, converged=self.converged)}
+
     def smallest(self, prob: float = 0.9, *, tail: float = 0.1) -> Budget:
         """The smallest of the budgets with which some plan ends below the target with this probability or more.
 
@@ -73,11 +88,11 @@ class Frontier:
         rows, last = self.table.to_dict("records"), float(np.max(self.table["end"]))
         first = next((row for row in rows if row["prob_below"] >= prob), None)
         if first is None:
-            return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last)
+            return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last, self.cost.currency)
         losses = self.losses[first["plan_target"]]
         bought = {name: float(first[name]) for name in ("cost", "tokens", "hours")}
-        mean, risk = float(losses.mean()), cvar(losses, tail=tail)
-        return Budget(step=float(first["end"]), **bought, mean=mean, cvar=risk, tail=tail, last=last)
+        risk = {"mean": float(losses.mean()), "cvar": cvar(losses, tail=tail), "tail": tail}
+        return Budget(step=float(first["end"]), **bought, **risk, last=last, currency=self.cost.currency)
 
     def __str__(self) -> str:
         return self.table.to_string(index=False, float_format="{:.4f}".format)

@@ -22,10 +22,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
+from bayes_tsl._common.display import Facts, cut, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import floats, require, require_number, require_seed, require_type, show
-from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.data.schedules import Schedule, optional_schedule
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.predict import forecast_paths, schedule_ahead
 from bayes_tsl.inference.nuts import over_draws
@@ -49,18 +50,20 @@ class Measurement:
 
     Attributes:
         steps: where (step).
-        branch: schedule of a branch that leaves the run at the origin of the fit; None for checkpoints of the run itself.
+        branch: schedule, or its text, of a branch that leaves the run at the origin of the fit; None for checkpoints of the
+            run itself.
         averaged: steps up to each of ``steps``, none later than the origin, whose weights are averaged; 0 for none.
         second_seed: whether they are of a run of its own, from another seed: its departures from the laws are those of this run
             but for the spread of seeds.
     """
 
     steps: ArrayLike
-    branch: Schedule | None = None
+    branch: Schedule | str | None = None
     averaged: float = 0.0
     second_seed: bool = False
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Worth:
     """What measurements would be worth; ``worth_measuring`` makes it.
@@ -84,6 +87,17 @@ class Worth:
     cost: Cost | None = None
     value: float | None = None
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        table = self.to_frame()
+        gains = {str(name): f"gain {gain:.4f} nats" for name, gain in table["gain"].items()}
+        widths = dict(zip(gains, zip(table["width_left"], table["narrower"])))
+        rows = {
+            name: f"90% interval {width:.4f} nats wide, {narrower:.0%} narrower; {gains[name]}"
+            for name, (width, narrower) in widths.items()
+        }
+        now = f"90% interval {float(table['width_now'].iloc[0]):.4f} nats wide now"
+        return {"": f"end at step {show(self.end)}, {now}", **cut(rows), **warned((), converged=self.converged)}
 
     @property
     def perfect(self) -> float:
@@ -118,7 +132,7 @@ def worth_measuring(
     options: Mapping[str, Measurement],
     *,
     end: float,
-    plans: Mapping[str, Schedule | None] | None = None,
+    plans: Mapping[str, Schedule | str | None] | None = None,
     cost: Cost | None = None,
     value: float | None = None,
     seed: int = 0,
@@ -158,7 +172,7 @@ def worth_measuring(
         require_number(value, "value", low=0.0, cure="It is money per nat per token.")
     require_number(end, "end", low=fit.origin, cure="It is the last step of the run.")
     chosen = {PLANNED: None} if plans is None else plans
-    schedules = {name: schedule_ahead(fit, plan) for name, plan in chosen.items()}
+    schedules = {name: schedule_ahead(fit, optional_schedule(plan)) for name, plan in chosen.items()}
     for schedule in schedules.values():
         schedule.require_reaches(end)
     now, readings = _drawn(fit, options, schedules, end, seed)
@@ -202,7 +216,7 @@ def _reading(fit: Fit, option: Measurement, seed: int) -> Array:
     """Draws of what is measured of a branch or of averaged weights (draw, step)."""
     if option.branch is None or option.averaged:
         return _averaged_reading(fit, option, seed)
-    steps, branch = later_steps(option.steps, fit.origin), schedule_ahead(fit, option.branch)
+    steps, branch = later_steps(option.steps, fit.origin), schedule_ahead(fit, optional_schedule(option.branch))
     branch.require_reaches(float(steps[-1]))
     return draws_last(forecast_paths(fit, {"": steps}, {"": branch}, seed=seed)[""].observed).T
 

@@ -17,6 +17,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from bayes_tsl._common.display import Facts, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, require_type, show
 from bayes_tsl.data.schedules import Schedule, constant, decayed
@@ -36,6 +37,7 @@ AS_PLANNED = "as planned"
 NEAR = 0.002  # nats within which plans are equally good: a little more than two seeds of one plan differ by
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class BestPlan:
     """Plans for the rest of a run, and which of them is best; ``best_plan`` makes it.
@@ -59,6 +61,9 @@ class BestPlan:
     origin: float
     notices: tuple[str, ...] = ()
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        return {"": str(self), "plan": self.name, **warned(self.notices, converged=self.converged)}
 
     @property
     def name(self) -> str:

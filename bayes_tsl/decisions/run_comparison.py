@@ -14,11 +14,13 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN, STEP
+from bayes_tsl._common.display import Facts, cut, estimate, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
-from bayes_tsl._common.validation import require, require_choice
+from bayes_tsl._common.validation import percent, require, require_choice, show
 from bayes_tsl.forecasting.distribution import Forecast, side_by_side
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """Several runs at one step, draw by draw.
@@ -36,6 +38,15 @@ class Comparison:
     test_set: str
     notices: tuple[str, ...] = ()
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        draws = dict(zip(self.runs, draws_last(self.losses)))
+        rows = {
+            f"run {row['run']}": f"{estimate(draws[row['run']])}; {_odds(row['prob_lowest'], row['regret'])}"
+            for row in self.to_frame().to_dict("records")
+        }
+        title = f"{len(self.runs)} runs at step {show(self.step)} on {self.test_set}"
+        return {"": title, **cut(rows), **warned(self.notices, converged=self.converged)}
 
     @property
     def runs(self) -> list[str]:
@@ -126,6 +137,10 @@ def compare_runs(ahead: Forecast | Sequence[Forecast], *, at: float | None = Non
     ahead.require_step(at)
     losses = ahead.expected.sel({STEP: at}, drop=True).transpose(*DRAWS, RUN)
     return Comparison(losses, float(at), ahead.test_set, ahead.notices, ahead.converged)
+
+
+def _odds(prob_lowest: float, regret: float) -> str:
+    return f"{percent(prob_lowest)} likely lowest, regret {regret:.4f} nats"
 
 
 def _joined(forecasts: Sequence[Forecast]) -> Forecast:

@@ -19,9 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.deprecation import renamed_property
 from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.display import Facts, shown, warned
 from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
-from bayes_tsl.data.schedules import Schedule, decayed, require_schedule
+from bayes_tsl.data.schedules import Schedule, decayed, optional_schedule
 from bayes_tsl.decisions.budgets import mean_and_interval
 from bayes_tsl.decisions.costs import Cost
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
@@ -37,6 +38,7 @@ _READING = "next checkpoint"
 _DEGREE = 3  # of the polynomial in the rank of a reading
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Stopping:
     """Steps at which to stop, by what each is worth more than stopping at the origin, draw by draw.
@@ -60,6 +62,9 @@ class Stopping:
     still_open: tuple[float, ...] = ()
     notices: tuple[str, ...] = ()
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        return {"": str(self), **warned(self.notices, converged=self.converged)}
 
     @property
     def steps(self) -> Array:
@@ -101,11 +106,12 @@ class Stopping:
         """What to do, and why, in one sentence."""
         table = self.to_frame().to_dict("list")
         best, later = int(np.argmax(table["utility"])), 1 + int(np.argmax(table["utility"][1:]))
-        worth, low, high = (show(round(table[name][later], 2)) for name in ("utility", "utility_lower", "utility_upper"))
+        worth = self.cost.text(table["utility"][later])
+        low, high = (show(round(table[name][later], 2)) for name in ("utility_lower", "utility_upper"))
         to, edge = f"step {show(self.steps[later])}", ", the last one considered" if best == len(self.steps) - 1 else ""
         choice = f"stop now: going on to {to} is" if best == 0 else f"go on to {to}{edge}, which is"
         odds = f"{percent(table['prob_best'][best])} likely to be the best of {len(self.steps)} steps"
-        regret = f"expected regret {show(round(table['regret'][best], 2))}"
+        regret = f"expected regret {self.cost.text(table['regret'][best])}"
         return f"{choice} worth {worth} ({low} to {high}, 90% interval) against stopping now; {odds}, {regret}"
 
     def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
@@ -142,7 +148,7 @@ def stop_or_continue(
     *,
     value: float | Callable[[Array], ArrayLike],
     steps: ArrayLike,
-    schedule: Schedule | None = None,
+    schedule: Schedule | str | None = None,
     decay: float = 0.2,
     final: float = 0.0,
     checkpoint: float | None = None,
@@ -176,7 +182,7 @@ def stop_or_continue(
     >>> stopping.steps.tolist(), stopping.recommended
     ([1200.0, 2500.0], 2500.0)
     """
-    require_schedule(schedule)
+    schedule = optional_schedule(schedule)
     require_seed(seed)
     if decay != 1:
         require_number(decay, "decay", low=0.0, high=1.0, cure="It is the share of the way that the decay takes; 1 is now.")

@@ -21,7 +21,7 @@ import pandas as pd
 from bayes_tsl._common.parallel import ResultStore, content_hash, is_passing, one_line, run_tasks, without_notices
 from bayes_tsl._common.validation import floats, require, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable, require_losses
-from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.data.schedules import Schedule, unknown
 from bayes_tsl.evaluation import scoring
 from bayes_tsl.forecasting.baselines import Forecaster
 from bayes_tsl.forecasting.forecasters import by_name
@@ -67,7 +67,7 @@ class _Cell:
 
 def backtest(
     losses: LossTable,
-    schedule: Schedule | Mapping[str, Schedule] | None = None,
+    schedule: Schedule | str | Mapping[str, Schedule | str] | None = None,
     *,
     prefixes: Sequence[float],
     forecasters: Sequence[str] | Mapping[str, Forecaster] = ("tsl", "power-law"),
@@ -114,7 +114,9 @@ def backtest(
         require_number(prefix, "prefixes", low=0.0, high=1.0, cure="0.5 is the first half of a run.")
     if target is not None:
         require_number(target, "target", low=0.0, cure="It is a loss in nats per token.")
-    cells = list(_cells(losses, schedules_of(losses, schedule), prefixes, by_name(forecasters), target, seed))
+    cells = list(
+        _cells(losses, schedules_of(losses, schedule, otherwise=_unknown), prefixes, by_name(forecasters), target, seed)
+    )
     kept = ResultStore(store, read=_read_scores, write=_write_scores)
     frames = run_tasks(
         _score_cell,
@@ -160,6 +162,11 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
             }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _unknown(losses: LossTable) -> Schedule:
+    """The schedule of a run for which none was given: learning rates that were logged later are no plan."""
+    return unknown()
 
 
 def _cells(

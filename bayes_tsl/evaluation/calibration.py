@@ -30,13 +30,24 @@ from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.simulated_population import Plan, simulate_population
 from bayes_tsl.model.simulation import Simulation, simulate
 
+__all__ = [
+    "simulated_population_ranks",
+    "simulated_ranks",
+    "uniformity",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _THIN = 10  # draws between two that count, which are then nearly independent
 
 
 def simulated_ranks(
     seeds: Iterable[int],
     *,
-    schedule: Schedule,
+    schedule: Schedule | str,
     steps: ArrayLike,
     origin: float,
     positions: Iterable[float] = (),

@@ -16,6 +16,26 @@ from bayes_tsl._common.intervals import draws_last, interval_along
 from bayes_tsl._common.validation import require
 from bayes_tsl.forecasting.distribution import Forecast, first_below
 
+__all__ = [
+    "brier",
+    "covered",
+    "crps",
+    "interval_score",
+    "log_score",
+    "mse",
+    "pinball",
+    "pit",
+    "r2",
+    "score",
+    "summarise",
+    "time_to_score",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Array = NDArray[np.float64]
 
 PROBS = (0.5, 0.8, 0.9, 0.95)  # intervals whose coverage is reported

@@ -8,6 +8,7 @@ from bayes_tsl.forecasting import baselines
 from bayes_tsl.forecasting.alternatives import WhatIf, what_if
 from bayes_tsl.forecasting.averaging import average
 from bayes_tsl.forecasting.distribution import Arrival, Forecast
+from bayes_tsl.forecasting.forecast_files import load_forecast
 from bayes_tsl.forecasting.new_runs import forecast_new
 from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.forecasting.reweighting import Updated, update
@@ -21,6 +22,7 @@ __all__ = [
     "baselines",
     "forecast",
     "forecast_new",
+    "load_forecast",
     "update",
     "what_if",
 ]

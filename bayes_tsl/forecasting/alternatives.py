@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from bayes_tsl._common.display import Facts, cut, estimate, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
@@ -23,6 +24,7 @@ from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.design import later_steps
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class WhatIf:
     """Forecasts of one run under several schedules.
@@ -34,6 +36,15 @@ class WhatIf:
 
     forecasts: Mapping[str, Forecast]
     schedules: Mapping[str, Schedule]
+
+    def _facts(self) -> Facts:
+        draws = {name: draws_last(ahead.expected)[-1] for name, ahead in self.forecasts.items()}
+        first, one = next(iter(draws)), next(iter(self.forecasts.values()))
+        gains = {name: f"; lower than {first} by {estimate(draws[first] - ends)}" for name, ends in draws.items()} | {first: ""}
+        at = {name: f" at step {show(ahead.steps[-1])}" for name, ahead in self.forecasts.items()}
+        plans = {name: f"{estimate(ends)}{at[name]}{gains[name]}" for name, ends in draws.items()}
+        title = f"{one.run} on {one.test_set}, after step {show(one.origin)}"
+        return {"": title, **cut(plans), **warned(one.notices, converged=one.converged)}
 
     def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
         """One row per schedule and step.
@@ -77,12 +88,12 @@ class WhatIf:
         return pd.DataFrame(table, pd.Index(self.forecasts, name="plan"))
 
 
-def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike, seed: int = 0) -> WhatIf:
+def what_if(fit: Fit, plans: Mapping[str, Schedule | str | None], *, steps: ArrayLike, seed: int = 0) -> WhatIf:
     """Forecasts under several schedules for the steps after the origin; nothing is refitted.
 
     Args:
         fit: what the past says.
-        plans: schedules by name, the first of them the one to compare with; None is the one that was fitted.
+        plans: schedules or their texts by name, the first of them the one to compare with; None is the one that was fitted.
             ``schedules.decayed`` makes "decay from here".
         steps: later steps; each schedule is forecast at those that it reaches (step).
         seed: of the drift and noise ahead, shared by all schedules.
@@ -99,10 +110,8 @@ def what_if(fit: Fit, plans: Mapping[str, Schedule | None], *, steps: ArrayLike,
         isinstance(plans, Mapping) and len(plans) > 0, "plans", "name at least one plan", plans, cure="Give {name: schedule}."
     )
     require_seed(seed)
-    for schedule in plans.values():
-        schedules.require_schedule(schedule)
     ahead = later_steps(steps, fit.origin)
-    whole = {name: schedule_ahead(fit, schedule) for name, schedule in plans.items()}
+    whole = {name: schedule_ahead(fit, schedules.optional_schedule(plan)) for name, plan in plans.items()}
     reached = {name: ahead[ahead <= schedule.end] for name, schedule in whole.items()}
     for name, schedule in whole.items():
         rule = f"reach the first forecast step {show(ahead[0])}"

@@ -34,6 +34,23 @@ from bayes_tsl.forecasting.curve_fits import (
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.model.checkpoints import after_warmup
 
+__all__ = [
+    "BASELINES",
+    "Forecaster",
+    "annealing_law",
+    "joint_curves",
+    "last_value",
+    "logarithmic",
+    "multi_power_law",
+    "power_law",
+    "reciprocal",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Array = NDArray[np.float64]
 
 _LR_CELLS = 128
@@ -48,7 +65,7 @@ class Forecaster(Protocol):
         ...
 
 
-def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None = None, seed: int = 0) -> Forecast:
     """The loss stays where it is, as a Gaussian random walk in log step whose scale is that of the past changes.
 
     >>> step = np.arange(100.0, 1001.0, 100.0)
@@ -66,7 +83,7 @@ def last_value(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None
     return from_draws(past, expected=draws, observed=draws)
 
 
-def power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+def power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None = None, seed: int = 0) -> Forecast:
     """``c + a t^-p``.
 
     Raises:
@@ -81,7 +98,7 @@ def power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None 
     return bootstrap(_POWER, losses, steps=steps, schedule=schedule, seed=seed)
 
 
-def reciprocal(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+def reciprocal(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None = None, seed: int = 0) -> Forecast:
     """``c + a / (1 + b t)``; errors as ``power_law``.
 
     >>> step = np.arange(100.0, 1001.0, 100.0)
@@ -92,7 +109,7 @@ def reciprocal(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None
     return bootstrap(_RECIPROCAL, losses, steps=steps, schedule=schedule, seed=seed)
 
 
-def logarithmic(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+def logarithmic(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None = None, seed: int = 0) -> Forecast:
     """``c - a log t``; errors as ``power_law``.
 
     >>> step = np.arange(100.0, 1001.0, 100.0)
@@ -103,7 +120,7 @@ def logarithmic(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | Non
     return bootstrap(_LOGARITHMIC, losses, steps=steps, schedule=schedule, seed=seed)
 
 
-def annealing_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+def annealing_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None = None, seed: int = 0) -> Forecast:
     """``L0 + A S1^-alpha - C S2`` (Tissue et al., arXiv 2408.11029, eq. 1), errors as ``power_law``; needs the schedule.
 
     ``S1`` sums the learning rate, ``S2`` the momentum of its falls after warm-up, which decays by .999 a step.
@@ -117,7 +134,7 @@ def annealing_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | N
     return bootstrap(_ANNEALING, losses, steps=steps, schedule=schedule, seed=seed)
 
 
-def multi_power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0) -> Forecast:
+def multi_power_law(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None = None, seed: int = 0) -> Forecast:
     """``L0 + A S1^-alpha - B sum_k drop_k G(lr_k^-gamma S_k)``, ``G(x) = 1 - (1 + C x)^-beta``; needs the schedule.
 
     Luo et al., arXiv 2503.12811, eq. 1: every fall of the learning rate lowers the loss by a power law in the learning rate
@@ -145,7 +162,7 @@ BASELINES: dict[str, Forecaster] = {
 
 @np.errstate(all="ignore")  # a law tried far out may overflow; what is kept is checked
 def joint_curves(
-    law: str, losses: LossTable, *, schedules: Mapping[str, Schedule], steps: Mapping[str, ArrayLike], unit_step: float
+    law: str, losses: LossTable, *, schedules: Mapping[str, Schedule | str], steps: Mapping[str, ArrayLike], unit_step: float
 ) -> dict[str, pd.Series]:
     """Mean loss of each run in ``steps`` [nats/token] (step), by one law with the same parameters for all runs.
 
@@ -276,15 +293,14 @@ _MULTI_POWER = Law(
 _SCHEDULED = {law.name: law for law in (_ANNEALING, _MULTI_POWER)}
 
 
-def _comparable(given: Mapping[str, Schedule], runs: Sequence[str], unit_step: float) -> dict[str, Schedule]:
+def _comparable(given: Mapping[str, Schedule | str], runs: Sequence[str], unit_step: float) -> dict[str, Schedule]:
     """Schedules of ``runs``, in the order given, which have all made the same progress by ``unit_step``."""
     require_type(given, "schedules", Mapping, cure="Give {run: schedule}.")
-    for plan in given.values():
-        schedules.require_schedule(plan)
-    missing = [run for run in runs if not (given.get(run) or schedules.unknown()).known]
+    known = {run: schedules.as_schedule(plan) for run, plan in given.items() if plan is not None}
+    missing = [run for run in runs if run not in known or not known[run].known]
     require(not missing, "schedules", "name every run", missing, where="without one", cure="Give the learning rate of each.")
     require_number(unit_step, "unit_step", low=0.0, cure="It is a step until which all runs are the same, e.g. 1000.")
-    plans = {run: plan for run, plan in given.items() if run in runs}
+    plans = {run: plan for run, plan in known.items() if run in runs}
     progress = [float(plan.progress(unit_step)) for plan in plans.values()]
     rule, cure = f"make the same progress until step {show(unit_step)}", "Pass another unit_step=."
     require(np.allclose(progress, progress[0], rtol=1e-6), "schedules", rule, progress, cure=cure)

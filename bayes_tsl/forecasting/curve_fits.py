@@ -86,16 +86,15 @@ class Past(NamedTuple):
         return self.mean.to_numpy(float)
 
 
-def usable_past(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None, least: int, seed: int) -> Past:
+def usable_past(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None, least: int, seed: int) -> Past:
     """Losses past the warm-up, and the steps ahead of them.
 
     Raises:
         DataError: fewer than ``least`` checkpoints, a step that is not later, or a schedule that does not reach it.
     """
     require_losses(losses)
-    schedules.require_schedule(schedule)
     require_seed(seed)
-    schedule = schedule or schedules.unknown()
+    schedule = schedules.optional_schedule(schedule) or schedules.unknown()
     kept, notices = after_warmup(losses, schedule)
     mean = kept.mean_losses()
     require_checkpoints(len(mean), least)
@@ -120,7 +119,7 @@ def from_draws(past: Past, *, expected: Array, observed: Array) -> Forecast:
 
 
 @np.errstate(all="ignore")  # a law tried far out may overflow; what is kept is checked
-def bootstrap(law: Law, losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None, seed: int) -> Forecast:
+def bootstrap(law: Law, losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None, seed: int) -> Forecast:
     """Forecast of a law from fits to resampled losses.
 
     Raises:

@@ -6,21 +6,32 @@ next measurement is about the observed, the time at which a target is reached ab
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayes_tsl._common.dims import DRAWS, RUN, STEP, TEST_SET
-from bayes_tsl._common.intervals import interval_over_draws, require_prob
+from bayes_tsl._common.dims import DRAWS, POSITION, RUN, STEP, TEST_SET
+from bayes_tsl._common.display import Facts, counted, cut, estimate, extent, shown, warned
+from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.intervals import draws_last, interval_over_draws, require_prob
+from bayes_tsl._common.netcdf import written
+from bayes_tsl._common.packages import function_above
 from bayes_tsl._common.validation import percent, require, require_choice, require_number, show
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Kind = Literal["observed", "expected"]
+FORECAST_SCHEMA = "bayes_tsl forecast 1"
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Arrival:
     """When the expected loss of a run first falls to a target; ``Forecast.time_to(target, prob=...)`` makes it.
@@ -39,6 +50,9 @@ class Arrival:
     draws: xr.DataArray = field(repr=False)
     horizon: float
     prob: float
+
+    def _facts(self) -> Facts:
+        return {"": str(self)}
 
     @property
     def prob_within(self) -> float:
@@ -84,6 +98,7 @@ class Arrival:
         return f"{chance}; first step there: {median} (median), {lower} to {upper} ({self.prob:.0%} interval)"
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Forecast:
     """Draws of the mean test loss at steps after an origin, in nats per token.
@@ -114,6 +129,23 @@ class Forecast:
     coefficients: xr.Dataset = field(default_factory=xr.Dataset, repr=False)
     positions: xr.DataArray | None = field(default=None, repr=False)
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        of = {f"run {run}": self.select(run=run) for run in self.runs} if len(self.runs) > 1 else {"": self}
+        each = {
+            f"{name}, {test_set}".strip(", ") if len(one.test_sets) > 1 else name: one.select(test_set=test_set)
+            for name, one in of.items()
+            for test_set in one.test_sets
+        }
+        last = f"step {show(self.steps[-1])}"
+        ends = {f"{last} {name}".strip(): estimate(draws_last(one.observed)[-1]) for name, one in each.items()}
+        return {
+            "": f"{self.run} on {self.test_set}, after step {show(self.origin)}",
+            "steps": extent(self.steps),
+            **({} if self.positions is None else {"positions": counted(map(show, self.positions[POSITION].to_numpy()))}),
+            **cut(ends),
+            **warned(self.notices, converged=self.converged),
+        }
 
     @property
     def steps(self) -> np.ndarray:
@@ -203,15 +235,40 @@ class Forecast:
         """Raise ``DataError`` unless ``at`` is one of the steps forecast."""
         require(at in self.steps, "at", f"be a step of the forecast ({show(self.steps)})", at, cure="Forecast that step.")
 
-    def draws(self, kind: Kind = "observed") -> xr.DataArray:
-        """Draws of one kind (chain, draw, step), in nats per token.
+    def draws(self, kind: Kind = "observed", *, at: float | None = None) -> xr.DataArray:
+        """Draws of one kind (chain, draw, step), in nats per token; those at the step ``at`` have no step axis (chain, draw).
+
+        Between two steps of the forecast each draw of the curve is a straight line in log step. The noise of a checkpoint
+        there is that of the nearer of the two.
 
         Raises:
-            DataError: ``kind`` is neither observed nor expected.
+            DataError: ``kind`` is neither observed nor expected, or ``at`` lies outside the forecast.
         """
         cure = "Ask for the next measurements, or for the curve that they scatter around."
         require_choice(kind, "kind", ("observed", "expected"), cure=cure)
-        return self.observed if kind == "observed" else self.expected
+        draws = self.observed if kind == "observed" else self.expected
+        if at is None:
+            return draws
+        require_number(at, "at", cure="It is a step.")
+        first, last = float(self.steps[0]), float(self.steps[-1])
+        rule = f"lie within the steps of the forecast, {show(first)} to {show(last)}"
+        require(first <= at <= last, "at", rule, at, cure="Forecast that step.")
+        if at in self.steps:
+            return draws.sel({STEP: at})
+        return self._between(kind, at)
+
+    def _between(self, kind: Kind, at: float) -> xr.DataArray:
+        """Draws between two steps of the forecast (chain, draw)."""
+        after = int(np.searchsorted(self.steps, at))
+        start, stop = np.log(self.steps[[after - 1, after]])
+        share = float((np.log(at) - start) / (stop - start))
+        before, behind = (self.expected.isel({STEP: i}, drop=True) for i in (after - 1, after))
+        curve = (before * (1.0 - share) + behind * share).assign_coords({STEP: at})
+        if kind == "expected":
+            return curve.rename(self.expected.name)
+        nearer = {STEP: after if share > 0.5 else after - 1}
+        noise = self.observed.isel(nearer, drop=True) - self.expected.isel(nearer, drop=True)
+        return (curve + noise).rename(self.observed.name)
 
     def quantile(self, q: float | Sequence[float], *, kind: Kind = "observed") -> xr.DataArray:
         """Quantiles of the loss ([quantile,] step), in nats per token."""
@@ -219,27 +276,39 @@ class Forecast:
             require_number(level, "quantile", low=0.0, high=1.0, cure="0.5 is the median.")
         return self.draws(kind).quantile(q, dim=DRAWS)
 
-    def interval(self, *, prob: float = 0.9, kind: Kind = "observed") -> xr.Dataset:
+    def interval(self, *, prob: float = 0.9, kind: Kind = "observed", at: float | None = None) -> xr.Dataset:
         """Central credible interval that covers ``prob`` of the draws: variables ``lower`` and ``upper`` (step).
 
+        Args:
+            prob: mass of the interval.
+            kind: of draws.
+            at: a single step, between those of the forecast too (see ``draws``).
+
         Raises:
-            DataError: ``prob`` does not lie between 0 and 1.
+            DataError: ``prob`` does not lie between 0 and 1, or ``at`` lies outside the forecast.
         """
         require_prob(prob)
-        lower, upper = interval_over_draws(self.draws(kind), prob)
+        lower, upper = interval_over_draws(self.draws(kind, at=at), prob)
         return xr.Dataset({"lower": lower, "upper": upper}, attrs={"prob": prob})
 
     def prob_below(self, target: float, *, kind: Kind = "observed", at: float | None = None) -> xr.DataArray:
-        """Probability that the loss lies below ``target`` (step); ``at`` one of the steps alone, a number.
+        """Probability that the loss lies below ``target`` (step).
+
+        Args:
+            target: loss in nats per token.
+            kind: of draws.
+            at: a single step, between those of the forecast too (see ``draws``).
 
         Raises:
-            DataError: ``target`` is no loss, or ``at`` no step of the forecast.
+            DataError: ``target`` is no loss, or ``at`` lies outside the forecast.
+
+        >>> import bayes_tsl as bt
+        >>> from bayes_tsl.inference.posterior import example_fit
+        >>> ahead = bt.forecast(example_fit(), [1500, 2000, 2500])
+        >>> round(float(ahead.prob_below(3.55, at=2310)), 2)
+        0.77
         """
-        chance = (self.draws(kind) < _loss(target)).mean(DRAWS).rename("prob_below")
-        if at is None:
-            return chance
-        self.require_step(at)
-        return chance.sel({STEP: at})
+        return (self.draws(kind, at=at) < _loss(target)).mean(DRAWS).rename("prob_below")
 
     @overload
     def time_to(self, target: float) -> xr.DataArray: ...
@@ -266,26 +335,66 @@ class Forecast:
         return Arrival(target, draws, horizon=float(self.steps[-1]), prob=float(prob))
 
     def to_frame(self, *, prob: float = 0.9, kind: Kind = "observed") -> pd.DataFrame:
-        """One row per run and step: run, step, mean, median, lower, upper, prob, sd; and test_set, where there are several."""
+        """One row per run and step: run, step, mean, median, lower, upper, prob, sd; and test_set, where there are several.
+
+        With losses at token positions there is a column position too, after step. Rows of single positions, of observed draws
+        alone, come before those of the mean, whose position is NaN, as in a ``LossTable``.
+        """
         if len(self.runs) > 1:
             each = [self.select(run=run).to_frame(prob=prob, kind=kind) for run in self.runs]
             return pd.concat(each, ignore_index=True)
         if len(self.test_sets) > 1:
             of_sets = {name: self.select(test_set=name).to_frame(prob=prob, kind=kind) for name in self.test_sets}
             return pd.concat([frame.assign(test_set=name) for name, frame in of_sets.items()], ignore_index=True)
-        draws, interval = self.draws(kind), self.interval(prob=prob, kind=kind)
+        require_prob(prob)
+        mean = self._rows(self.draws(kind), prob)
+        if self.positions is None or kind == "expected":
+            return mean
+        chosen = [float(position) for position in self.positions[POSITION].to_numpy()]
+        parts = {position: self._rows(self.positions.sel({POSITION: position}), prob) for position in chosen} | {np.nan: mean}
+        for position, rows in parts.items():
+            rows.insert(2, "position", position)
+        return pd.concat(parts.values(), ignore_index=True)
+
+    def _rows(self, draws: xr.DataArray, prob: float) -> pd.DataFrame:
+        """One row per step of draws (chain, draw, step)."""
+        lower, upper = interval_over_draws(draws, prob)
         return pd.DataFrame(
             {
                 "run": self.run,
                 "step": self.steps,
                 "mean": draws.mean(DRAWS).to_numpy(),
                 "median": draws.median(DRAWS).to_numpy(),
-                "lower": interval["lower"].to_numpy(),
-                "upper": interval["upper"].to_numpy(),
+                "lower": lower.to_numpy(),
+                "upper": upper.to_numpy(),
                 "prob": prob,
                 "sd": draws.std(DRAWS, ddof=1).to_numpy(),
             }
         )
+
+    def plot(self, **options: Any) -> Axes:
+        """The picture of ``plot_forecast``, which takes the same options: observed, target, kind, ax."""
+        return function_above("plot_forecast")(self, **options)
+
+    def save(self, path: str | Path) -> None:
+        """Write the forecast to a NetCDF file that ends in a checksum, whole or not at all; ``load_forecast`` reads it."""
+        parts = {
+            "draws": xr.Dataset({"expected": self.expected, "observed": self.observed}),
+            "history": xr.Dataset({"mean_loss": self.history}),
+            **({"coefficients": self.coefficients} if self.coefficients else {}),
+            **({} if self.positions is None else {"positions": xr.Dataset({"observed": self.positions})}),
+        }
+        data = xr.DataTree.from_dict(parts)
+        data.attrs = {
+            "schema": FORECAST_SCHEMA,
+            "run": self.run,
+            "test_set": self.test_set,
+            "origin": self.origin,
+            "notices": json.dumps(self.notices),
+            "converged": int(self.converged),
+        }
+        with whole_file(path) as beside:
+            beside.write_bytes(written(data))
 
 
 def _loss(target: float) -> float:

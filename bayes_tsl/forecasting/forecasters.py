@@ -16,7 +16,9 @@ from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.inference.fitting import fit
 
 
-def tsl(losses: LossTable, *, steps: ArrayLike, schedule: Schedule | None = None, seed: int = 0, **known: Any) -> Forecast:
+def tsl(
+    losses: LossTable, *, steps: ArrayLike, schedule: Schedule | str | None = None, seed: int = 0, **known: Any
+) -> Forecast:
     """The temporal scaling law with as few draws as pass the checks, and what is ``known`` of the run, as ``fit`` takes it.
 
     A fit that did not converge is scored all the same and leaves a note.

@@ -18,9 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, STEP
 from bayes_tsl._common.jax_settings import float64
-from bayes_tsl._common.validation import floats, require, require_seed, require_type, show
+from bayes_tsl._common.validation import floats, require, require_seed, show
 from bayes_tsl.data.recipe import make_recipe
-from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.data.schedules import Schedule, as_schedule
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.run_inputs import priors_of
@@ -45,7 +45,7 @@ def forecast_new(
     *,
     parameters: float,
     batch_tokens: float | Mapping[float, float] | pd.DataFrame,
-    schedule: Schedule,
+    schedule: Schedule | str,
     steps: ArrayLike | None = None,
     priors: Priors | Population | LearnedPriors | None = None,
     run: str = "new run",
@@ -80,7 +80,7 @@ def forecast_new(
         print(ahead.to_frame())
     """
     require_scaling(scaling)
-    require_type(schedule, "schedule", Schedule, cure="Make one with schedules.cosine(...).")
+    schedule = as_schedule(schedule)
     require_seed(seed)
     end = float(schedule.end)
     require(np.isfinite(end), "schedule", "have a last step", end, cure="Give its total=...")

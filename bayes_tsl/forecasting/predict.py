@@ -12,6 +12,7 @@ All of it comes from the functions that the NumPyro model is made of: ``trend``,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -58,9 +59,9 @@ class ForecastState(NamedTuple):
 
 def forecast(
     fit: Fit,
-    *,
     steps: ArrayLike,
-    schedule: Schedule | None = None,
+    *,
+    schedule: Schedule | str | None = None,
     positions: Sequence[float] = (),
     weights: Mapping[float, float] | None = None,
     seed: int = 0,
@@ -74,7 +75,8 @@ def forecast(
     Args:
         fit: posterior given the past.
         steps: later steps, in any order (step).
-        schedule: another schedule for the steps after the origin; by default the one that was fitted (one run only).
+        schedule: another schedule for the steps after the origin, or its text; by default the one that was fitted (one run
+            only).
         positions: token positions whose loss to draw as well; any of those fitted.
         weights: what each position counts in the loss that is forecast, up to a factor; those left out count nothing. By
             default all that were fitted count the same.
@@ -90,7 +92,7 @@ def forecast(
     ((2, 50, 3), [3.7, 3.55, 3.48])
     """
     require_type(fit, "fit", Fit, cure="Make one with fit(...) or load_fit(path).")
-    schedules.require_schedule(schedule)
+    schedule = schedules.optional_schedule(schedule)
     require_seed(seed)
     steps = floats(steps, "steps", cure="Give e.g. steps=[2000, 2500].")
     positions = np.atleast_1d(floats(positions, "positions")).tolist()
@@ -165,8 +167,15 @@ def forecast_paths(
     for name, axis in axes.items():
         law = _trend(axis, sites)
         expected = law._replace(floor=law.floor + drift[..., np.searchsorted(u, axis.u[:-1] - begin)])
-        made[name] = _measured(np.random.default_rng((seed, 1)), fit, steps[name], expected, sites, of_positions)
+        measured = _measured(np.random.default_rng((seed, 1)), fit, steps[name], expected, sites, of_positions)
+        made[name] = replace(measured, notices=_notices(fit, by_name[name]))
     return made
+
+
+def _notices(fit: Fit, schedule: Schedule) -> tuple[str, ...]:
+    """Notices of a fit and its chains; what it assumed of the learning rate ahead is left out where a plan is given."""
+    planned = () if schedules.assumptions(schedule) else schedules.assumptions(fit.schedule)
+    return tuple(notice for notice in fit.notices if notice not in planned) + fit.diagnostics.problems
 
 
 def losses_at_ends(fit: Fit, schedules: Sequence[Schedule], steps: ArrayLike, *, seed: int) -> xr.DataArray:
@@ -233,7 +242,6 @@ def _measured(
         expected=xr.DataArray(mean_of(expected, polynomial) + effect, coords, dims, name="expected"),
         observed=xr.DataArray(mean_of(observed, polynomial) + effect + error, coords, dims, name="observed"),
         history=_history(fit, positions),
-        notices=fit.notices + fit.diagnostics.problems,
         converged=fit.converged,
         coefficients=xr.Dataset({str(name): (dims, coefficients[str(name)]) for name in fit.coefficients()}, coords),
         positions=xr.DataArray(losses, by_position, (*dims, POSITION), name="observed") if losses.shape[-1] else None,

@@ -24,6 +24,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, STEP
+from bayes_tsl._common.display import Facts, extent, shown
 from bayes_tsl._common.validation import require, require_seed, show
 from bayes_tsl.data import schedules
 from bayes_tsl.data.loss_table import LossTable, require_losses
@@ -45,6 +46,7 @@ MIN_ESS = 100  # draws that weights leave, below which quantiles of a forecast a
 _CURE = "Fit again, old and new losses together: bt.fit(losses, schedule=...)."
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Updated:
     """A fit of one run whose draws are weighted by later checkpoints; ``update`` makes it.
@@ -66,6 +68,15 @@ class Updated:
     pareto_k: float
     ess: float
     drift: DriftState = field(repr=False)
+
+    def _facts(self) -> Facts:
+        return {
+            "": f"{self.fit.run} on {self.fit.test_set}, fitted to step {show(self.fit.origin)}",
+            "new checkpoints": extent(self.losses[STEP].to_numpy()),
+            "ESS": f"{self.ess:.0f} of {self.weights.size} draws",
+            "Pareto k": f"{self.pareto_k:.2f}, at most {self.max_pareto_k:.2f}",
+            "refit": "needed" if self.needs_refit else "not needed",
+        }
 
     @property
     def origin(self) -> float:
@@ -91,7 +102,7 @@ class Updated:
         return bool(self.problems)
 
     def forecast(
-        self, *, steps: ArrayLike, schedule: Schedule | None = None, positions: Sequence[float] = (), seed: int = 0
+        self, steps: ArrayLike, *, schedule: Schedule | str | None = None, positions: Sequence[float] = (), seed: int = 0
     ) -> Forecast:
         """Test loss at steps after the last new checkpoint, from as many draws as the fit has.
 
@@ -107,7 +118,7 @@ class Updated:
         Raises:
             DataError: a step that is not later, a schedule that ends too early, or a position that was not fitted.
         """
-        schedules.require_schedule(schedule)
+        schedule = schedules.optional_schedule(schedule)
         require_seed(seed)
         ahead = later_steps(steps, self.origin)
         whole = self.schedule if schedule is None else schedules.splice(self.schedule, schedule, at=self.origin)
@@ -134,7 +145,7 @@ class Updated:
         return ForecastState(sites, float(u), (value + root * first)[None], (speed + lean * first + left * second)[None])
 
 
-def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, seed: int = 0) -> Updated:
+def update(fit: Fit, losses: LossTable, *, schedule: Schedule | str | None = None, seed: int = 0) -> Updated:
     """Weight the draws of a fit by later checkpoints of its run, in about a second; a notice says where that is not enough.
 
     A single checkpoint far off counts as an outlier, as in a fit, and need not ask for one: ``surprise`` tells of it.
@@ -161,7 +172,7 @@ def update(fit: Fit, losses: LossTable, *, schedule: Schedule | None = None, see
     require(len(fit.runs) == 1, "fit", "be of a single run", fit.runs, cure=cure)
     require_losses(losses)
     require_seed(seed)
-    schedules.require_schedule(schedule)
+    schedule = schedules.optional_schedule(schedule)
     means = _later_means(fit, over_test_sets(losses.select(run=fit.run, test_set=fit.test_sets or fit.test_set)))
     whole, steps = schedule_ahead(fit, schedule), means.index.to_numpy(float)
     whole.require_reaches(float(steps[-1]))

@@ -58,7 +58,7 @@ class _Task:
 
 def fit_each(
     losses: LossTable,
-    schedule: Schedule | Mapping[str, Schedule] | None = None,
+    schedule: Schedule | str | Mapping[str, Schedule | str] | None = None,
     *,
     folder: str | Path,
     runs: pd.DataFrame | None = None,
@@ -76,7 +76,7 @@ def fit_each(
 
     Args:
         losses: runs up to their origins, on any number of test sets.
-        schedule: that of all runs, or of each by name; without one it is unknown.
+        schedule: that of all runs, or of each by name; without one as ``fit`` has it.
         folder: where fits are kept; those found there, of the same losses and settings, are not made again.
         runs: a table with a column ``run``: covariates of a population, and ``batch_tokens``, ``parameters``, ``optimizer`` and
             ``unique_tokens``.

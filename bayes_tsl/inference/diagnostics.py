@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, DRAW
+from bayes_tsl._common.display import Facts, shown
 from bayes_tsl.inference.arviz_versions import arviz
 
 MAX_RHAT = 1.01
@@ -32,6 +33,7 @@ class ConvergenceError(RuntimeError):
         self.diagnostics = diagnostics
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Diagnostics:
     """Convergence of one fit.
@@ -49,6 +51,9 @@ class Diagnostics:
     draws: int
     divergences: int
     bfmi: float
+
+    def _facts(self) -> Facts:
+        return {"": self.verdict, "chains": str(self.chains), "draws": str(self.draws), "parameters": str(len(self.table))}
 
     @property
     def max_r_hat(self) -> float:

@@ -22,7 +22,7 @@ from bayes_tsl._common.validation import require, require_choice
 from bayes_tsl.data.branches import make_branches
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.data.recipe import Recipe
-from bayes_tsl.data.schedules import Schedule, require_schedule
+from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.data.several_test_sets import over_test_sets
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference.arviz_groups import arviz_groups
@@ -48,8 +48,8 @@ from bayes_tsl.model.single_run import latent_coefficients, model, parameters, u
 def fit(
     losses: LossTable,
     *,
-    schedule: Schedule | None = None,
-    schedules: Mapping[str, Schedule] | None = None,
+    schedule: Schedule | str | None = None,
+    schedules: Mapping[str, Schedule | str] | None = None,
     branches: Mapping[str, tuple[str, float]] | None = None,
     runs: pd.DataFrame | None = None,
     covariates: Sequence[str] = (),
@@ -76,7 +76,9 @@ def fit(
 
     Args:
         losses: up to the origin of each run; ``losses.before(step)`` cuts a table. Several runs have one test set.
-        schedule: planned learning rate of the whole run. Without one it is treated as constant, and every output says so.
+        schedule: planned learning rate of the whole run, or its text, e.g. "cosine:peak=1e-3,total=10000". Without one the
+            column lr of ``losses`` is that of the past, and its last value is assumed to stay; without the column it is
+            treated as constant throughout. Every output states either.
         schedules: that of every run by name, to fit several together, or one with its branches.
         branches: runs that left another: parent, and the last step that the two share, by name; by default those of the table
             (columns parent and branch_step). They share the parameters of the one run that is fitted: a finished cooldown
@@ -207,14 +209,14 @@ def _require_converged(fit: Fit) -> None:
         raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", fit.diagnostics)
 
 
-def _schedules(losses: LossTable, schedule: Schedule | None, schedules: Mapping[str, Schedule] | None) -> dict[str, Schedule]:
+def _schedules(
+    losses: LossTable, schedule: Schedule | str | None, schedules: Mapping[str, Schedule | str] | None
+) -> dict[str, Schedule]:
     """The schedule of every run; several are fitted together where each has its own by name."""
     if schedules is None:
-        require_schedule(schedule)
         cure = "Choose one with losses.select(run=...), or fit them together with schedules={run: schedule}."
         require(len(losses.runs) == 1, "losses", "hold a single run", losses.runs, cure=cure)
         return schedules_of(losses, schedule)
-    require_schedule(schedule)
     require(schedule is None, "one of schedule and schedules", "be given", "both", cure="Name every run in schedules.")
     kind, cure = type(schedules).__name__, "Give {run: schedule}."
     require(isinstance(schedules, Mapping), "schedules", "be a mapping", kind, cure=cure)

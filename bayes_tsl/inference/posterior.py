@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from bayes_tsl._common.display import Facts, counted, shown_in_notebooks, warned
 from bayes_tsl._common.files import whole_file
-from bayes_tsl._common.validation import file_path, require, require_choice
+from bayes_tsl._common.packages import function_above
+from bayes_tsl._common.validation import file_path, require, require_choice, show
 from bayes_tsl.data.recipe import Recipe
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.inference import schema
@@ -31,7 +34,11 @@ from bayes_tsl.model.position_law import PositionEffects
 from bayes_tsl.model.priors import Priors
 from bayes_tsl.model.time_axis import Anchor, TimeAxis
 
+if TYPE_CHECKING:
+    from bayes_tsl.forecasting.distribution import Forecast
 
+
+@shown_in_notebooks
 @dataclass(frozen=True, eq=False)
 class Fit:
     """Posterior of one run on one test set, or of several together.
@@ -49,6 +56,11 @@ class Fit:
             return f"Fit(runs={self.runs}, test_set={self.test_set!r}, {self.verdict})"
         of = f"run={self.run!r}, test_set={self.test_set!r}, origin={self.origin:.10g}, schedule={self.schedule.text!r}"
         return f"Fit({of}, {self.verdict})"
+
+    def _facts(self) -> Facts:
+        alone = {"last step": show(self.origin), "schedule": self.schedule.text} if len(self.runs) == 1 else {}
+        what = {"runs": counted(self.runs), "test set": self.test_set, **alone, "law": self.law, "convergence": self.verdict}
+        return what | dict(warned(self.notices))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Fit) and self.data.identical(other.data)
@@ -246,6 +258,18 @@ class Fit:
         """The tree of the only run."""
         require(len(self.runs) == 1, "fit", "be of a single run", self.runs, cure="Choose one with fit.select(run=...).")
         return self.data
+
+    def forecast(self, steps: ArrayLike, **options: Any) -> Forecast:
+        """Test loss at steps after the origin: ``bt.forecast(fit, steps, ...)``, which takes the same options.
+
+        Args:
+            steps: later steps, in any order (step).
+            **options: schedule, positions, weights, seed.
+
+        >>> example_fit().forecast([1500, 2500]).steps.tolist()
+        [1500.0, 2500.0]
+        """
+        return function_above("forecast")(self, steps, **options)
 
     def save(self, path: str | Path) -> None:
         """Write the fit to a NetCDF file that ends in a checksum, whole or not at all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.validation import numbers, pandas_frame, require, show
+from bayes_tsl.data.logged_schedule import schedule_so_far
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.recipe import FIELDS, Recipe, make_recipe
-from bayes_tsl.data.schedules import Schedule, require_schedule, unknown
+from bayes_tsl.data.schedules import Schedule, optional_schedule
 from bayes_tsl.errors import DataError
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.gradient_noise import with_gradient_noise
@@ -22,20 +23,29 @@ from bayes_tsl.model.priors import AVERAGING, OVERFITTING, LearnedPriors, Priors
 MOST_EPOCHS = 4.0  # until which repeated data are worth nearly as much as new ones (Muennighoff et al., arXiv 2305.16264)
 
 
-def schedules_of(losses: LossTable, schedule: Schedule | Mapping[str, Schedule] | None) -> dict[str, Schedule]:
-    """The schedule of every run: one for all, or each by name; without any it is unknown.
+def schedules_of(
+    losses: LossTable,
+    schedule: Schedule | str | Mapping[str, Schedule | str] | None,
+    *,
+    otherwise: Callable[[LossTable], Schedule] = schedule_so_far,
+) -> dict[str, Schedule]:
+    """The schedule of every run: one for all, or each by name.
+
+    Args:
+        losses: of all runs.
+        schedule: what was given.
+        otherwise: schedule of a run for which none was given, by its losses.
 
     Raises:
         DataError: it is no schedule, or a run has none.
     """
     if not isinstance(schedule, Mapping):
-        require_schedule(schedule)
-        return dict.fromkeys(losses.runs, schedule or unknown())
+        one = optional_schedule(schedule)
+        return {run: one or otherwise(losses.select(run)) for run in losses.runs}
     missing = [run for run in losses.runs if run not in schedule]
     require(not missing, "schedules", "name every run", missing, where="without one", cure="Use schedules.unknown() if it is.")
-    for one in schedule.values():
-        require_schedule(one)
-    return {run: schedule[run] or unknown() for run in losses.runs}
+    given = {run: optional_schedule(one) for run, one in schedule.items()}
+    return {run: given[run] or otherwise(losses.select(run)) for run in losses.runs}
 
 
 def recipes_of(losses: LossTable, given: Mapping[str, Any], runs: pd.DataFrame | None) -> dict[str, Recipe]:

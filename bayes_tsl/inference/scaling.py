@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN
+from bayes_tsl._common.display import Facts, shown, warned
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import floats, numbers, pandas_frame, require, require_seed, require_type, show
 from bayes_tsl.inference.diagnostics import ConvergenceError, Diagnostics, diagnose
@@ -28,6 +29,7 @@ OPTIONAL = ("run", "lr", "loss_se")
 TARGET_ACCEPT = 0.95
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class ScalingFit:
     """Posterior of a scaling law; ``fit_scaling`` makes it.
@@ -43,6 +45,10 @@ class ScalingFit:
     draws: xr.Dataset = field(repr=False)
     stats: xr.Dataset = field(repr=False)
     notices: tuple[str, ...] = ()
+
+    def _facts(self) -> Facts:
+        ranges = {name: f"{self.runs[name].min():.3g} to {self.runs[name].max():.3g}" for name in NEEDED}
+        return {"": f"{len(self.runs)} runs", **ranges, **warned(self.notices, converged=self.converged)}
 
     @cached_property
     def diagnostics(self) -> Diagnostics:

@@ -100,6 +100,7 @@ def run_tree(
         "schedule_peak": schedule.peak,
         "schedule_end": schedule.end,
         "schedule_known": int(schedule.known),
+        "schedule_assumed_after": schedule.assumed_after,
         "priors": priors.to_json(),
     }
     return data
@@ -291,6 +292,7 @@ def schedule_of(tree: xr.DataTree) -> Schedule:
         peak=float(attrs["schedule_peak"]),
         end=float(attrs["schedule_end"]),
         known=bool(attrs["schedule_known"]),
+        assumed_after=float(attrs.get("schedule_assumed_after", np.inf)),
     )
 
 

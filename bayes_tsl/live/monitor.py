@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bayes_tsl._common.validation import require, require_number, require_type, show
-from bayes_tsl.data.schedules import Schedule
+from bayes_tsl._common.validation import require, require_number, show
+from bayes_tsl.data.schedules import Schedule, as_schedule
 from bayes_tsl.errors import DataError
 from bayes_tsl.live.guard import Guard
 from bayes_tsl.live.journal import Journal
@@ -56,7 +56,7 @@ class Monitor:
     def __init__(
         self,
         *,
-        schedule: Schedule,
+        schedule: Schedule | str,
         folder: str | Path,
         end: float | None = None,
         target: float | None = None,
@@ -114,8 +114,8 @@ class Monitor:
     def __exit__(self, *raised: object) -> None:
         self.close(wait=raised[0] is None)
 
-    def _begin(self, schedule: Schedule, *, known: Mapping[str, Any], **asked: Any) -> None:
-        require_type(schedule, "schedule", Schedule, cure="Make one with schedules.cosine(...).")
+    def _begin(self, schedule: Schedule | str, *, known: Mapping[str, Any], **asked: Any) -> None:
+        schedule = as_schedule(schedule)
         self._journal.begin(Plan(schedule, known=known, **asked))
         self._schedule, self._works = schedule, True
         self._last = {test_set: float(losses.steps[-1]) for test_set, losses in self._journal.losses().items()}

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from math import inf, isfinite, isnan, nan
 from typing import Any
 
+from bayes_tsl._common.display import Facts, shown
 from bayes_tsl._common.validation import percent, show
 from bayes_tsl.reporting.content import json_text
 
 Tree = dict[str, Any]
 
 
+@shown
 @dataclass(frozen=True)
 class Outlook:
     """Where a run in progress is going, as of its last checkpoint; numbers that are not known are NaN.
@@ -48,6 +50,9 @@ class Outlook:
     converged: bool = True
     fitted: float = nan
     waiting: str = ""
+
+    def _facts(self) -> Facts:
+        return {"": str(self)}
 
     def __str__(self) -> str:
         now = f"step {show(self.step)}: loss {self.loss:.4f}"

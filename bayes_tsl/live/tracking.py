@@ -17,7 +17,7 @@ import numpy as np
 from bayes_tsl._common.validation import require, require_number
 from bayes_tsl.analysis.monitoring import LEVEL, predictive_p_value
 from bayes_tsl.data.loss_table import LossTable
-from bayes_tsl.data.schedules import Schedule, require_schedule
+from bayes_tsl.data.schedules import Schedule, as_schedule
 from bayes_tsl.errors import DataError, Notice
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.predict import forecast
@@ -55,7 +55,7 @@ class Plan:
     known: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        require_schedule(self.schedule)
+        as_schedule(self.schedule)
         cure = "Give end=, the last step of the run."
         require(self.end is not None or np.isfinite(self.schedule.end), "schedule", "have an end", self.schedule.end, cure=cure)
         if self.end is not None:

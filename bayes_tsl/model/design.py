@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from bayes_tsl._common.validation import floats, require, show
 from bayes_tsl.data.branches import Branch
 from bayes_tsl.data.loss_table import LossTable
-from bayes_tsl.data.schedules import UNKNOWN, Schedule
+from bayes_tsl.data.schedules import UNKNOWN, Schedule, assumptions
 from bayes_tsl.model.branches import Averaged, BranchRows, rows_beside
 from bayes_tsl.model.checkpoints import (
     MAX_BRANCH_CHECKPOINTS,
@@ -150,12 +150,16 @@ def make_designs(
         [trunk], [design] = schedules.values(), designs
         rows_of_all = rows_beside(parts[1:], beside, curves[1:], trunk, design.anchor, position)
         designs = [design._replace(branches=rows_of_all)]
-    unknown = () if all(schedule.known for schedule in schedules.values()) else (UNKNOWN,)
+    assumed = dict.fromkeys(
+        notice if alone or notice == UNKNOWN else f"{run}: {notice}"
+        for run, schedule in schedules.items()
+        for notice in assumptions(schedule)
+    )
     notices = dict.fromkeys(
         notice if alone else f"{run}: {notice}" for run, part in zip(names, parts) for notice in part.notices
     )
     unused = (*_unused_averages(losses, {kind.run for kind in averaged}), *_unused_branches(branches, usable, parts[0]))
-    return designs, (*losses.notices, *unknown, *notices, *position_notices, *unused)
+    return designs, (*losses.notices, *assumed, *notices, *position_notices, *unused)
 
 
 def _averaged(losses: LossTable, schedules: Mapping[str, Schedule], trunk: Measured) -> dict[Averaged, Measured]:

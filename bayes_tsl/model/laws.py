@@ -24,6 +24,10 @@ from bayes_tsl.model.position_law import reciprocal_loss, reciprocal_shape
 __all__ = ["reciprocal_loss", "reciprocal_shape", "relaxation", "temporal_law"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def relaxation(u: ArrayLike, curvature: ArrayLike) -> Array:
     """``phi(u, k) = (1 - exp(-k u)) / k``, and its limit ``u`` at ``k = 0``.  Slope one at ``u = 0``.
 

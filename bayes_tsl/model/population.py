@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bayes_tsl._common.display import Facts, counted, shown_in_notebooks
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.parallel import one_line
 from bayes_tsl._common.validation import file_path, require, require_choice, require_number, require_type
@@ -54,6 +55,7 @@ class Trait:
             require_number(effect, f"effect of {name!r}")
 
 
+@shown_in_notebooks
 @dataclass(frozen=True)
 class Population:
     """What runs of one family have in common; ``fit(..., priors=population)`` uses it for another run.
@@ -71,6 +73,11 @@ class Population:
     progress: float
     base: Mapping[str, Any] = field(repr=False)
     source: Mapping[str, Any] = field(repr=False)
+
+    def _facts(self) -> Facts:
+        runs = counted(self.source["runs"]) if "runs" in self.source else "unknown"
+        traits = {name: f"shift {trait.shift:+.3g}, spread {trait.spread:.3g}" for name, trait in self.traits.items()}
+        return {"": "what runs have in common", "runs": runs, "covariates": counted(self.covariates), **traits}
 
     def __post_init__(self) -> None:
         for name, trait in self.traits.items():

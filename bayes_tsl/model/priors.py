@@ -18,10 +18,28 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from bayes_tsl._common.display import Facts, shown_in_notebooks
 from bayes_tsl._common.validation import require_choice, require_number
 from bayes_tsl.data.recipe import Recipe
-from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.data.schedules import Schedule, as_schedule
 from bayes_tsl.model.learned import beyond, learned, predictive
+
+__all__ = [
+    "LAWS",
+    "LearnedPriors",
+    "Prior",
+    "Priors",
+    "default_priors",
+    "family",
+    "fixed",
+    "lognormal",
+    "normal",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 LINEAR = ("heat_decay",)  # learned parameters that may be negative
 EARLY = 1000.0  # progress, in steps at peak, until which runs leave the laws: drift is taken as larger before
@@ -127,6 +145,7 @@ OVERFITTING = lognormal(0.007, 0.8)
 
 
 @jax.tree_util.register_dataclass
+@shown_in_notebooks
 @dataclass(frozen=True)
 class Priors:
     """Priors of the model's global parameters; replace one with ``Priors(heat=lognormal(0.3, 0.2))``.
@@ -179,6 +198,10 @@ class Priors:
     noise_scale: Prior = lognormal(0.003, 1.0)
     gap_noise: Prior = lognormal(0.02, 1.0)
     rate_noise: Prior = lognormal(0.03, 1.0)
+
+    def _facts(self) -> Facts:
+        priors = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: f"{prior.family}, centre {prior.centre:.4g}, sd {prior.sd:.3g}" for name, prior in priors.items()}
 
     def to_json(self) -> str:
         """The priors as JSON text."""
@@ -335,7 +358,7 @@ def family(name: str) -> LearnedPriors:
     return LearnedPriors(name)
 
 
-def default_priors(schedule: Schedule, *, origin: float, recipe: Recipe | None = None) -> Priors:
+def default_priors(schedule: Schedule | str, *, origin: float, recipe: Recipe | None = None) -> Priors:
     """Priors of a run of a new family: what finished runs of other families taught, at its covariates.
 
     Those are peak learning rate, tokens a step, parameters and length; ``recipe`` has what the schedule does not. What is not
@@ -348,4 +371,4 @@ def default_priors(schedule: Schedule, *, origin: float, recipe: Recipe | None =
     >>> informed.heat.sd < alone.heat.sd
     True
     """
-    return LearnedPriors().priors(schedule, origin=origin, recipe=recipe)
+    return LearnedPriors().priors(as_schedule(schedule), origin=origin, recipe=recipe)

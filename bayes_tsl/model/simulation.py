@@ -16,10 +16,11 @@ from numpyro import handlers
 from numpyro.infer import Predictive
 
 from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.display import Facts, extent, shown
 from bayes_tsl._common.jax_settings import float64
-from bayes_tsl._common.validation import floats, require, require_choice, require_number, require_seed, require_type
+from bayes_tsl._common.validation import floats, require, require_choice, require_number, require_seed
 from bayes_tsl.data.loss_table import LossTable
-from bayes_tsl.data.schedules import Schedule
+from bayes_tsl.data.schedules import Schedule, as_schedule
 from bayes_tsl.model.design import Design
 from bayes_tsl.model.drift import covariance
 from bayes_tsl.model.lr_response import make_time_axis
@@ -33,6 +34,7 @@ from bayes_tsl.model.tracing import traced_alone
 Array = NDArray[np.float64]
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Simulation:
     """A simulated run, and what made it.
@@ -47,11 +49,16 @@ class Simulation:
     parameters: Mapping[str, float]
     coefficients: xr.Dataset = field(repr=False)
 
+    def _facts(self) -> Facts:
+        kind = "by position" if self.losses.by_position else "mean losses"
+        parameters = {name: f"{value:.4g}" for name, value in self.parameters.items()}
+        return {"": kind, "steps": extent(self.losses.steps), **parameters}
+
 
 def simulate(
     *,
     steps: ArrayLike,
-    schedule: Schedule,
+    schedule: Schedule | str,
     origin: float,
     positions: Sequence[float] = (),
     parameters: Mapping[str, float] | None = None,
@@ -88,7 +95,7 @@ def simulate(
     """
     require_seed(seed)
     step, position = np.unique(floats(steps, "steps")), floats(positions, "positions")
-    design = unseen_design(step, position, schedule, origin, np.asarray(centre, float))
+    design = unseen_design(step, position, as_schedule(schedule), origin, np.asarray(centre, float))
     given = dict(parameters or {})
     priors = priors or Priors()
     for name in given:
@@ -112,7 +119,7 @@ def simulate(
 
 def prior_predictive(
     *,
-    schedule: Schedule,
+    schedule: Schedule | str,
     steps: ArrayLike,
     origin: float,
     loss: float,
@@ -145,7 +152,7 @@ def prior_predictive(
         predictive = prior_predictive(schedule=plan, steps=range(200, 2501, 100), origin=1200, loss=3.8)
         predictive["observed"].quantile([0.05, 0.95], dim="draw")
     """
-    require_type(schedule, "schedule", Schedule, cure="Make one with schedules.cosine(...).")
+    schedule = as_schedule(schedule)
     require_seed(seed)
     require_number(loss, "loss", low=0.0, cure="It is a mean loss in nats per token.")
     require(draws >= 1, "draws", "be 1 or more", draws, cure="1000 are usual.")

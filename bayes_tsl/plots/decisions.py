@@ -108,11 +108,13 @@ def plot_budget(ahead: Forecast, cost: Cost, *, target: float | None = None, pro
     ax.plot(curve["cost"], curve["mean"], color=AHEAD, lw=1.8, label="mean")
     if target is not None:
         enough = smallest_budget(ahead, cost, target=target, prob=prob)
-        sure = show(round(enough.cost, 2)) if np.isfinite(enough.cost) else step_text(enough.step, last=enough.last)
+        sure = cost.text(enough.cost) if np.isfinite(enough.cost) else step_text(enough.step, last=enough.last)
         ax.axhline(target, lw=1.0, ls="--", color=PAST, label=f"target {show(float(target))}, {prob:.0%} sure: {sure}")
         if np.isfinite(enough.cost):
             ax.axvline(enough.cost, lw=1.0, ls="--", color=TRUTH)
-    ax.set(xlabel="budget", ylabel="expected test loss [nats/token]", title=as_text(f"{ahead.run}, {ahead.test_set}"))
+    ax.set(
+        xlabel=cost.label("budget"), ylabel="expected test loss [nats/token]", title=as_text(f"{ahead.run}, {ahead.test_set}")
+    )
     steps = (lambda money: ahead.origin + cost.steps(money), lambda step: cost.money(step - ahead.origin))
     above = ax.secondary_xaxis("top", functions=steps)
     above.set_xlabel("step")
@@ -152,7 +154,7 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     lower.bar(wide["step"], wide["prob_best"], width=0.6 * np.diff(stopping.steps).min(), color=colors)
     one = next(iter(stopping.plans.forecasts.values()))
     title = as_text(f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}")
-    upper.set(ylabel="utility against stopping now", title=title)
+    upper.set(ylabel=stopping.cost.label("utility against stopping now"), title=title)
     lower.set(xlabel="step at which to stop", ylabel="prob. best", ylim=(0.0, 1.0))
     mark_unconverged(upper, stopping.converged)
     write_notices(lower, stopping.notices)
@@ -186,7 +188,7 @@ def plot_worth(worth: Worth, *, prob: float = 0.9, ax: Axes | None = None) -> Ax
         f"now {now:.3f}", (now, 1.0), (5, 2), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8
     )
     for row, measured in enumerate(table.to_dict("records")):
-        price = "" if np.isnan(measured["net"]) else f", net worth {show(round(measured['net'], 2))}"
+        price = "" if worth.cost is None or np.isnan(measured["net"]) else f", net worth {worth.cost.text(measured['net'])}"
         text = f"{measured['width_left']:.3f}, {measured['narrower']:.0%} narrower{price}"
         ax.annotate(text, (now, row), (5, 0), textcoords="offset points", va="center", fontsize=8)
     ax.set_yticks(rows, [as_text(textwrap.shorten(str(name), 40, placeholder="...")) for name in table.index])

@@ -11,6 +11,7 @@ import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, STEP
 from bayes_tsl._common.validation import show
+from bayes_tsl.data.loss_table import mean_series
 from bayes_tsl.forecasting.alternatives import WhatIf
 from bayes_tsl.forecasting.distribution import Forecast, Kind
 from bayes_tsl.plots.style import (
@@ -40,7 +41,8 @@ def plot_forecast(
 
     Args:
         ahead: the forecast.
-        observed: later measurements to show beside it: a pandas Series (index: step).
+        observed: later measurements to show beside it: a pandas Series (index: step), or a ``LossTable``, of which those after
+            the origin are shown.
         target: loss to mark with a line.
         kind: whose bands to draw, those of the next measurements or of the expected curve.
         ax: where to draw; a new figure by default.
@@ -62,7 +64,8 @@ def plot_forecast(
     ax.plot(history[STEP], history, "o", ms=3.5, color=PAST, label="observed")
     draw_bands(ax, draws, start=(ahead.origin, float(history[-1])))
     if observed is not None:
-        ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, mfc="white", color=TRUTH, label="observed later")
+        later = mean_series(observed, run=ahead.run, test_set=ahead.test_set, after=ahead.origin)
+        ax.plot(later.index, later.to_numpy(), "o", ms=3.5, mfc="white", color=TRUTH, label="observed later")
     if target is not None:
         ax.axhline(target, lw=1.0, ls="--", color=PAST, label=f"target {show(float(target))}")
     mark_origin(ax, ahead.origin)
@@ -149,7 +152,7 @@ def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs:
 
     Args:
         predictive: what ``prior_predictive`` returned.
-        observed: measurements to show beside it: a pandas Series (index: step).
+        observed: measurements to show beside it: a pandas Series (index: step), or a ``LossTable`` of one run.
         runs: how many single runs to draw.
         ax: where to draw; a new figure by default.
 
@@ -167,7 +170,8 @@ def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs:
         ax.plot(run[STEP], run, lw=0.6, color=PAST, alpha=0.5)
     draw_bands(ax, draws)
     if observed is not None:
-        ax.plot(observed.index, observed.to_numpy(), "o", ms=3.5, color=TRUTH, label="observed")
+        means = mean_series(observed)
+        ax.plot(means.index, means.to_numpy(), "o", ms=3.5, color=TRUTH, label="observed")
     mark_origin(ax, float(predictive.attrs["origin"]))
     ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title="what the priors hold possible")
     ax.legend(frameon=False)

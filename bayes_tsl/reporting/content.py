@@ -146,15 +146,13 @@ def _budget(ahead: Forecast, cost: Cost, *, prob: float, target: float | None) -
         tree["sentences"].append(f"To be {prob:.0%} sure of an expected loss of {show(target)}: {enough}.")
     if len(ahead.steps) > 1:
         tree["gain"] = _records(marginal_gain(ahead, cost, prob=prob))
-        tree["sentences"].append(_gain_text(tree["gain"][0], prob))
+        tree["sentences"].append(_gain_text(tree["gain"][0], cost, prob))
     return tree
 
 
-def _gain_text(first: Tree, prob: float) -> str:
+def _gain_text(first: Tree, cost: Cost, prob: float) -> str:
     bounds = " to ".join(f"{first[name] * first['cost']:.4f}" for name in ("lower", "upper"))
-    stretch = (
-        f"From step {show(round(first['start'], 1))} to {show(round(first['step'], 1))}, for {show(round(first['cost'], 2))}"
-    )
+    stretch = f"From step {show(round(first['start'], 1))} to {show(round(first['step'], 1))}, for {cost.text(first['cost'])}"
     return f"{stretch}, the expected loss falls by {first['drop']:.4f} ({bounds}, {prob:.0%} interval)."
 
 

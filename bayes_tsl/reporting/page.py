@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from html import escape
 from importlib.resources import files
 from io import StringIO
 from pathlib import Path
@@ -19,6 +20,7 @@ import pandas as pd
 
 from bayes_tsl._common.digits import decimals
 from bayes_tsl._common.dims import STEP
+from bayes_tsl._common.display import Facts, counted, shown
 from bayes_tsl._common.files import whole_files
 from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import file_path, require, show
@@ -37,6 +39,7 @@ _PAGE = "report.html"
 _SIZE = (5.6, 3.5)  # inches, at which print is of one size with the page's on a telephone
 
 
+@shown
 @dataclass(frozen=True)
 class Report:
     """What ``report`` makes.
@@ -48,6 +51,15 @@ class Report:
 
     contents: Tree
     pictures: dict[str, str] = field(repr=False)
+
+    def _facts(self) -> Facts:
+        tree = self.contents
+        answer, *_ = tree["answers"]
+        checks = {} if tree["converged"] else {"chains": "NOT CONVERGED"}
+        return {"": f"{tree['run']} on {tree['test_set']}", "answer": answer, **checks, "pictures": counted(self.pictures)}
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{escape(self.html)}" style="width: 100%; height: 40rem; border: 0"></iframe>'
 
     @property
     def html(self) -> str:
@@ -113,6 +125,7 @@ def report(
     """
     require_prob(prob)
     ahead.require_one_curve()
+    ahead = replace(ahead, positions=None)  # the page is about their mean
     same = (ahead.run, ahead.test_set) == (fit.run, fit.test_set)
     cure = "Make it with forecast(fit, ...)."
     require(same, "ahead", f"be of run {fit.run!r} on {fit.test_set!r}", (ahead.run, ahead.test_set), cure=cure)

@@ -89,7 +89,7 @@ def test_rows_that_disagree_are_refused(frame: pd.DataFrame, order: list[int], d
     other = chosen.assign(loss=chosen["loss"] + 0.5)
     low, high = (f"{value:.10g}" for value in (chosen["loss"].iloc[0], other["loss"].iloc[0]))
     message = f"loss must be given once per run, test_set, step and position; got {low}, {high} at run="
-    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}.* of losses. Keep the right one .*, the last\\).$"):
+    with pytest.raises(bt.DataError, match=f"^{re.escape(message)}.* of losses. Keep the right one; .* as of a resumed run.$"):
         bt.LossTable.from_frame(shuffled(pd.concat([frame, other]), order))
 
 
@@ -306,13 +306,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "disagreement": (
         {"step": [7, 7], "loss": [3.5, 2.25]},
         "loss must be given once per run, test_set, step and position; got 2.25, 3.5 at run='run', test_set='test', step=7 "
-        "of losses. Keep the right one (after a resumed run, the last).",
+        "of losses. Keep the right one; keep='last' keeps the last, as of a resumed run.",
     ),
     "no loss": ({"step": [1], "nll": [2.0]}, "losses must have columns step and loss; got 'step', 'nll'. Add 'loss'."),
     "another lr": (
         {"step": [7, 7], "loss": [3.5, 3.5], "lr": [1e-3, 2e-3]},
         "lr must be given once per run, test_set, step and position; got 0.001, 0.002 at run='run', test_set='test', step=7 "
-        "of losses. Keep the right one (after a resumed run, the last).",
+        "of losses. Keep the right one; keep='last' keeps the last, as of a resumed run.",
     ),
     "truth": (
         {"step": [1, 2], "loss": [True, False]},
@@ -570,10 +570,33 @@ def test_they_are_cut_with_the_others() -> None:
         (
             {"step": [200, 200, 300], "averaged": [50, 50, 0], "loss": [4.0, 4.1, 4.0]},
             "loss must be given once per run, test_set, step and position; got 4, 4.1 at run='run', test_set='test', "
-            "step=200 of losses, averaged over 50 steps. Keep the right one (after a resumed run, the last).",
+            "step=200 of losses, averaged over 50 steps. Keep the right one; keep='last' keeps the last, as of a resumed run.",
         ),
     ],
 )
 def test_what_is_wrong_with_them_is_one_line(rows: dict[str, list[Any]], message: str) -> None:
     with refusal(message):
         table(**{"loss": [4.0] * len(rows["step"]), **rows})
+
+
+def test_the_last_row_of_a_checkpoint_can_be_kept(tmp_path: Path) -> None:
+    rows = {"step": [100, 200, 300, 200, 300], "loss": [5.0, 4.5, 4.4, 4.6, 4.2], "averaged": [0, 0, 0, 0, 50]}
+    notice = "1 rows of losses.csv were measured again later; the last row of each checkpoint is kept."
+    pd.DataFrame(rows).to_csv(tmp_path / "losses.csv", index=False)
+    with pytest.warns(bt.Notice, match=f"^{notice}$"):
+        losses = bt.read_losses(tmp_path / "losses.csv", keep="last")
+    assert losses.mean_losses().to_dict() == {100.0: 5.0, 200.0: 4.6, 300.0: 4.4}
+    assert losses.notices == (notice,)
+    assert losses.averaged[50.0].mean_losses().to_dict() == {300.0: 4.2}
+    with refusal("keep must be one of 'last'; got 'first'. Or leave it out."):
+        bt.read_losses(tmp_path / "losses.csv", keep="first")
+
+
+def test_nothing_is_left_out_where_nothing_was_measured_again() -> None:
+    frame = pd.DataFrame({"step": [100, 200], "loss": [5.0, 4.5]})
+    assert bt.LossTable.from_frame(frame, keep="last").notices == ()
+
+
+def test_a_table_has_a_length_and_is_selected_by_run() -> None:
+    losses = bt.datasets.load()
+    assert len(losses.select("mix20_cosine")) == len(losses) // 2 == 3 * 51 * 256

@@ -155,8 +155,8 @@ def test_a_value_may_be_a_function_of_the_loss(short_fit: bt.Fit, stopping: bt.S
         ),
         ({"seed": -1}, "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0."),
         (
-            {"schedule": "constant"},
-            "schedule must be a Schedule; got 'str'. "
+            {"schedule": 1e-3},
+            "schedule must be a Schedule; got 'float'. "
             "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table).",
         ),
     ],

@@ -224,10 +224,10 @@ def test_a_cluster_loses_no_cell_when_a_worker_is_killed(tmp_path: Path) -> None
         *(
             (
                 {"schedule": plan},
-                "schedule must be a Schedule; got 'str'. "
+                "schedule must be a Schedule; got 'float'. "
                 "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table).",
             )
-            for plan in ("constant:peak=1", {"a": "constant:peak=1"})
+            for plan in (1e-3, {"a": 1e-3})
         ),
         (
             {"forecasters": ["oracle"]},

@@ -18,7 +18,7 @@ from tests.conftest import refusal
 SEED = "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0."
 NO_TABLE = "losses must be a LossTable; got 'DataFrame'. Make one with LossTable.from_frame(frame), or read_losses(path)."
 NO_SCHEDULE = (
-    "schedule must be a Schedule; got 'str'. "
+    "schedule must be a Schedule; got 'float'. "
     "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table)."
 )
 STEPS = np.arange(200.0, 4001.0, 100.0)
@@ -144,7 +144,7 @@ def test_wrong_kinds_of_input_are_refused(law: baselines.Forecaster) -> None:
     with pytest.raises(bt.DataError, match=f"^{re.escape(NO_TABLE)}$"):
         law(losses.frame, steps=[3000])  # type: ignore[arg-type]
     with pytest.raises(bt.DataError, match=f"^{re.escape(NO_SCHEDULE)}$"):
-        law(losses, steps=[3000], schedule="cosine:peak=1,total=9")  # type: ignore[arg-type]
+        law(losses, steps=[3000], schedule=1e-3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_wrong_kinds_of_input_are_refused(law: baselines.Forecaster) -> None:
             "schedules must name every run; got 'run' without one. Give the learning rate of each.",
         ),
         ({"schedules": COSINE}, "schedules must be a Mapping; got 'Schedule'. Give {run: schedule}."),
-        ({"schedules": PLANS | {"cosine": "cosine"}}, NO_SCHEDULE),
+        ({"schedules": PLANS | {"cosine": 1e-3}}, NO_SCHEDULE),
         (
             {"schedules": PLANS | {"wsd": schedules.unknown()}},
             "schedules must name every run; got 'wsd' without one. Give the learning rate of each.",

@@ -172,8 +172,8 @@ def test_any_weighting_of_positions_from_one_fit(fit: bt.Fit, simulation: bt.Sim
             "seed must be a whole number from 0 to 9223372036854775807; got -1. Any such number will do, e.g. 0.",
         ),
         (
-            {"steps": [5000], "schedule": "constant:peak=1"},
-            "schedule must be a Schedule; got 'str'. "
+            {"steps": [5000], "schedule": 1e-3},
+            "schedule must be a Schedule; got 'float'. "
             "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table).",
         ),
         (

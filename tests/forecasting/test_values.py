@@ -8,8 +8,10 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 import bayes_tsl as bt
+from bayes_tsl.forecasting.curve_fits import usable_past
 from bayes_tsl.inference.posterior import example_fit
 from tests.conftest import refusal
 
@@ -72,3 +74,34 @@ def test_more_draws_than_memory_are_refused() -> None:
     losses = bt.datasets.load().select(run="mix50_cosine", test_set="prose")
     with refusal("draws of all chains must be at most 10000000; got 1000000000000. 4 x 1000 are usual."):
         bt.fit(losses, chains=10**9)
+
+
+PLAN = "constant:peak=1e-3"
+
+
+def test_steps_may_come_second() -> None:
+    assert bt.forecast(example_fit(), [2000]).steps.tolist() == [2000.0]
+
+
+def test_a_text_is_a_schedule() -> None:
+    fit, plan = example_fit(), bt.schedules.parse(PLAN)
+    xr.testing.assert_equal(bt.forecast(fit, [2000], schedule=PLAN).expected, bt.forecast(fit, [2000], schedule=plan).expected)
+    assert bt.what_if(fit, {"flat": PLAN}, steps=[2000]).schedules["flat"].lr(2000) == 1e-3
+    stopping = bt.stop_or_continue(fit, bt.Cost(per_step=0.01), value=1000.0, steps=[2500], schedule=PLAN)
+    assert stopping.plans.schedules["as planned"].lr(2500) == 1e-3
+    tried = bt.Measurement([1700], branch="linear:peak=2e-3,total=1700")
+    assert bt.worth_measuring(fit, {"cooldown": tried}, end=2500, plans={"flat": PLAN}).taken == {"cooldown": 500.0}
+    assert bt.schedules.splice(PLAN, "constant:peak=5e-4", at=1000).lr(1001) == 5e-4
+    assert bt.schedules.decayed(PLAN, start=1000, total=1500).lr(1250) == 5e-4
+    losses = bt.datasets.load().select("mix50_cosine", test_set="prose").until(1200)
+    past = usable_past(losses, steps=[2500], schedule=PLAN, least=2, seed=0)
+    assert past.schedule.lr(2500) == 1e-3
+
+
+def test_a_text_that_is_no_schedule_is_refused() -> None:
+    message = (
+        "schedule must be one of 'constant', 'linear', 'cosine', 'wsd'; got 'flat'. "
+        "Give e.g. cosine:peak=2e-3,warmup=100,total=2500, or a CSV file."
+    )
+    with refusal(message):
+        bt.what_if(example_fit(), {"flat": "flat"}, steps=[2000])

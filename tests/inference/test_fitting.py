@@ -240,8 +240,8 @@ def test_a_poor_fit_is_marked_and_notices_are_said_aloud(simulation: bt.Simulati
             for seed in (-1, 2**63, 0.5, True)
         ),
         (
-            {"schedule": "constant:peak=1"},
-            "schedule must be a Schedule; got 'str'. "
+            {"schedule": 1e-3},
+            "schedule must be a Schedule; got 'float'. "
             "Make one with schedules.cosine(...), schedules.parse('cosine:...') or schedules.from_frame(table).",
         ),
     ],

@@ -92,6 +92,16 @@ def test_numbers_are_those_of_the_forecast(made: bt.Report, ahead: bt.Forecast, 
     assert f'<p class="where">{median}\n' in made.html
 
 
+def test_a_report_states_its_answer_and_shows_its_page_in_a_notebook(made: bt.Report) -> None:
+    lines = repr(made).splitlines()
+    assert lines[0] == f"Report: {made.contents['run']} on {made.contents['test_set']}"
+    assert lines[1] == f"  answer    {made.contents['answers'][0]}"
+    assert "<" not in repr(made)
+    frame = made._repr_html_()
+    assert frame.startswith("<iframe srcdoc=")
+    assert html.unescape(frame).count(made.html) == 1
+
+
 def test_the_page_needs_nothing_but_itself(made: bt.Report) -> None:
     assert not re.search(r"https?:|<script|<link|\ssrc=|@import|url\((?!#)", made.html)
     ids = re.findall(r'\sid="([^"]+)"', made.html)

@@ -12,6 +12,17 @@ from bayes_tsl._common.validation import require_choice
 from bayes_tsl.data import schedules as plans
 from bayes_tsl.data.loss_table import LossTable, read_losses
 
+__all__ = [
+    "about",
+    "load",
+    "schedules",
+]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 NAMES = ("small_lm", "gpt_positions")
 
 

@@ -30,7 +30,7 @@ class Companion:
         self,
         folder: str | Path,
         *,
-        schedule: Schedule | None = None,
+        schedule: Schedule | str | None = None,
         known: Mapping[str, Any] | None = None,
         strict: bool = False,
         **asked: Any,

@@ -48,7 +48,7 @@ class ForecastCallback(TrainerCallback):
         folder: str | Path,
         *,
         target: float | None = None,
-        schedule: Schedule | None = None,
+        schedule: Schedule | str | None = None,
         prob: float = 0.9,
         seed: int = 0,
         strict: bool = False,
