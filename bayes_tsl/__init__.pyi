@@ -74,6 +74,7 @@ from .inference import fit as fit
 from .inference import fit_each as fit_each
 from .inference import fit_scaling as fit_scaling
 from .inference import load_fit as load_fit
+from .inference import load_scaling as load_scaling
 from .live import Monitor as Monitor
 from .live import Outlook as Outlook
 from .model import Population as Population

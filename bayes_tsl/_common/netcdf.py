@@ -6,7 +6,10 @@ checksum finds first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
+from typing import TypeVar
 
 import h5netcdf
 import xarray as xr
@@ -14,7 +17,10 @@ from xarray.backends import H5NetCDFStore
 
 from bayes_tsl._common.checksums import with_checksum, without_checksum
 from bayes_tsl._common.parallel import one_line
+from bayes_tsl._common.validation import file_path, require
 from bayes_tsl.errors import DataError
+
+T = TypeVar("T")
 
 
 def written(data: xr.DataTree) -> bytes:
@@ -40,3 +46,33 @@ def read_tree(content: bytes, name: str, *, cure: str) -> tuple[xr.DataTree, boo
             return tree.load(), vouched
     except Exception as error:  # HDF5 and its readers raise whatever damage leads them to
         raise DataError(f"{name} must be a NetCDF file; got {one_line(error)}. {cure}") from None
+
+
+def read_whole(path: str | Path, kind: str, make: Callable[[xr.DataTree], T], *, schema: str, saved_by: str, again: str) -> T:
+    """What ``make`` makes of the tree in a file of this ``schema``, which a checksum vouches for.
+
+    Args:
+        path: of the file.
+        kind: what it holds, in a word.
+        make: raises where the tree lacks something, or has something of another kind.
+        schema: that the tree names.
+        saved_by: the method that writes such files.
+        again: what to do where there is no other copy, in words.
+
+    Raises:
+        DataError: there is no such file, it holds something else, or it is damaged.
+    """
+    path = file_path(path)
+    require(path.is_file(), kind, "be a file", str(path), cure="Check the path.")
+    cure = f"Save it again with {saved_by}, or {again}."
+    data, vouched = read_tree(path.read_bytes(), path.name, cure=cure)
+    found = data.attrs.get("schema", "another kind of file")
+    require(found == schema, path.name, f"hold a {schema!r}", found, cure=cure)
+    require(vouched, path.name, "end in its checksum", "none", cure=f"Take another copy, or {again}.")
+    try:
+        return make(data)
+    except DataError as error:
+        raise DataError(f"{path.name}, {error} {cure}") from None
+    except Exception as error:  # whatever is missing or of another kind
+        problem = f"{type(error).__name__}: {one_line(error)}"
+        raise DataError(f"{path.name} must hold a whole {kind}; got {problem}. {cure}") from None

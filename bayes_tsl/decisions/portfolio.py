@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bayes_tsl._common.display import Facts, estimate, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.seeds import seed_of
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
@@ -53,6 +54,7 @@ class Share(NamedTuple):
     losses: Array
 
 
+@shown
 @dataclass(frozen=True, eq=False)
 class Portfolio:
     """Shares of one budget; ``best_portfolio`` makes it.
@@ -72,6 +74,18 @@ class Portfolio:
     budget: float
     notices: tuple[str, ...] = ()
     converged: bool = True
+
+    def _facts(self) -> Facts:
+        lowest = {"lowest loss": estimate(self.losses)}
+        return {"": f"budget {show(self.budget)}", **self._acts, **lowest, **warned(self.notices, converged=self.converged)}
+
+    @property
+    def _acts(self) -> dict[str, str]:
+        """What each run does, in words."""
+        return {
+            run: _STOP if share.schedule is None else f"{share.plan}, end at step {show(float(round(share.end)))}"
+            for run, share in self.shares.items()
+        }
 
     @property
     def losses(self) -> Array:
@@ -115,14 +129,10 @@ class Portfolio:
         return pd.DataFrame(columns)
 
     def __str__(self) -> str:
-        acts = [
-            f"{run}: stop" if share.schedule is None else f"{run}: {share.plan}, end at step {show(float(round(share.end)))}"
-            for run, share in self.shares.items()
-        ]
-        low, high = interval_along(self.losses, 0.9, axis=0)
+        acts = "; ".join(f"{run}: {act}" for run, act in self._acts.items())
         best = self.gains().sort_values(by="gain").iloc[0]
         than = f"{best['gain']:.4f} nats lower than {best['than']} (lower with {percent(float(best['prob']))})"
-        return f"{'; '.join(acts)}. Lowest loss {self.losses.mean():.3f} ({low:.3f} to {high:.3f}, 90%), {than}."
+        return f"{acts}. Lowest loss {estimate(self.losses)}, {than}."
 
 
 def best_portfolio(

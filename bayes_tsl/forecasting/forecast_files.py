@@ -10,13 +10,9 @@ import numpy as np
 import xarray as xr
 
 from bayes_tsl._common.dims import DRAWS, STEP
-from bayes_tsl._common.netcdf import read_tree
-from bayes_tsl._common.parallel import one_line
-from bayes_tsl._common.validation import file_path, require
-from bayes_tsl.errors import DataError
+from bayes_tsl._common.netcdf import read_whole
+from bayes_tsl._common.validation import require
 from bayes_tsl.forecasting.distribution import FORECAST_SCHEMA, Forecast
-
-_CURE = "Save it again with Forecast.save, or forecast again."
 
 
 def load_forecast(path: str | Path) -> Forecast:
@@ -34,24 +30,12 @@ def load_forecast(path: str | Path) -> Forecast:
     ...     load_forecast(f"{folder}/forecast.nc").observed.equals(ahead.observed)
     True
     """
-    path = file_path(path)
-    require(path.is_file(), "forecast", "be a file", str(path), cure="Check the path.")
-    data, vouched = read_tree(path.read_bytes(), path.name, cure=_CURE)
-    found = data.attrs.get("schema", "another kind of file")
-    require(found == FORECAST_SCHEMA, path.name, f"hold a {FORECAST_SCHEMA!r}", found, cure=_CURE)
-    require(vouched, path.name, "end in its checksum", "none", cure="Take another copy, or forecast again.")
-    try:
-        made = _forecast_of(data)
-    except Exception as error:  # whatever is missing or of another kind
-        problem = f"{type(error).__name__}: {one_line(error)}"
-        raise DataError(f"{path.name} must hold a whole forecast; got {problem}. {_CURE}") from None
-    _require_sound(made, path.name)
-    return made
+    return read_whole(path, "forecast", _forecast_of, schema=FORECAST_SCHEMA, saved_by="Forecast.save", again="forecast again")
 
 
 def _forecast_of(data: xr.DataTree) -> Forecast:
     draws: dict[str, Any] = {name: data["draws"][name].rename(name) for name in ("expected", "observed")}
-    return Forecast(
+    made = Forecast(
         run=str(data.attrs["run"]),
         test_set=str(data.attrs["test_set"]),
         origin=float(data.attrs["origin"]),
@@ -62,12 +46,14 @@ def _forecast_of(data: xr.DataTree) -> Forecast:
         positions=data["positions"].to_dataset()["observed"] if "positions" in data.children else None,
         converged=bool(data.attrs["converged"]),
     )
+    _require_sound(made)
+    return made
 
 
-def _require_sound(ahead: Forecast, name: str) -> None:
-    """Raise ``DataError`` unless draws are finite numbers (chain, draw, ..., step) at steps that increase after the origin."""
+def _require_sound(ahead: Forecast) -> None:
+    """Raise ``DataError`` unless draws are finite numbers (chain, draw, ..., step) at steps that increase."""
     steps, draws = ahead.steps, (ahead.expected, ahead.observed)
     good = all(one.dims[:2] == DRAWS and one.dims[-1] == STEP for one in draws)
-    require(good, f"{name}, draws", "have the axes chain, draw, ..., step", draws[0].dims, cure=_CURE)
-    require(all(bool(np.isfinite(one).all()) for one in draws), f"{name}, draws", "be finite", "others", cure=_CURE)
-    require(bool((np.diff(steps) > 0).all()), f"{name}, step", "increase", steps, cure=_CURE)
+    require(good, "draws", "have the axes chain, draw, ..., step", draws[0].dims)
+    require(all(bool(np.isfinite(one).all()) for one in draws), "draws", "be finite", "others")
+    require(bool((np.diff(steps) > 0).all()), "step", "increase", steps)

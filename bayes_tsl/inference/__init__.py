@@ -7,7 +7,7 @@ from bayes_tsl.inference.batch import fit_each
 from bayes_tsl.inference.diagnostics import ConvergenceError, Diagnostics
 from bayes_tsl.inference.fitting import fit
 from bayes_tsl.inference.posterior import Fit, example_fit, load_fit
-from bayes_tsl.inference.scaling import ScalingFit, fit_scaling
+from bayes_tsl.inference.scaling import ScalingFit, fit_scaling, load_scaling
 
 __all__ = [
     "ConvergenceError",
@@ -19,4 +19,5 @@ __all__ = [
     "fit_each",
     "fit_scaling",
     "load_fit",
+    "load_scaling",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN
 from bayes_tsl._common.display import Facts, shown, warned
+from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.jax_settings import float64
+from bayes_tsl._common.netcdf import read_whole, written
 from bayes_tsl._common.validation import floats, numbers, pandas_frame, require, require_seed, require_type, show
 from bayes_tsl.inference.diagnostics import ConvergenceError, Diagnostics, diagnose
 from bayes_tsl.inference.nuts import Settings, sample
@@ -23,6 +27,7 @@ from bayes_tsl.model.scaling import ScalingDesign, law, losses_at, model, typica
 
 Array = NDArray[np.float64]
 
+SCHEMA = "bayes_tsl scaling law 1"
 MIN_RUNS = 4
 NEEDED = ("parameters", "tokens", "loss")
 OPTIONAL = ("run", "lr", "loss_se")
@@ -87,6 +92,14 @@ class ScalingFit:
         if new:
             drawn = drawn + flat["noise_scale"][:, None] * rng.standard_normal(drawn.shape)
         return self._over_draws(drawn)
+
+    def save(self, path: str | Path) -> None:
+        """Write the fit to a NetCDF file that ends in a checksum, whole or not at all; ``load_scaling`` reads it."""
+        runs = xr.Dataset({name: (RUN, column.to_numpy()) for name, column in self.runs.items()})
+        data = xr.DataTree.from_dict({"posterior": self.draws, "sample_stats": self.stats, "observed_data": runs})
+        data.attrs = {"schema": SCHEMA, "notices": json.dumps(self.notices)}
+        with whole_file(path) as beside:
+            beside.write_bytes(written(data))
 
     def slopes(self, *, parameters: float, tokens: float) -> xr.DataArray:
         """Change of the final loss per unit of log tokens, by the law (chain, draw), in nats."""
@@ -173,6 +186,31 @@ def fit_scaling(
     if throw and problems:
         raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", made.diagnostics)
     return made
+
+
+def load_scaling(path: str | Path) -> ScalingFit:
+    """The scaling law that ``ScalingFit.save`` wrote.
+
+    Raises:
+        DataError: there is no such file, it holds no scaling law, or it is damaged.
+
+    Example::
+
+        import bayes_tsl as bt
+
+        scaling = bt.load_scaling("scaling.nc")
+    """
+    return read_whole(path, "scaling law", _scaling_of, schema=SCHEMA, saved_by="ScalingFit.save", again="fit again")
+
+
+def _scaling_of(data: xr.DataTree) -> ScalingFit:
+    runs = data["observed_data"].to_dataset()
+    table, _ = _checked(pd.DataFrame({str(name): runs[name].to_numpy() for name in runs}))
+    draws, stats = (data[group].to_dataset() for group in ("posterior", "sample_stats"))
+    missing = sorted(set(typical_values(_design(table, table))) - set(map(str, draws)))
+    require(not missing, "posterior", "have every parameter", missing, where="missing")
+    require(all(bool(np.isfinite(one).all()) for one in draws.values()), "posterior", "be finite", "others")
+    return ScalingFit(table, draws, stats, tuple(json.loads(data.attrs["notices"])))
 
 
 def require_scaling(scaling: ScalingFit) -> None:

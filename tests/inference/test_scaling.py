@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,18 @@ def test_the_learning_rate_has_a_best_value() -> None:
 def test_tables_that_cannot_be_fitted_are_refused(change: object, message: str) -> None:
     with refusal(message):
         bt.fit_scaling(change(finished_runs()))  # type: ignore[operator]
+
+
+def test_a_saved_fit_gives_the_same_losses(scaling: bt.ScalingFit, tmp_path: Path) -> None:
+    scaling.save(tmp_path / "scaling.nc")
+    again = bt.load_scaling(tmp_path / "scaling.nc")
+    assert again.losses(parameters=1e9, tokens=2e10).identical(scaling.losses(parameters=1e9, tokens=2e10))
+    assert again.converged
+    (tmp_path / "other.nc").write_bytes((tmp_path / "scaling.nc").read_bytes()[:-100])
+    with pytest.raises(bt.DataError, match=r"^other\.nc must "):
+        bt.load_scaling(tmp_path / "other.nc")
+    with refusal(f"scaling law must be a file; got '{tmp_path / 'none.nc'}'. Check the path."):
+        bt.load_scaling(tmp_path / "none.nc")
 
 
 def test_what_cannot_be_asked_is_refused(scaling: bt.ScalingFit) -> None:
