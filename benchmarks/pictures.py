@@ -31,7 +31,7 @@ from benchmarks.common import IMAGES, RESULTS, SMALL_LM
 KEPT = Path("out") / "pictures"
 TABLES = {"prefix_errors": "prefix.csv", "coverage": "prefix_reported.csv"}  # that pictures read
 DIGEST, DPI = "bayes_tsl digest", 150
-COST = bt.Cost(per_hour=24.0, seconds_per_step=6.0)
+COST = bt.Cost(per_hour=24.0, seconds_per_step=6.0, currency="USD")
 HALF, END, FINAL, TARGET = 1250, 2500, 2e-4, 3.6
 PAPER = "mix50_wsd"  # run of gpt_positions whose coefficients are drawn
 

@@ -12,7 +12,7 @@ import matplotlib as mpl
 import bayes_tsl as bt
 
 ORIGIN, END = 1000, 2500
-COST = bt.Cost(per_hour=24.0, seconds_per_step=6.0)
+COST = bt.Cost(per_hour=24.0, seconds_per_step=6.0, currency="USD")
 VALUE = 20_000.0  # money that a nat is worth
 
 

@@ -87,11 +87,11 @@ def plot_forecast(
     ax, *beneath = _loss_and_rate(ax, schedule)
     ax.plot(history[STEP], history, "o", ms=3.5, color=PAST, label="measured")
     draw_bands(ax, draws, start=(ahead.origin, float(history[-1])))
-    if observed is not None:
-        later = mean_series(observed, run=ahead.run, test_set=ahead.test_set, after=ahead.origin)
+    later = None if observed is None else mean_series(observed, run=ahead.run, test_set=ahead.test_set, after=ahead.origin)
+    if later is not None:
         ax.plot(later.index, later.to_numpy(), "o", ms=3.5, mfc="white", color=TRUTH, label="measured later")
     bounds = interval_over_draws(draws, 0.9)
-    _close_up(ax, history, ahead.steps[-1], [*bounds, *([] if observed is None else [later]), [target or bounds[0][-1]]])
+    _close_up(ax, history, ahead.steps[-1], [*bounds, *([] if later is None else [later]), [target or bounds[0][-1]]])
     if target is not None:
         ax.axhline(target, lw=1.0, ls="--", color=PAST)
     middle = float(draws[..., -1].median())
