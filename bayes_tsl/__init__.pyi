@@ -100,6 +100,7 @@ from .plots import plot_comparison as plot_comparison
 from .plots import plot_errors as plot_errors
 from .plots import plot_forecast as plot_forecast
 from .plots import plot_forecast_revisions as plot_forecast_revisions
+from .plots import plot_frontier as plot_frontier
 from .plots import plot_learning_speed as plot_learning_speed
 from .plots import plot_position_effects as plot_position_effects
 from .plots import plot_position_laws as plot_position_laws

@@ -10,5 +10,5 @@ what it does. Whole tables go to ``benchmarks/results``, and ``python -m benchma
     cost/        seconds and memory
     common       options, the model on two short chains, and result files
     tables       tables of the documentation
-    pictures     pictures of the README
+    pictures     pictures of the docs that no page draws itself
 """

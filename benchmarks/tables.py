@@ -32,7 +32,14 @@ PAGES = [
     *(ROOT / "docs" / f"{name}.md" for name in ("accuracy", "benchmarks", "index", "model", "modelling", "paper")),
 ]
 HELD_OUT = Path(bt.__file__).parent / "reporting" / "held_out.json"
-KIND = "25M to 360M parameters, 7,000 steps and more; cosine, constant and decayed learning rates"
+KIND = "25M to 360M parameters, 7,000 steps and more"
+RANGES = {"steps": [6800, 71936], "parameters": [2.5e7, 3.6e8], "peak": [1e-4, 5e-3]}  # of the held-out runs
+SCHEDULES = {
+    "cosine": ["lr_scheduling cos", "multipowerlaw cosine"],
+    "wsd": ["lr_scheduling wsd", "lr_scheduling wsd, decayed", "multipowerlaw wsd"],
+    "constant": ["multipowerlaw constant"],
+}
+RECORDED = {"coverage_90": "coverage_90", "error": "endpoint_mae"}
 TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
 HEADS = {
@@ -527,16 +534,29 @@ def filled(text: str) -> str:
 
 
 def held_out() -> str:
-    """What reports say of calibration: the model on the held-out half of the public runs, by the share that was seen."""
-    table = prefix_reported().query("model == 'tsl'")
-    cells = table[["prefix", "cells", "coverage_90", "endpoint_mae"]].rename(columns={"cells": "runs", "endpoint_mae": "error"})
+    """The record of reports: the model on the held-out half of the public runs, by share seen and kind of schedule."""
+    table = result("prefix_reported").query("half == 'held out' and model == 'tsl'")
     record = {
         "law": "general",
         "kind": KIND,
         "source": "python -m benchmarks.public.prefix --reported",
-        "cells": cells.to_dict("records"),
+        "ranges": RANGES,
+        "cells": record_cells(table[table["runs"] == "all"]),
+        "schedules": {kind: record_cells(table[table["runs"].isin(runs)]) for kind, runs in SCHEDULES.items()},
     }
     return json.dumps(record, indent=2) + "\n"
+
+
+def record_cells(table: pd.DataFrame) -> list[dict[str, float]]:
+    """Coverage and error by share seen, each kind of run weighed by its number of runs."""
+    rows = []
+    for prefix, part in table.groupby("prefix"):
+        weights = part["cells"] / part["cells"].sum()
+        means = {name: float((weights * part[column]).sum()) for name, column in RECORDED.items()}
+        rows.append(
+            {"prefix": prefix, "runs": int(part["cells"].sum())} | {name: round(mean, 5) for name, mean in means.items()}
+        )
+    return rows
 
 
 def main() -> None:

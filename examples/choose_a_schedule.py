@@ -12,7 +12,7 @@ import matplotlib as mpl
 import bayes_tsl as bt
 
 ORIGIN, END, FINAL = 1250, 2500, 2e-4
-COST = bt.Cost(per_hour=24.0, seconds_per_step=6.0)
+COST = bt.Cost(per_hour=24.0, seconds_per_step=6.0, currency="USD")
 VALUE = 200.0  # what a loss lower by one nat per token is worth, in the currency of the cost
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import bayes_tsl as bt
 
 ORIGIN, END, TARGET, ASSURANCE = 1250, 2500, 3.6, 0.9
-COST = bt.Cost(per_hour=24.0, seconds_per_step=6.0, tokens_per_step=4096, fixed=2.0)
+COST = bt.Cost(per_hour=24.0, seconds_per_step=6.0, tokens_per_step=4096, fixed=2.0, currency="USD")
 
 
 def draw(picture: Path, **settings: object) -> bt.Budget:

@@ -47,7 +47,9 @@ from bayes_tsl.cli.schedules import read_schedules
 from bayes_tsl.data.logs import read_log, recognise
 from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.decisions.costs import Cost
-from bayes_tsl.decisions.stopping import Stopping, stop_or_continue
+from bayes_tsl.decisions.frontier import budget_frontier
+from bayes_tsl.decisions.plans import best_plan
+from bayes_tsl.decisions.stopping import stop_or_continue
 from bayes_tsl.evaluation.backtesting import backtest, summarise
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.posterior import Fit
@@ -86,21 +88,22 @@ def report_run(losses: Path, out: Path, **options: Any) -> int:
     with console.notices():
         table, posterior, ahead = fit_and_forecast(losses, options, progress=console.progress)
     moved = sensitivity(posterior, ahead, options, progress=console.progress)
-    stopping = None if cost is None or options["value"] is None else _stopping(table, posterior, ahead, cost, options)
     made = report(
         posterior,
         ahead,
         losses=table,
         target=options["target"],
         cost=cost,
-        stopping=stopping,
         moved=moved,
+        title=options["title"],
+        comment=options["comment"],
         prob=options["prob"],
+        **_choices(table, posterior, ahead, cost, options),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     made.save(out)
     console.tree(made.contents)
-    console.result(*made.contents["answers"])
+    console.result(*made.contents["what_to_do"], *made.contents["answers"])
     console.verdict(posterior)
     console.result(files_text(out.parent, out.name, out.with_suffix(".json").name))
     return exit_code(posterior)
@@ -197,9 +200,19 @@ def _cost(options: dict[str, Any]) -> Cost | None:
     return cost
 
 
-def _stopping(table: LossTable, posterior: Fit, ahead: Forecast, cost: Cost, options: dict[str, Any]) -> Stopping:
-    """When to stop, among steps that the forecast and the deadline allow."""
-    last = min(ahead.steps[-1], ahead.origin + cost.most_steps)
+def _choices(table: LossTable, posterior: Fit, ahead: Forecast, cost: Cost | None, options: dict[str, Any]) -> dict[str, Any]:
+    """What a report can recommend: where to stop if a nat has a value, else the best plan; and what budgets buy."""
+    schedule, last = posterior.schedule, float(ahead.steps[-1])
+    if cost is not None:
+        last = min(last, ahead.origin + cost.most_steps)
     steps = np.unique(whole_steps(np.linspace(ahead.origin, last, _STOPS + 1)[1:-1], table))
-    steps, final = np.append(steps[steps > ahead.origin], last), float(posterior.schedule.lrs[-1])
-    return stop_or_continue(posterior, cost, value=options["value"], steps=steps, final=final, seed=options["seed"])
+    steps, seed = np.append(steps[steps > ahead.origin], last), options["seed"]
+    if cost is not None and options["value"] is not None:
+        final = float(schedule.lrs[-1])
+        return {"stopping": stop_or_continue(posterior, cost, value=options["value"], steps=steps, final=final, seed=seed)}
+    if not schedule.known or schedule.lr(ahead.origin) <= 0:
+        return {}
+    best = best_plan(posterior, end=last, cost=cost, seed=seed)
+    if cost is None or options["target"] is None:
+        return {"best": best}
+    return {"best": best, "frontier": budget_frontier(posterior, cost, ends=steps, target=options["target"], seed=seed)}

@@ -66,9 +66,11 @@ def forecast_command(losses: Path, out: Path, **options: Any) -> int:
 @json_option
 @quiet_option
 @cache_option
+@click.option("--title", metavar="TEXT", help="Heading of the page, e.g. the name of the model; by default the run.")
+@click.option("--comment", metavar="TEXT", help="A paragraph below the heading.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Page to write, NAME.html; NAME.json goes beside.")
 def report_command(losses: Path, out: Path, **options: Any) -> int:
-    """Forecast a run and write it up on one page, with its costs and how far to trust it.
+    """Forecast a run and write it up on one page: what to do, what to expect, its costs, and how far to trust all that.
 
     LOSSES and --schedule are as of forecast. The page opens from disk and fetches nothing; the same content is written as
     JSON beside it.

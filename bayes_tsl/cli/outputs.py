@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,12 +92,12 @@ def write_forecast(
         target: a loss to reach.
     """
     shown = later[later.index <= ahead.steps[-1]]
-    plot = partial(plot_forecast, ahead, observed=shown if len(shown) else None, target=target)
+    plot = partial(plot_forecast, ahead, observed=shown if len(shown) else None, target=target, schedule=posterior.schedule)
     with _results(out) as beside:
         ahead.to_frame(prob=prob).to_csv(beside / "forecast.csv", index=False)
         (beside / "summary.json").write_text(json_text(tree), encoding="utf-8")
         posterior.save(beside / "fit.nc")
-        _write_picture(beside / "forecast.png", plot, size=(7.0, 4.2))
+        _write_picture(beside / "forecast.png", plot, size=(7.0, 5.6), heights=(3.0, 1.0))
 
 
 def plan_tree(best: BestPlan, *, prob: float) -> Tree:
@@ -121,7 +122,7 @@ def write_plan(out: Path, posterior: Fit, best: BestPlan, tree: Tree, *, prob: f
         pd.DataFrame({"step": schedule.steps, "lr": schedule.lrs}).to_csv(beside / "schedule.csv", index=False)
         (beside / "plan.json").write_text(json_text(tree), encoding="utf-8")
         posterior.save(beside / "fit.nc")
-        _write_picture(beside / "plan.png", partial(plot_best_plan, best, prob=prob), size=(7.0, 5.6), rows=2)
+        _write_picture(beside / "plan.png", partial(plot_best_plan, best, prob=prob), size=(7.0, 7.0), heights=(3.0, 2.0))
 
 
 def write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> None:
@@ -217,7 +218,5 @@ def _results(out: Path) -> Iterator[Path]:
         yield beside
 
 
-def _write_picture(
-    path: Path, plot: Callable[..., object], *, size: tuple[float, float], rows: int = 1, columns: int = 1
-) -> None:
-    figure_of(plot, size=size, rows=rows, columns=columns).savefig(path, dpi=150)
+def _write_picture(path: Path, plot: Callable[..., object], *, size: tuple[float, float], **panels: Any) -> None:
+    figure_of(plot, size=size, **panels).savefig(path, dpi=150)

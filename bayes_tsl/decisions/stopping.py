@@ -50,6 +50,8 @@ class Stopping:
         plans: forecasts under three schedules to the best of the later steps: as planned, decay now, decay at 80 % of the way.
         reading: draws of what the next checkpoint will read, if one was named (chain, draw).
         still_open: steps whose decay will not have begun by then.
+        decay: share of the steps from the origin that the decay of each takes.
+        final: learning rate at which each ends.
         notices: what the user should know, in words.
         converged: False where the chains of the fit did not agree.
     """
@@ -62,6 +64,8 @@ class Stopping:
     still_open: tuple[float, ...] = ()
     notices: tuple[str, ...] = ()
     converged: bool = True
+    decay: float = 0.2
+    final: float = 0.0
 
     def _facts(self) -> Facts:
         return {"": str(self), **warned(self.notices, converged=self.converged)}
@@ -100,6 +104,22 @@ class Stopping:
         now = draws_first(self.utility).mean(axis=0).max()
         later = draws_first(self.utility.sel({STEP: list(self.still_open)}))
         return _utility_of_rule(later, np.asarray(self.reading, float).ravel()) - float(now)
+
+    @property
+    def act(self) -> str:
+        """What to do with the learning rate, and when to stop.
+
+        >>> import bayes_tsl as bt
+        >>> from bayes_tsl.inference.posterior import example_fit
+        >>> stop_or_continue(example_fit(), bt.Cost(per_step=0.01), value=1000.0, steps=[2500], final=1e-4).act
+        'decay from step 2240 to 0.0001 by step 2500, then stop'
+        """
+        stop, origin = self.recommended, float(self.steps[0])
+        if stop == origin:
+            return f"stop now, at step {show(origin)}"
+        begin = stop - self.decay * (stop - origin)
+        when = "now" if begin <= origin else f"from step {show(round(begin))}"
+        return f"decay {when} to {self.final:.3g} by step {show(stop)}, then stop"
 
     @property
     def reason(self) -> str:
@@ -204,7 +224,8 @@ def stop_or_continue(
     to_best = {"as planned": schedule, "decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
     on_the_way = np.linspace(fit.origin, best, _STEPS_ON_THE_WAY + 1)[1:]
     plans = what_if(fit, to_best, steps=on_the_way, seed=seed)
-    return Stopping(losses, utility, cost, plans, reading, still_open, stops[0].notices, stops[0].converged)
+    made, how = stops[0], {"decay": float(decay), "final": float(final)}
+    return Stopping(losses, utility, cost, plans, reading, still_open, made.notices, made.converged, **how)
 
 
 def _stopped(

@@ -4,7 +4,14 @@ Import every ``plot_*`` from here. Nothing here computes: what is drawn comes fr
 """
 
 from bayes_tsl.plots.allocation import plot_allocation
-from bayes_tsl.plots.decisions import plot_best_plan, plot_budget, plot_comparison, plot_stopping, plot_worth
+from bayes_tsl.plots.decisions import (
+    plot_best_plan,
+    plot_budget,
+    plot_comparison,
+    plot_frontier,
+    plot_stopping,
+    plot_worth,
+)
 from bayes_tsl.plots.evaluation import plot_calibration, plot_errors
 from bayes_tsl.plots.forecasts import plot_forecast, plot_forecast_revisions, plot_prior_predictive, plot_what_if
 from bayes_tsl.plots.positions import (
@@ -25,6 +32,7 @@ __all__ = [
     "plot_errors",
     "plot_forecast",
     "plot_forecast_revisions",
+    "plot_frontier",
     "plot_learning_speed",
     "plot_position_effects",
     "plot_position_laws",

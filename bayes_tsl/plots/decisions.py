@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from bayes_tsl._common.intervals import require_prob
 from bayes_tsl._common.validation import percent, show
-from bayes_tsl.decisions.budgets import budget_curve, smallest_budget
+from bayes_tsl.decisions.budgets import Budget, budget_curve, smallest_budget
 from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.frontier import Frontier
 from bayes_tsl.decisions.measurements import Worth
-from bayes_tsl.decisions.plans import NEAR, BestPlan
+from bayes_tsl.decisions.plans import AS_PLANNED, NEAR, BestPlan
 from bayes_tsl.decisions.run_comparison import Comparison
 from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.forecasting.distribution import Forecast, step_text
 from bayes_tsl.plots.style import (
     AHEAD,
+    LINES,
+    NOTE,
     PAST,
     PROBS,
+    STYLES,
     TRUTH,
     as_text,
+    bare,
     draw_learning_rate,
+    interval_text,
+    label_right,
     mark_origin,
     mark_unconverged,
     new_axes,
@@ -64,21 +73,16 @@ def plot_comparison(comparison: Comparison, *, prob: float = 0.9, ax: Sequence[A
     axes[0].plot(wide["mean"], rows, "o", ms=6, color=AHEAD, mec="white")
     axes[1].barh(rows, wide["prob_lowest"], color=AHEAD, height=0.55)
     for row, (chance, regret) in enumerate(zip(wide["prob_lowest"], wide["regret"])):
-        axes[1].annotate(
-            f"{percent(chance)}, regret {regret:.4f}",
-            (chance, row),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
-    axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]", title=as_text(comparison.test_set))
+        words = f"{percent(chance)}, expected regret {regret:.4f} nats"
+        axes[1].annotate(words, (1.0, row), (4, 0), textcoords="offset points", va="center", fontsize=8, annotation_clip=False)
+    axes[0].set(xlabel=f"expected test loss at step {show(comparison.step)} [nats/token]")
+    axes[0].set_title(as_text(f"{comparison.test_set}, {prob:.0%} and {0.5 * prob:.0%} intervals"), loc="left", fontsize=9)
     axes[0].set_yticks(rows, [as_text(textwrap.shorten(name, 40, placeholder="...")) for name in wide["run"]])
-    axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.6), xticks=[0.0, 0.5, 1.0], yticks=[])
+    axes[1].set(xlabel="probability to end lowest", xlim=(0.0, 1.0), xticks=[0.0, 0.5, 1.0], yticks=[])
     mark_unconverged(axes[1], comparison.converged)
     for panel in axes:
         panel.set_ylim(len(rows) - 0.5, -0.5)
-        panel.spines[["top", "right"]].set_visible(False)
+    bare(*axes)
     return axes
 
 
@@ -100,29 +104,99 @@ def plot_budget(ahead: Forecast, cost: Cost, *, target: float | None = None, pro
     >>> from bayes_tsl.inference.posterior import example_fit
     >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
     >>> plot_budget(ahead, Cost(per_step=0.01), ax=Figure().subplots()).get_xlabel()
-    'budget'
+    'budget from now on'
     """
     curve = budget_curve(ahead, cost, prob=prob)
     ax = one_axes(ax)
-    ax.fill_between(curve["cost"], curve["lower"], curve["upper"], color=AHEAD, alpha=PROBS[0.9], lw=0, label=f"{prob:.0%}")
-    ax.plot(curve["cost"], curve["mean"], color=AHEAD, lw=1.8, label="mean")
+    ax.fill_between(curve["cost"], curve["lower"], curve["upper"], color=AHEAD, alpha=PROBS[0.9], lw=0)
+    ax.plot(curve["cost"], curve["mean"], color=AHEAD, lw=1.8)
+    right, end = float(curve["cost"].iloc[-1]), curve.iloc[-1][["mean", "lower", "upper"]].to_list()
+    ax.set(xlabel=cost.label("budget from now on"), ylabel="expected test loss [nats/token]")
+    ax.margins(x=0.0)
+    labels, title = (
+        [(right, end[0], f"{interval_text(*end)}\nmean, {prob:.0%} interval", AHEAD)],
+        f"{ahead.run}, {ahead.test_set}",
+    )
     if target is not None:
         enough = smallest_budget(ahead, cost, target=target, prob=prob)
-        sure = cost.text(enough.cost) if np.isfinite(enough.cost) else step_text(enough.step, last=enough.last)
-        ax.axhline(target, lw=1.0, ls="--", color=PAST, label=f"target {show(float(target))}, {prob:.0%} sure: {sure}")
-        if np.isfinite(enough.cost):
-            ax.axvline(enough.cost, lw=1.0, ls="--", color=TRUTH)
-    ax.set(
-        xlabel=cost.label("budget"), ylabel="expected test loss [nats/token]", title=as_text(f"{ahead.run}, {ahead.test_set}")
-    )
-    steps = (lambda money: ahead.origin + cost.steps(money), lambda step: cost.money(step - ahead.origin))
-    above = ax.secondary_xaxis("top", functions=steps)
+        title = f"{title}\n{_enough_text(enough, cost, target, prob)}"
+        labels.append((right, target, f"target {show(float(target))}", PAST))
+        ax.axhline(target, lw=1.0, ls="--", color=PAST)
+        _mark_budget(ax, enough.cost, cost)
+    above = ax.secondary_xaxis("top", functions=_steps_and_money(ahead.origin, cost))
     above.set_xlabel("step")
+    ax.set_title(as_text(title), fontsize=10)
+    label_right(ax, labels)
     mark_unconverged(ax, ahead.converged)
     write_notices(ax, ahead.notices)
     ax.spines["right"].set_visible(False)
-    ax.legend(frameon=False)
     return ax
+
+
+def plot_frontier(frontier: Frontier, *, prob: float = 0.9, ax: Axes | None = None) -> Axes:
+    """The loss that each budget buys at each assurance, with the decay planned anew for each, and the target if there is one.
+
+    The smallest budget that ends below the target with a probability of ``prob`` is marked.
+
+    Args:
+        frontier: what ``budget_frontier`` returned.
+        prob: how sure to be of the target.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        DataError: ``prob`` does not lie between 0 and 1.
+
+    >>> from matplotlib.figure import Figure
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> frontier = bt.budget_frontier(example_fit(), Cost(per_step=0.01), ends=[1500, 2000, 2500], target=3.5)
+    >>> plot_frontier(frontier, prob=0.5, ax=Figure().subplots()).get_title().strip()
+    '50% sure of 3.5 with 8, at step 2000'
+    """
+    require_prob(prob)
+    ax, table, cost = one_axes(ax), frontier.table, frontier.cost
+    right, labels = float(table["cost"].iloc[-1]), []
+    assured = [name for name in table if str(name).startswith("loss_")]
+    for name, color, style in zip(assured, cycle(LINES), cycle(STYLES)):
+        ax.plot(table["cost"], table[name], "o", ls=style, ms=3.5, lw=1.8, color=color)
+        end, share = float(table[name].iloc[-1]), float(str(name).removeprefix("loss_"))
+        labels.append((right, end, f"below {end:.3f}\nwith {share:.0%}", color))
+    ax.set(xlabel=cost.label("budget from now on"), ylabel="expected test loss at the end [nats/token]")
+    ax.margins(x=0.0)
+    if frontier.target is not None:
+        enough = frontier.smallest(prob)
+        ax.axhline(frontier.target, lw=1.0, ls="--", color=PAST)
+        labels.append((right, frontier.target, f"target {show(float(frontier.target))}", PAST))
+        _mark_budget(ax, enough.cost, cost)
+        ax.set_title(as_text(_enough_text(enough, cost, frontier.target, prob)), fontsize=10)
+    above = ax.secondary_xaxis("top", functions=_steps_and_money(frontier.origin, cost))
+    above.set_xlabel("step at which the run ends, its decay planned for that")
+    label_right(ax, labels)
+    mark_unconverged(ax, frontier.converged)
+    write_notices(ax, frontier.notices)
+    ax.spines["right"].set_visible(False)
+    return ax
+
+
+def _enough_text(enough: Budget, cost: Cost, target: float, prob: float) -> str:
+    """The budget that reaches a target with a probability, in a line."""
+    sure = f"{prob:.0%} sure of {show(float(target))}"
+    if not np.isfinite(enough.cost):
+        return f"{sure}: {step_text(enough.step, last=enough.last)}"
+    return f"{sure} with {cost.text(enough.cost)}, at step {show(round(enough.step))}"
+
+
+def _mark_budget(ax: Axes, budget: float, cost: Cost) -> None:
+    """A line at a sum of money, with the sum beside it."""
+    if np.isfinite(budget):
+        ax.axvline(budget, lw=1.0, ls="-.", color=TRUTH)
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (3, -10), "textcoords": "offset points"}
+        ax.annotate(as_text(cost.text(budget)), (budget, 1.0), color=TRUTH, fontsize=8, **place)
+
+
+def _steps_and_money(origin: float, cost: Cost) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The step that a sum of money reaches, and back."""
+    return (lambda money: origin + cost.steps(money)), (lambda step: cost.money(step - origin))
 
 
 def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] | None = None) -> list[Axes]:
@@ -140,8 +214,8 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     >>> import bayes_tsl as bt
     >>> from bayes_tsl.inference.posterior import example_fit
     >>> stopping = bt.stop_or_continue(example_fit(), bt.Cost(per_step=0.01), value=1000.0, steps=[2500])
-    >>> plot_stopping(stopping, ax=Figure().subplots(2, 1))[0].get_title()
-    'mix50_cosine, prose: best to stop at step 2500'
+    >>> plot_stopping(stopping, ax=Figure().subplots(2, 1))[0].get_title().splitlines()[1]
+    'decay from step 2240 to 0 by step 2500, then stop'
     """
     axes = stacked_axes() if ax is None else require_axes(ax, 2, "utility and probability")
     upper, lower = axes
@@ -153,13 +227,17 @@ def plot_stopping(stopping: Stopping, *, prob: float = 0.9, ax: Sequence[Axes] |
     upper.axhline(0.0, color=PAST, lw=0.8, ls=":")
     lower.bar(wide["step"], wide["prob_best"], width=0.6 * np.diff(stopping.steps).min(), color=colors)
     one = next(iter(stopping.plans.forecasts.values()))
-    title = as_text(f"{one.run}, {one.test_set}: best to stop at step {show(stopping.recommended)}")
-    upper.set(ylabel=stopping.cost.label("utility against stopping now"), title=title)
+    upper.set(ylabel=stopping.cost.label("worth above stopping now"))
+    upper.set_title(as_text(f"{one.run}, {one.test_set}\n{stopping.act}"), fontsize=10)
+    best = wide.loc[wide["step"] == stopping.recommended].iloc[0]
+    worth = " to ".join(stopping.cost.text(best[name]) for name in ("utility_lower", "utility_upper"))
+    words = f"{stopping.cost.text(best['utility'])}\n({worth})"
+    place = {"xytext": (0, -5), "textcoords": "offset points", "ha": "center", "va": "top", "fontsize": 8}
+    upper.annotate(as_text(words), (best["step"], best["utility_lower"]), color=TRUTH, **place)
     lower.set(xlabel="step at which to stop", ylabel="prob. best", ylim=(0.0, 1.0))
     mark_unconverged(upper, stopping.converged)
     write_notices(lower, stopping.notices)
-    for panel in axes:
-        panel.spines[["top", "right"]].set_visible(False)
+    bare(*axes)
     return axes
 
 
@@ -179,25 +257,22 @@ def plot_worth(worth: Worth, *, prob: float = 0.9, ax: Axes | None = None) -> Ax
     'width of the 90% interval of the end, step 2500 [nats/token]'
     """
     table = worth.to_frame(prob=prob).sort_values("width_left")
-    ax = one_axes(ax, (7.0, 1.4 + 0.45 * len(table)))
-    rows = np.arange(len(table))
+    ax = one_axes(ax, (7.6, 1.4 + 0.45 * len(table)))
+    rows, now = np.arange(len(table)), float(table["width_now"].iloc[0])
+    ax.barh(rows, np.full(len(rows), now), color=NOTE, alpha=0.25, height=0.55)
     ax.barh(rows, table["width_left"], color=AHEAD, height=0.55)
-    now = float(table["width_now"].iloc[0])
     ax.axvline(now, color=PAST, lw=1.0, ls=":")
-    ax.annotate(
-        f"now {now:.3f}", (now, 1.0), (5, 2), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8
-    )
+    ax.set_title(f"{now:.3f} without a measurement", loc="right", fontsize=8)
     for row, measured in enumerate(table.to_dict("records")):
-        price = "" if worth.cost is None or np.isnan(measured["net"]) else f", net worth {worth.cost.text(measured['net'])}"
+        price = "" if worth.cost is None or np.isnan(measured["net"]) else f", net {worth.cost.text(measured['net'])}"
         text = f"{measured['width_left']:.3f}, {measured['narrower']:.0%} narrower{price}"
-        ax.annotate(text, (now, row), (5, 0), textcoords="offset points", va="center", fontsize=8)
+        place = {"textcoords": "offset points", "va": "center", "annotation_clip": False}
+        ax.annotate(as_text(text), (now, row), (5, 0), fontsize=8, **place)
     ax.set_yticks(rows, [as_text(textwrap.shorten(str(name), 40, placeholder="...")) for name in table.index])
-    ax.set(
-        xlabel=f"width of the {prob:.0%} interval of the end, step {show(worth.end)} [nats/token]", ylim=(len(rows) - 0.5, -0.5)
-    )
-    ax.set_xlim(0.0, 1.8 * now)
+    ax.set_xlabel(f"width of the {prob:.0%} interval of the end, step {show(worth.end)} [nats/token]")
+    ax.set(xlim=(0.0, now), ylim=(len(rows) - 0.5, -0.5))
     mark_unconverged(ax, worth.converged)
-    ax.spines[["top", "right"]].set_visible(False)
+    bare(ax)
     return ax
 
 
@@ -221,7 +296,7 @@ def plot_best_plan(best: BestPlan, *, prob: float = 0.9, ax: Sequence[Axes] | No
     >>> [panel.get_xlabel() for panel in plot_best_plan(best, ax=Figure().subplots(2, 1))]
     ['step at which the decay begins', 'step']
     """
-    axes = stacked_axes(shared=False) if ax is None else require_axes(ax, 2, "loss and learning rate")
+    axes = stacked_axes((3.0, 2.0), shared=False) if ax is None else require_axes(ax, 2, "loss and learning rate")
     upper, lower = axes
     table = best.to_frame(prob=prob)
     chosen = table.loc[best.name]
@@ -230,27 +305,34 @@ def plot_best_plan(best: BestPlan, *, prob: float = 0.9, ax: Sequence[Axes] | No
     for number, (shape, rows) in enumerate(shown.groupby("shape", sort=False)):
         final = float(np.asarray(rows["final"])[0])  # of the plan that is best
         line = pd.DataFrame(rows.loc[rows["final"] == final]).sort_values("start")
-        (drawn,) = upper.plot(line["start"], line["behind"], "o-", ms=3.5, lw=1.6, label=f"{shape} to {final:.3g}")
+        color, style = LINES[number % len(LINES)], STYLES[number % len(STYLES)]
+        upper.plot(line["start"], line["behind"], "o", ls=style, ms=3.5, lw=1.6, color=color, label=f"{shape} to {final:.3g}")
         if number == 0:
-            upper.fill_between(
-                line["start"], line["behind_lower"], line["behind_upper"], color=drawn.get_color(), alpha=0.15, lw=0
-            )
-    upper.set(xlabel="step at which the decay begins", ylabel="above the best [nats/token]")
-    upper.set_title(as_text(f"best: {best.name}"), loc="left")
-    colors = dict(zip(best.standard, _STANDARD)) | {best.name: TRUTH}
-    for name in dict.fromkeys((best.name, *best.standard)):
-        schedule, last = best.schedules[name], float(best.candidates.loc[name, "end"])
-        width = 2.4 if name == best.name else 1.0
-        draw_learning_rate(lower, schedule, last, lw=width, color=colors[name], label=as_text(name))
-    mark_origin(lower, best.origin)
-    lower.set(xlabel="step", ylabel="learning rate", ylim=(0.0, None))
+            upper.fill_between(line["start"], line["behind_lower"], line["behind_upper"], color=color, alpha=0.15, lw=0)
+    upper.set(xlabel="step at which the decay begins", ylabel="end above the best [nats/token]")
+    upper.set_title(as_text(f"best: {best.name}\nends at {interval_text(*chosen[['mean', 'lower', 'upper']])}"), fontsize=10)
+    if AS_PLANNED in table.index:
+        behind = float(table.loc[AS_PLANNED, "behind"])
+        upper.axhline(behind, color=PAST, lw=1.2)
+        label_right(upper, [(upper.get_xlim()[1], behind, f"{AS_PLANNED}\n{behind:+.3f}", PAST)])
+    _draw_standard(lower, best, table)
     mark_unconverged(upper, best.converged)
     write_notices(lower, best.notices)
-    for panel in axes:
-        panel.spines[["top", "right"]].set_visible(False)
-    upper.legend(frameon=False, fontsize=8)
-    lower.legend(frameon=False, fontsize=7, loc="lower left")
+    bare(*axes)
+    upper.legend(frameon=False, fontsize=8, title=f"band: {prob:.0%} interval of the first", title_fontsize=8)
     return axes
 
 
-_STANDARD = (PAST, AHEAD, "#e08a1e", "#4f9d4f")  # colours of what people would do without asking
+def _draw_standard(ax: Axes, best: BestPlan, table: pd.DataFrame) -> None:
+    """The learning rate of the best plan and of those that people would use without asking, each with where it ends."""
+    names = dict.fromkeys((best.name, *best.standard))
+    for name, color, style in zip(names, (TRUTH, *_STANDARD), ("-", *STYLES)):
+        schedule, last = best.schedules[name], float(best.candidates.loc[name, "end"])
+        ahead = f"{as_text(name)}: {table.loc[name, 'mean']:.3f}"
+        draw_learning_rate(ax, schedule, last, lw=2.4 if name == best.name else 1.2, color=color, ls=style, label=ahead)
+    mark_origin(ax, best.origin)
+    ax.set(xlabel="step", ylabel="learning rate", ylim=(0.0, None))
+    ax.legend(frameon=False, fontsize=7, loc=(0.06, 0.03), title="expected end", title_fontsize=7)
+
+
+_STANDARD = (PAST, *LINES)  # colours of what people would do without asking

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.validation import require
-from bayes_tsl.plots.style import PAST, finish, new_axes, one_axes, require_axes
+from bayes_tsl.plots.style import AHEAD, NOTE, PAST, as_text, bare, label_right, new_axes, one_axes, require_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,16 +38,21 @@ def plot_calibration(scores: pd.DataFrame, *, ax: Sequence[Axes] | None = None) 
     good = _scored(scores)
     axes = new_axes(2, (9.0, 3.8)) if ax is None else require_axes(ax, 2, "PIT and coverage")
     levels = np.linspace(0.0, 1.0, _PIT_BINS + 1)
+    mass = levels[1:-1]
     axes[1].plot([0, 1], [0, 1], lw=0.8, ls=":", color=PAST)
-    for model, part in good.groupby("model", sort=True):
-        density = np.histogram(part["pit"], bins=levels, density=True)[0]
-        axes[0].stairs(density, levels, label=str(model), lw=1.6)
-        mass = levels[1:-1]
-        axes[1].plot(mass, [(2.0 * np.abs(part["pit"] - 0.5) <= prob).mean() for prob in mass], "o-", ms=3.5, label=str(model))
     axes[0].axhline(1.0, lw=0.8, ls=":", color=PAST)
+    labels = []
+    for (model, part), line in zip(groups := list(good.groupby("model", sort=True)), _lines([name for name, _ in groups])):
+        density = np.histogram(part["pit"], bins=levels, density=True)[0]
+        axes[0].stairs(density, levels, label=str(model), **line)
+        covered = [(2.0 * np.abs(part["pit"] - 0.5) <= prob).mean() for prob in mass]
+        axes[1].plot(mass, covered, marker="o", ms=3.5, label=str(model), **line)
+        labels.append((mass[-1], covered[-1], as_text(f"{model}: {covered[-1]:.0%} in 90%"), line["color"]))
     axes[0].set(xlabel="PIT", ylabel="density", title="where the truth fell")
-    axes[1].set(xlabel="mass of the interval", ylabel="share covered", title="coverage")
-    return finish(axes)
+    axes[1].set(xlabel="mass of the interval", ylabel="share covered", title="coverage", xlim=(0.0, 1.0), ylim=(0.0, 1.0))
+    label_right(axes[1], labels)
+    bare(*axes)
+    return axes
 
 
 def plot_errors(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -66,12 +72,28 @@ def plot_errors(scores: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax = one_axes(ax, (6.0, 3.8))
     last = good.groupby(["run", "test_set", "model", "prefix"], sort=True).tail(1)
     errors = last.assign(error=(last["mean"] - last["observed"]).abs())
-    for model, part in errors.groupby("model", sort=True):
+    labels = []
+    for (model, part), line in zip(groups := list(errors.groupby("model", sort=True)), _lines([name for name, _ in groups])):
         prefix, error = part["prefix"].to_numpy(float), part["error"].to_numpy(float)
         prefixes = np.unique(prefix)
-        ax.plot(prefixes, [error[prefix == share].mean() for share in prefixes], "o-", ms=4, label=str(model))
-    ax.set(xlabel="share of the run seen", ylabel="endpoint error [nats/token]", yscale="log")
-    return finish([ax])[0]
+        means = [float(error[prefix == share].mean()) for share in prefixes]
+        ax.plot(prefixes, means, marker="o", ms=4, label=str(model), **line)
+        labels.append((prefixes[-1], means[-1], as_text(model), line["color"]))
+    ax.set(xlabel="share of the run seen", ylabel="mean error of the last loss [nats/token]", yscale="log")
+    ax.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    label_right(ax, labels)
+    bare(ax)
+    return ax
+
+
+def _lines(models: Sequence[object]) -> list[dict[str, Any]]:
+    """How the line of each model is drawn: thick and coloured the law of this package, or else the first; grey the others."""
+    chosen = next((name for name in models if str(name).startswith("tsl")), models[0])
+    styles = dict(zip((name for name in models if name != chosen), cycle(("--", "-.", ":", (0, (6, 2)), (0, (1, 2, 5, 2))))))
+    return [
+        {"color": AHEAD, "lw": 2.6, "zorder": 3} if name == chosen else {"color": NOTE, "lw": 1.3, "ls": styles[name]}
+        for name in models
+    ]
 
 
 def _scored(scores: pd.DataFrame) -> pd.DataFrame:

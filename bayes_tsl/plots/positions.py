@@ -67,12 +67,13 @@ def plot_coefficients(fit: Fit, ahead: Forecast | None = None, *, ax: Sequence[A
     require(set(names) <= set(has), "ahead", f"forecast the coefficients {listed}", has, cure=cure)
     for name, panel in zip(names, axes):
         estimate = _estimate(fit, str(name))
-        panel.plot(estimate[STEP], estimate, "o", ms=3.5, color=PAST, label="estimate")
-        draw_bands(panel, past[name])
+        panel.plot(estimate[STEP], estimate, "o", ms=3.5, color=PAST, label="each checkpoint alone")
+        draw_bands(panel, past[name], label="fitted")
         if ahead is not None:
-            draw_bands(panel, ahead.coefficients[name], color=TRUTH)
+            draw_bands(panel, ahead.coefficients[name], color=TRUTH, label="forecast")
         mark_origin(panel, fit.origin)
         panel.set(xlabel="step", title=_LABELS[str(name)])
+    axes[-1].legend(frameon=False, fontsize=8, title="median, 50% and 90%", title_fontsize=8)
     return axes
 
 
@@ -97,7 +98,7 @@ def plot_positions(fit: Fit, ahead: Forecast, *, observed: Any = None, ax: Axes 
     """
     ax = one_axes(ax)
     if observed is not None:
-        ax.plot(1.0 + observed.index.to_numpy(), observed.to_numpy(), ".", ms=3.0, color=NOTE, label="observed")
+        ax.plot(1.0 + observed.index.to_numpy(), observed.to_numpy(), ".", ms=3.0, color=NOTE, label="measured")
     for step, curve, color in zip((fit.origin, ahead.steps[-1]), now_and_then(fit, ahead), (AHEAD, TRUTH)):
         curve = curve.assign_coords({POSITION: 1.0 + curve[POSITION]})
         draw_bands(ax, curve, color=color, label=f"step {show(float(step))}")

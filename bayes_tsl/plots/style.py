@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayes_tsl._common.digits import decimals
 from bayes_tsl._common.dims import DRAWS
 from bayes_tsl._common.intervals import interval_over_draws
 from bayes_tsl._common.validation import require
@@ -19,17 +20,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PROBS = {0.9: 0.2, 0.5: 0.4}  # mass of a band, and its opacity
-PAST, AHEAD, TRUTH = "#3b3b3b", "#1f6fb4", "#d1495b"
-NOTE, _SIZE = "#8a8a8a", 7.0
+PAST, AHEAD, TRUTH, NOTE = "#3b3b3b", "#1f6fb4", "#d1495b", "#8a8a8a"
+LINES = (AHEAD, "#c77f00", "#a8437f", "#4db6a9")  # several of a kind, of which the first is the one to compare with
+STYLES = ("-", "--", "-.", ":")  # theirs, for print without colour
 INKS = {PAST: "ink", "#000000": "ink", "#ffffff": "paper", AHEAD: "ahead", TRUTH: "mark", NOTE: "note"}  # by colour
+INKS |= {color: f"line-{number}" for number, color in enumerate(LINES) if number}
+_SIZE, _LABEL = 7.0, 8.0  # points, of notices and labels
+_APART = 1.25  # line height
+_ROOM = 30  # characters of a title beside which a warning fits
 
 
-def figure_of(plot: Callable[..., object], *, size: tuple[float, float], rows: int = 1, columns: int = 1) -> Figure:
-    """A figure of what ``plot`` draws on axes in rows or columns, outside of pyplot."""
+def figure_of(
+    plot: Callable[..., object], *, size: tuple[float, float], heights: Sequence[float] = (1.0,), columns: int = 1
+) -> Figure:
+    """A figure of what ``plot`` draws on axes in rows (of these relative heights) or columns, outside of pyplot."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    plot(ax=figure.subplots(rows, columns))
+    plot(ax=figure.subplots(len(heights), columns, height_ratios=heights))
     return figure
 
 
@@ -49,11 +57,12 @@ def require_axes(ax: Any, count: int, what: str) -> list[Axes]:
     return axes
 
 
-def stacked_axes(*, shared: bool = True) -> list[Axes]:
-    """Two axes, one above the other, whose horizontal axis is ``shared`` or not."""
+def stacked_axes(heights: Sequence[float] = (3.0, 1.0), *, shared: bool = True) -> list[Axes]:
+    """Axes one above the other, of these relative heights, whose horizontal axis is ``shared`` or not."""
     import matplotlib.pyplot as plt
 
-    figure = plt.subplots(2, 1, figsize=(7.0, 5.6), sharex=shared, height_ratios=[3, 1], layout="constrained")
+    size = (7.0, 1.4 * sum(heights))
+    figure = plt.subplots(len(heights), 1, figsize=size, sharex=shared, height_ratios=heights, layout="constrained")
     return list(figure[1])
 
 
@@ -80,22 +89,65 @@ def draw_bands(
 
     for prob, alpha in PROBS.items():
         lower, upper = interval_over_draws(draws, prob)
-        ax.fill_between(x, line(lower), line(upper), color=color, alpha=alpha, lw=0, label=None if label else f"{prob:.0%}")
+        ax.fill_between(
+            x, line(lower), line(upper), color=color, alpha=alpha, lw=0, label=None if label else f"{prob:.0%} interval"
+        )
     ax.plot(x, line(draws.quantile(0.5, dim=DRAWS)), color=color, lw=1.8, label=label or "median")
 
 
-def mark_origin(ax: Axes, origin: float) -> None:
-    """A line at the origin, and its name."""
+def mark_origin(ax: Axes, origin: float, *, name: str = "now") -> None:
+    """A line at the last step that was fitted, and its name."""
     ax.axvline(origin, color=PAST, lw=0.8, ls=":")
-    ax.annotate(
-        "origin", (origin, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -10), textcoords="offset points", fontsize=8
-    )
-    ax.spines[["top", "right"]].set_visible(False)
+    where = {"xycoords": ("data", "axes fraction"), "xytext": (3, -10), "textcoords": "offset points"}
+    ax.annotate(name, (origin, 1.0), fontsize=_LABEL, **where)
+    bare(ax)
+
+
+def bare(*axes: Axes) -> None:
+    """Axes without a frame above and on the right."""
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+
+
+def label_right(ax: Axes, labels: Sequence[tuple[float, float, str, str]], **text: Any) -> None:
+    """Texts right of points (x, y, text, colour) of final axes, moved apart where they would cover each other."""
+    pixels = ax.figure.dpi / 72.0
+    spots = ax.transData.transform([label[:2] for label in labels])
+    heights = np.array([_APART * _LABEL * pixels * (1 + text.count("\n")) for _, _, text, _ in labels])
+    for column in np.unique(spots[:, 0].round()):
+        here = np.flatnonzero(spots[:, 0].round() == column)
+        here = here[np.argsort(spots[here, 1], kind="stable")]
+        moved = _apart(spots[here, 1], heights[here])
+        for number, up in zip(here, (moved - spots[here, 1]) / pixels):
+            x, y, words, color = labels[number]
+            place = {"xytext": (5, up), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+            ax.annotate(words, (x, y), color=color, fontsize=_LABEL, **place, **text)
+
+
+def _apart(wanted: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Middles of boxes of these heights, increasing and as near to those wanted as pushing up and sinking back allows."""
+    moved = wanted.astype(float)
+    for number in range(1, len(moved)):
+        moved[number] = max(moved[number], moved[number - 1] + 0.5 * (heights[number - 1] + heights[number]))
+    return moved - np.mean(moved - wanted)
+
+
+def interval_text(value: float, lower: float, upper: float) -> str:
+    """A number and its interval.
+
+    >>> interval_text(3.5069, 3.418, 3.5799)
+    '3.507 [3.418, 3.580]'
+    """
+    digits = decimals(lower, upper)
+    middle, low, high = (f"{each:.{digits}f}" for each in (value, lower, upper))
+    return f"{middle} [{low}, {high}]"
 
 
 def mark_unconverged(ax: Axes, converged: bool) -> None:
     """Say it in the title where chains did not agree."""
     if not converged:
+        if len(ax.get_title()) > _ROOM:
+            ax.title.set_text(f"{ax.get_title()}\n")
         ax.set_title("NOT CONVERGED", loc="right", color=TRUTH, fontsize=10, fontweight="bold")
 
 
@@ -122,7 +174,7 @@ def new_axes(count: int, size: tuple[float, float]) -> list[Axes]:
 
 def finish(axes: list[Axes]) -> list[Axes]:
     """Axes without a frame, each with its legend."""
+    bare(*axes)
     for ax in axes:
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=_LABEL)
     return axes

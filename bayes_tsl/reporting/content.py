@@ -6,7 +6,6 @@ The summary of a forecast and the report are this tree, or a part of it, written
 from __future__ import annotations
 
 import json
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,16 @@ from bayes_tsl._common.intervals import interval_over_draws
 from bayes_tsl._common.validation import percent, show
 from bayes_tsl.decisions.budgets import budget_curve, marginal_gain, smallest_budget
 from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.frontier import Frontier
+from bayes_tsl.decisions.plans import BestPlan
 from bayes_tsl.decisions.stopping import Stopping
 from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.forecasting.positions import now_and_then
 from bayes_tsl.inference.posterior import Fit
+from bayes_tsl.reporting.decision import what_to_do
+from bayes_tsl.reporting.record import coverage_text
 
 Tree = dict[str, Any]
-
-HELD_OUT = "held_out.json"  # how often intervals covered the truth on public runs; written by benchmarks/tables.py
 
 
 def summary(
@@ -85,24 +86,36 @@ def contents(
     target: float | None,
     cost: Cost | None,
     stopping: Stopping | None,
+    best: BestPlan | None,
+    frontier: Frontier | None,
     moved: pd.DataFrame | None,
+    title: str | None,
+    comment: str | None,
     prob: float,
 ) -> Tree:
-    """All that a report says: the summary, what is drawn, what it costs and whether to go on, and sentences on all of it."""
+    """All of a report: the summary, what to do, what is drawn, what it costs and whether to go on, in numbers and sentences."""
     tree = summary(posterior, ahead, prob=prob, target=target, moved=moved, later=later)
     past, future = posterior.coefficients(), ahead.coefficients
     curves = now_and_then(posterior, ahead) if posterior.by_position else ()
     rows = ahead.to_frame(prob=prob).drop(columns="run")
     tree |= {
+        "title": title or f"{ahead.run} on {ahead.test_set}",
+        "comment": comment,
         "created_at": posterior.created_at,
         "forecast": _records(rows.join(later.rename("observed"), on=STEP)),
         "coefficients": {str(name): {"past": _bands(past[name], prob), "ahead": _bands(future[name], prob)} for name in past},
         "positions": {when: _bands(curve, prob) for when, curve in zip(("origin", "horizon"), curves)},
         "budget": None if cost is None else _budget(ahead, cost, prob=prob, target=target),
         "stopping": None if stopping is None else _stopping(stopping, prob=prob),
+        "plans": _plans(stopping, best, prob),
+        "frontier": None if frontier is None else _records(frontier.table),
     }
-    sentences = {"answers": _decisions(tree, ahead, prob=prob, target=target), "trust": _trust(tree, moved)}
-    return tree | sentences
+    asked = {"target": target, "cost": cost, "stopping": stopping, "best": best, "frontier": frontier, "prob": prob}
+    return tree | {
+        "what_to_do": what_to_do(posterior, ahead, **asked),
+        "answers": _decisions(tree, ahead, prob=prob, target=target),
+        "trust": _trust(tree, posterior, moved),
+    }
 
 
 def _extent(posterior: Fit, ahead: Forecast) -> Tree:
@@ -143,7 +156,9 @@ def _budget(ahead: Forecast, cost: Cost, *, prob: float, target: float | None) -
     if target is not None:
         enough = smallest_budget(ahead, cost, target=target, prob=prob)
         tree["smallest"] = {name: getattr(enough, name) for name in ("cost", "step", "tokens", "hours", "mean", "cvar", "tail")}
-        tree["sentences"].append(f"To be {prob:.0%} sure of an expected loss of {show(target)}: {enough}.")
+        tree["sentences"].append(
+            f"To be {prob:.0%} sure of an expected loss of {show(target)} on the schedule as planned: {enough}."
+        )
     if len(ahead.steps) > 1:
         tree["gain"] = _records(marginal_gain(ahead, cost, prob=prob))
         tree["sentences"].append(_gain_text(tree["gain"][0], cost, prob))
@@ -152,7 +167,7 @@ def _budget(ahead: Forecast, cost: Cost, *, prob: float, target: float | None) -
 
 def _gain_text(first: Tree, cost: Cost, prob: float) -> str:
     bounds = " to ".join(f"{first[name] * first['cost']:.4f}" for name in ("lower", "upper"))
-    stretch = f"From step {show(round(first['start'], 1))} to {show(round(first['step'], 1))}, for {cost.text(first['cost'])}"
+    stretch = f"From step {show(round(first['start']))} to {show(round(first['step']))}, for {cost.text(first['cost'])}"
     return f"{stretch}, the expected loss falls by {first['drop']:.4f} ({bounds}, {prob:.0%} interval)."
 
 
@@ -166,8 +181,20 @@ def _stopping(chosen: Stopping, *, prob: float) -> Tree:
     )
 
 
+def _plans(stopping: Stopping | None, best: BestPlan | None, prob: float) -> list[Tree]:
+    """Where the run ends under other plans, and how much lower than under the first; none where none was compared."""
+    if stopping is not None:
+        columns = ["step", "mean", "lower", "upper", "gain", "gain_lower", "gain_upper"]
+        return _records(stopping.plans.ends(prob=prob)[columns].reset_index())
+    if best is None:
+        return []
+    names = list(dict.fromkeys((*best.standard, best.name)))
+    columns = ["end", "mean", "lower", "upper", "behind", "behind_lower", "behind_upper"]
+    return _records(best.to_frame(prob=prob).loc[names, columns].rename_axis("plan").reset_index())
+
+
 def _decisions(tree: Tree, ahead: Forecast, *, prob: float, target: float | None) -> list[str]:
-    """Where the run will land, what becomes of the target, what money does, and whether to go on; a sentence each."""
+    """Where the run will land, what becomes of the target, and what money buys; a sentence each."""
     last = tree["last"]
     digits = decimals(last["lower"], last["upper"])
     median, lower, upper = (f"{last[name]:.{digits}f}" for name in ("median", "lower", "upper"))
@@ -181,10 +208,10 @@ def _decisions(tree: Tree, ahead: Forecast, *, prob: float, target: float | None
         sentences.append(_sentence(target_text(ahead, target, prob=prob)))
     if tree["budget"] is not None:
         sentences += tree["budget"]["sentences"]
-    return sentences if tree["stopping"] is None else [*sentences, tree["stopping"]["sentence"]]
+    return sentences
 
 
-def _trust(tree: Tree, moved: pd.DataFrame | None) -> dict[str, str]:
+def _trust(tree: Tree, posterior: Fit, moved: pd.DataFrame | None) -> dict[str, str]:
     """How far to trust the answers, in plain words: by convergence, extent, calibration and priors."""
     extent = tree["extent"]
     what = f"{extent['positions']} positions each" if extent["positions"] else "their mean losses alone"
@@ -193,7 +220,7 @@ def _trust(tree: Tree, moved: pd.DataFrame | None) -> dict[str, str]:
     reasons = {
         "convergence": _convergence(tree),
         "extent": f"The fit has seen {steps}, {what}; {far}.",
-        "calibration": _calibration(tree),
+        "calibration": coverage_text(posterior, horizon=extent["horizon"], law=tree["law"]),
     }
     return reasons if moved is None else reasons | {"priors": _sentence(priors_text(moved).removesuffix("."))}
 
@@ -205,19 +232,6 @@ def _convergence(tree: Tree) -> str:
         agreed = f"The sampler's chains started apart and agree on every parameter ({numbers})."
         return f"{agreed} But the past contradicts the model: {' '.join(tree['misfits'])}" if tree["misfits"] else agreed
     return f"The sampler's chains do not agree: do not act on this report. {tree['verdict']}"
-
-
-def _calibration(tree: Tree) -> str:
-    """How often such intervals covered the truth on runs whose end is known."""
-    record = json.loads((files("bayes_tsl.reporting") / HELD_OUT).read_text(encoding="utf-8"))
-    if tree["law"] != record["law"]:
-        return f"How often intervals of the law {tree['law']!r} cover the truth has not been measured on public runs."
-    share = tree["extent"]["last_step"] / tree["extent"]["horizon"]
-    near = min(record["cells"], key=lambda cell: abs(cell["prefix"] - share))
-    runs = f"On {near['runs']} public runs ({record['kind']}) that nothing was chosen on, seen until {near['prefix']:.0%}"
-    coverage = f"90% intervals covered {near['coverage_90']:.0%} of the later losses"
-    error = f"the last loss was missed by {near['error']:.4f} on average"
-    return f"{runs}, {coverage}, and {error}. Other kinds may be covered less often."
 
 
 def priors_text(moved: pd.DataFrame) -> str:

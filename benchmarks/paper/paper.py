@@ -12,13 +12,12 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 import bayes_tsl as bt
-from benchmarks.common import IMAGES, RESULTS, SHORT, keep, options
+from benchmarks.common import RESULTS, SHORT, keep, options
 
 DATA = "gpt_positions"
 SIZES = {"10M": "mix50_cosine_small", "30M": "mix50_cosine", "91M": "mix50_cosine_large"}
@@ -138,7 +137,6 @@ def alone(past: bt.LossTable, end: float) -> float:
 
 def main() -> None:
     asked = options(__doc__, "paper")
-    mpl.use("agg")
     warnings.simplefilter("ignore", bt.Notice)
     losses = bt.datasets.load(DATA)
     places = asked.out if asked.quick else RESULTS
@@ -152,22 +150,7 @@ def main() -> None:
     loaded = {(row.run, row.test_set): bt.load_fit(row.file) for row in fits.itertuples()}
     rows = [traits_of(*names, fit, losses.select(run=names[0], test_set=names[1])) for names, fit in loaded.items()]
     keep(pd.DataFrame(rows), places / "paper_traits.csv")
-    draw(losses, laws, loaded, asked.out if asked.quick else IMAGES)
     keep(choices(losses, asked.quick), places / "paper_mixture.csv")
-
-
-def draw(losses: bt.LossTable, laws: pd.DataFrame, fits: dict[tuple[str, str], bt.Fit], folder: Path) -> None:
-    """Pictures of the page."""
-    import matplotlib.pyplot as plt
-
-    axes = plt.subplots(1, 2, figsize=(10.0, 3.8), layout="constrained", sharey=True)[1]
-    for run, ax in zip((SIZES["30M"], SIZES["91M"]), axes):
-        bt.plot_position_laws(losses.select(run=run, test_set="prose"), laws, ax=ax)
-    axes[0].figure.savefig(folder / "paper_laws.png", dpi=90)
-    bt.plot_coefficients(fits["mix50_wsd", "prose"])[0].figure.savefig(folder / "paper_coefficients.png", dpi=90)
-    bt.plot_position_effects(fits["mix50_wsd", "prose"]).figure.savefig(folder / "paper_effects.png", dpi=90)
-    speed = bt.learning_speed(fits["mix50_wsd", "prose"], since=HALF)
-    bt.plot_learning_speed(speed).figure.savefig(folder / "paper_speed.png", dpi=90)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,13 @@ def test_regret_is_counted_draw_by_draw() -> None:
     )
 
 
+def test_the_act_names_the_decay_that_was_compared() -> None:
+    one = by_hand([0.0, 5.0, 3.0])
+    assert one.act == "decay from step 18 to 0 by step 20, then stop"
+    assert replace(one, decay=1.0, final=2e-4).act == "decay now to 0.0002 by step 20, then stop"
+    assert by_hand([0.0, -1.0, -2.0]).act == "stop now, at step 10"
+
+
 def test_stopping_now_is_what_all_is_measured_by(stopping: bt.Stopping) -> None:
     table = stopping.to_frame()
     assert list(table["step"]) == [ORIGIN, *STOPS]

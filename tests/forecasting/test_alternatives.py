@@ -50,9 +50,13 @@ def test_ends_are_paired(plans: bt.WhatIf) -> None:
 
 def test_the_picture_shows_every_plan(plans: bt.WhatIf) -> None:
     mpl.use("agg")
-    upper, lower = bt.plot_what_if(plans)
-    assert [text.get_text() for text in upper.get_legend().get_texts()] == ["observed", "planned", "now", "late"]
+    upper, gain, lower = bt.plot_what_if(plans)
+    ends = plans.ends(prob=0.9)
+    assert {text.get_text().partition("\n")[0] for text in upper.texts} == {"planned", "now", "late"}
+    late = next(line for line in gain.lines if line.get_linestyle() == "-.")
+    assert late.get_ydata()[-1] == pytest.approx(ends.loc["late", "gain"], abs=0.2 * ends.loc["late", "gain_upper"])
     assert len(lower.get_lines()) == 4  # three plans and the origin
+    assert bt.plot_what_if(plans, ax=[upper, lower]) == [upper, lower]
     with pytest.raises(bt.DataError, match="ax must hold 2 axes"):
         bt.plot_what_if(plans, ax=[upper])
 

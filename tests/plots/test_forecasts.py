@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import bayes_tsl as bt
+from bayes_tsl.inference.posterior import example_fit
+from bayes_tsl.plots.style import interval_text
 from tests.conftest import ORIGIN, refusal
 
 
@@ -16,11 +18,13 @@ def test_forecast_plot_uses_ax_and_shows_all_parts(ahead: bt.Forecast, simulatio
     later = simulation.losses.after(ORIGIN).mean_losses()
     assert bt.plot_forecast(ahead, observed=later, target=3.2, ax=ax) is ax
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels == ["observed", "90%", "50%", "median", "observed later", "target 3.2"]
+    assert labels == ["measured", "90% interval", "50% interval", "median", "measured later"]
     lines = {line.get_label(): line for line in ax.lines}
     np.testing.assert_allclose(lines["median"].get_ydata()[1:], ahead.quantile(0.5))
-    np.testing.assert_allclose(lines["observed later"].get_ydata(), later)
-    assert [text.get_text() for text in ax.texts] == ["origin"]
+    np.testing.assert_allclose(lines["measured later"].get_ydata(), later)
+    middle, lower, upper = ahead.quantile(0.5)[-1], *(float(ahead.interval(prob=0.9)[name][-1]) for name in ("lower", "upper"))
+    end = f"step 8000\n{interval_text(middle, lower, upper)}\nmedian, 90% interval".replace(" [", "\n[")
+    assert {text.get_text() for text in ax.texts} == {"now", "target 3.2", end}
     assert len(ax.collections) == 2
 
 
@@ -37,6 +41,21 @@ def test_a_forecast_plot_says_what_the_forecast_says(ahead: bt.Forecast) -> None
     assert box.y0 >= 0, "the note is cut off"
     assert box.x1 <= figure.bbox.x1, "the note is cut off"
     assert bt.plot_forecast(ahead, ax=Figure().subplots()).get_title(loc="right") == ""
+
+
+def test_what_is_forecast_fills_the_picture_and_the_whole_run_is_an_inset() -> None:
+    ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    ax, rate = Figure().subplots(2, 1)
+    assert bt.plot_forecast(ahead, schedule=example_fit().schedule, ax=[ax, rate]) is ax
+    low, high = ax.get_ylim()
+    lower, upper = (ahead.interval(prob=0.9)[name].to_numpy() for name in ("lower", "upper"))
+    assert upper[-1] - lower[-1] > 0.25 * (high - low)
+    (inset,) = ax.child_axes
+    np.testing.assert_allclose(inset.lines[0].get_xdata(), ahead.history["step"])
+    assert rate.get_ylabel() == "learning rate"
+    np.testing.assert_allclose(rate.lines[0].get_ydata(), example_fit().schedule.lr(rate.lines[0].get_xdata()))
+    with refusal("ax must hold 2 axes, for loss and learning rate; got 1. Or leave it out."):
+        bt.plot_forecast(ahead, schedule=example_fit().schedule, ax=ax)
 
 
 def test_draws_of_no_kind_are_refused(ahead: bt.Forecast) -> None:

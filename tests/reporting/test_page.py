@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ import pytest
 
 import bayes_tsl as bt
 from bayes_tsl._common.digits import decimals
-from bayes_tsl._common.validation import show
+from bayes_tsl._common.validation import percent, show
 from bayes_tsl.cli.main import main
+from bayes_tsl.inference.posterior import example_fit
+from bayes_tsl.reporting.record import coverage_text
+from tests.conftest import refusal
 
 COST = bt.Cost(per_hour=20.0, seconds_per_step=3.0, tokens_per_step=1e5)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -54,7 +58,9 @@ def made(fit: bt.Fit, ahead: bt.Forecast, simulation: bt.Simulation) -> bt.Repor
         {"shift": [0.001], "share": [0.05], "prior_decides": [False], "pareto_k": [0.2], "trusted": [True]},
         pd.Index([8000.0], name="step"),
     )
-    return bt.report(fit, ahead, losses=simulation.losses, target=3.4, cost=COST, stopping=stopping, moved=moved)
+    frontier = bt.budget_frontier(fit, COST, ends=[6000, 8000], target=3.4)
+    choices = {"stopping": stopping, "frontier": frontier, "title": "A model", "comment": "For Thursday."}
+    return bt.report(fit, ahead, losses=simulation.losses, target=3.4, cost=COST, moved=moved, **choices)
 
 
 def words(page: str) -> str:
@@ -63,18 +69,76 @@ def words(page: str) -> str:
 
 def test_page_and_json_say_the_same(made: bt.Report) -> None:
     told, page = json.loads(made.json), words(made.html)
-    sentences = [*told["answers"], *told["trust"].values(), *told["notices"], told["stopping"]["sentence"]]
+    sentences = [*told["what_to_do"], *told["answers"], *told["trust"].values(), *told["notices"], told["stopping"]["sentence"]]
     assert len(sentences) >= 9
     assert all(" ".join(sentence.split()) in page for sentence in sentences)
     for row in (*told["forecast"], *told["budget"]["curve"], *told["stopping"]["steps"]):
         assert all(show(round(value, 4)) in page for value in row.values() if isinstance(value, float))
     assert set(told["trust"]) == {"convergence", "extent", "calibration", "priors"}
     assert set(told["coefficients"]) == {"gap", "rate", "floor"}
-    assert set(made.pictures) == {"forecast", "coefficients", "positions", "budget", "stopping"}
+    assert set(made.pictures) == {"forecast", "coefficients", "positions", "frontier", "budget", "stopping", "plans"}
+
+
+def test_the_decision_comes_first_and_trust_last(made: bt.Report) -> None:
+    page = words(made.html.partition("<body>")[2])
+    order = ["A model", "For Thursday.", *made.contents["what_to_do"], "What to expect", "Other plans", "What it costs"]
+    places = [page.index(part) for part in (*order, "Stop or go on", "How far to trust it", "For researchers")]
+    assert places == sorted(places)
+    levels = [int(level) for level in re.findall(r"<h([1-6])", made.html)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels)), "a screen reader would miss a level"
+    assert all(re.search(r'<svg role="img" aria-label="[^"]{20,}"', one) for one in made.pictures.values())
+
+
+def test_one_plan_answers_the_target_and_the_budget(made: bt.Report, fit: bt.Fit) -> None:
+    stopping = bt.stop_or_continue(fit, COST, value=300.0, steps=[5000, 6000, 8000])
+    act, *_, assumed = made.contents["what_to_do"]
+    assert act.lower().startswith(stopping.act)
+    assert "nat" in assumed
+    losses = stopping.losses.sel(step=stopping.recommended)
+    chance = percent(float((losses < 3.4).mean()))
+    said = next(one for one in made.contents["what_to_do"] if "target 3.4" in one)
+    assert said.startswith(f"On this plan it ends below the target 3.4 with a probability of {chance}")
+
+
+def test_the_best_plan_is_what_to_do_where_nobody_asked_when_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = example_fit()
+    assert bt.report(fit, bt.forecast(fit, steps=[2500])).contents["what_to_do"] == [
+        "Do not act on this report: the sampler's chains do not agree."
+    ]
+    monkeypatch.setattr(bt.Fit, "converged", True)
+    best = bt.best_plan(fit, end=2500)
+    told = bt.report(fit, bt.forecast(fit, steps=[2000, 2500]), best=best, target=3.5).contents
+    assert told["what_to_do"][0] == f"{best.reason.partition('. Of ')[0]}."
+    gain = best.against().loc["as planned"]
+    assert f"{gain['gain']:.3f} nats below the schedule as planned" in told["what_to_do"][1]
+    assert {row["plan"] for row in told["plans"]} == {*best.standard, best.name}
+    alone = bt.report(fit, bt.forecast(fit, steps=[2000, 2500])).contents
+    assert alone["what_to_do"][0] == "Keep the schedule as planned: no other plan was compared."
+    assert alone["plans"] == []
+
+
+def test_the_record_is_of_runs_like_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = example_fit()
+    unlike = coverage_text(fit, horizon=2500.0, law="general")
+    assert unlike.startswith(
+        "No runs like this one have been measured: its length in steps is 2500, measured were 6800 to 7.194e+04. For comparison"
+    )
+    monkeypatch.setattr(bt.Fit, "schedule", bt.schedules.cosine(peak=2e-3, warmup=100, total=9000))
+    like = coverage_text(fit, horizon=9000.0, law="general")
+    assert like.startswith("Runs like this one: on 13 held-out public runs (25M to 360M parameters")
+    assert coverage_text(fit, horizon=2500.0, law="paper") == (
+        "The coverage of intervals of the law 'paper' has not been measured on public runs."
+    )
+
+
+def test_a_title_is_a_text(mean_fit: bt.Fit) -> None:
+    with refusal("title must be a text; got 3. Leave it out if there is none."):
+        bt.report(mean_fit, bt.forecast(mean_fit, steps=[8000]), title=3)  # type: ignore[arg-type]
 
 
 def test_numbers_are_those_of_the_forecast(made: bt.Report, ahead: bt.Forecast, simulation: bt.Simulation) -> None:
-    told, table = made.contents, ahead.to_frame()
+    told, table = made.contents, replace(ahead, positions=None).to_frame()  # of mean losses
     np.testing.assert_allclose([row["mean"] for row in told["forecast"]], table["mean"])
     later = simulation.losses.mean_losses().loc[ahead.steps]
     np.testing.assert_allclose([row["observed"] for row in told["forecast"]], later)
@@ -197,7 +261,8 @@ def test_a_report_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert stopped.value.code in (0, 3)
     assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == ["run.html", "run.json"]
     told, shown = json.loads((tmp_path / "deep" / "run.json").read_text()), capsys.readouterr().out.splitlines()
-    assert shown[: len(told["answers"])] == told["answers"]
+    first = [*told["what_to_do"], *told["answers"]]
+    assert shown[: len(first)] == first
     assert told["against_observed"]["steps"] == 3
     assert told["stopping"]["steps"][-1]["step"] == 8000
     assert shown[-1].startswith("wrote ")
