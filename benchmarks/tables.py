@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,7 @@ LAWS = {
     "exponent free, no effects": "free, no effects",
 }
 DIGITS = {
+    **dict.fromkeys(("error ratio", "CRPS ratio", "width ratio", "covers without", "covers with"), ".2f"),
     **dict.fromkeys(LAWS.values(), ".3f"),
     **dict.fromkeys(["exponent, free", "exponent, free, no 0"], ".2f"),
     **dict.fromkeys(["level", "saved", "best_kept", "gap_settled", "rate_settled", "exponent"], ".2f"),
@@ -247,6 +248,41 @@ def unseen_knowledge() -> pd.DataFrame:
     usual = mean_of_kinds(usual, _KNOWLEDGE).assign(runs="usual families")
     columns = ["runs", "prefix", "model", "cells", *_KNOWLEDGE]
     return pd.concat([every, usual])[columns].sort_values(["runs", "prefix", "crps"]).rename(columns={"model": "known"})
+
+
+def worth_of_knowledge() -> pd.DataFrame:
+    """What each thing that may be known beside a curve is worth: scores with it over those without it, on the same runs."""
+    small, sets = result("knowledge"), result("test_sets").groupby(["prefix", "model"], as_index=False).mean(numeric_only=True)
+    family = result("unseen_knowledge").query("runs == 'mean of families'")
+    pooled = result("siblings").query("kind == 'size' and run == 'mean'").rename(columns={"mae": "endpoint_mae"})
+    decays = result("branches").assign(prefix="30 to 71%")
+    own, others = "own small runs, other families' priors", "mean of families"
+    pairs = [
+        ("batch and size", own, small, ("seen", "knows"), "recipe", "curve"),
+        ("priors of the own family", others, family, ("prefix", "model"), "family", "all"),
+        ("finished siblings", "lr_scheduling sizes", pooled, ("share", "way"), "together", "alone"),
+        ("other test sets", "OLMo-1B, ladder, small_lm", sets, ("prefix", "model"), "together", "apart"),
+        ("gradient noise", own, small, ("seen", "knows"), "noise", "recipe"),
+        ("averaged weights", own, small, ("seen", "knows"), "averaged", "recipe"),
+        ("one finished cooldown", own, small, ("seen", "knows"), "branch", "recipe"),
+        ("one finished cooldown", "lr_scheduling, other families' priors", decays, ("prefix", "model"), "branch", "curve"),
+        ("all measurements", own, small, ("seen", "knows"), "all", "recipe"),
+    ]
+    return pd.DataFrame([row for pair in pairs for row in _ratios(*pair)])
+
+
+def _ratios(
+    known: str, runs: str, table: pd.DataFrame, keys: tuple[str, str], given: str, without: str
+) -> Iterator[dict[str, object]]:
+    share, way = keys
+    one, other = (table[table[way] == name].set_index(share) for name in (given, without))
+    for seen in one.index:
+        ratios = {
+            f"{name} ratio": one.at[seen, column] / other.at[seen, column]
+            for name, column in (("error", "endpoint_mae"), ("CRPS", "crps"), ("width", "width_90"))
+        }
+        covers = {f"covers {when}": table.at[seen, "coverage_90"] for when, table in (("without", other), ("with", one))}
+        yield {"known": known, "runs": runs, "seen": seen if isinstance(seen, str) else f"{seen:.0%}", **ratios, **covers}
 
 
 def peers() -> pd.DataFrame:
@@ -457,6 +493,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "prefix-kinds": prefix_kinds,
     "unseen": unseen,
     "unseen-knowledge": unseen_knowledge,
+    "worth-of-knowledge": worth_of_knowledge,
     "short": short,
     "peers": peers,
     "monitored": monitored,
