@@ -88,7 +88,8 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
 
 @click.command("plan", no_args_is_help=True)
 @one_run_options(
-    click.option("--end", type=float, metavar="STEP", required=True, help="Last step of the run that the budget allows."),
+    click.option("--end", type=float, metavar="STEP", help="Last step of the run. Or give --budget, or a --deadline alone."),
+    click.option("--budget", type=float, metavar="MONEY", help="What the rest of the run may cost, at the price of a step."),
     click.option("--target", type=float, metavar="LOSS", help="Choose the plan that is likeliest to end below this."),
     click.option("--tail", type=float, metavar="SHARE", help="Choose by the mean loss in this share of the worst draws."),
 )
@@ -100,9 +101,10 @@ def report_command(losses: Path, out: Path, **options: Any) -> int:
 def plan_command(losses: Path, out: Path, **options: Any) -> int:
     """Find when and how the learning rate of a run should decay, how sure that is, and which plans are as good.
 
-    LOSSES and --schedule are as of forecast. Plans keep the present learning rate for a while and then decay it. The best plan
-    has the lowest expected loss (mean over draws) at --end, or serves --target, --tail or --value best. Writes plans.csv,
-    plan.json, schedule.csv (the learning rate of the best plan), fit.nc and plan.png to the folder --out.
+    LOSSES and --schedule are as of forecast. Plans keep the present learning rate for a while and then decay it, and end at
+    --end, or where --budget or --deadline is spent. The best plan has the lowest expected loss (mean over draws), or serves
+    --target, --tail or --value best. Writes plans.csv, plan.json, schedule.csv (the learning rate of the best plan), fit.nc
+    and plan.png to the folder --out.
 
     \b
     Example:

@@ -125,7 +125,8 @@ def _fitted(asked: Asked, options: dict[str, Any], *, progress: bool) -> Fit:
 
 def fit_and_plan(losses: Path, options: dict[str, Any], cost: Cost | None, *, progress: bool = False) -> tuple[Fit, BestPlan]:
     """Fit the run that the options choose, and find its best plan; what they ask is checked before anything is fitted."""
-    asked, end = _asked(losses, options), options["end"]
+    asked = _asked(losses, options)
+    end = _end_of(options, asked.origin, cost)
     require_end(end, asked.origin, cost)
     require_planned(asked.schedule, options["schedule"], asked.origin)
     require(asked.schedule.known, "--schedule", "be given", "none", cure="Plans start from the learning rate of the run.")
@@ -134,6 +135,23 @@ def fit_and_plan(losses: Path, options: dict[str, Any], cost: Cost | None, *, pr
     posterior = _fitted(asked, options, progress=progress)
     chosen = {name: options[name] for name in ("target", "tail", "value")}
     return posterior, best_plan(posterior, end=end, cost=cost, seed=options["seed"], **chosen)
+
+
+def _end_of(options: dict[str, Any], origin: float, cost: Cost | None) -> float:
+    """Last step of a run: as given, or the last that the budget or the deadline pays for."""
+    end, budget = options["end"], options["budget"]
+    require(end is None or budget is None, "the end of the run", "be given once", "--end and --budget", cure="Leave one out.")
+    if end is not None:
+        return end
+    if budget is None:
+        last = np.inf if cost is None else origin + cost.most_steps
+        require(np.isfinite(last), "the end of the run", "be given", "none", cure="Give --end, --budget or --deadline.")
+        return float(np.floor(last))
+    require_number(budget, "--budget", low=0.0, cure="It is the money for the rest of the run.")
+    require(cost is not None, "--budget", "come with a price", budget, cure="Give e.g. --per-step 0.01.")
+    steps = np.floor(cost.steps(budget)) if cost else 0.0
+    require(steps >= 1.0, "--budget", "pay for a step", budget, cure="Raise it, or lower --fixed.")
+    return origin + float(steps)
 
 
 def fit_and_forecast(losses: Path, options: dict[str, Any], *, progress: bool = False) -> RunForecast:

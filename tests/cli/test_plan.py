@@ -64,6 +64,13 @@ def test_a_plan_is_written_and_said(
         (["--end", 1000], "end must be a number above 1200; got 1000. It is the last step that the budget allows."),
         (["--end", 2500, "--value", 3], "--value must come with a cost; got 3. Give e.g. --per-step 0.01."),
         (["--end", 2500, "--tail", 3], "--tail must lie between 0 and 1; got 3. 0.1 is the worst tenth."),
+        ([], "the end of the run must be given; got 'none'. Give --end, --budget or --deadline."),
+        (
+            ["--end", 2500, "--budget", 10, "--per-step", 1],
+            "the end of the run must be given once; got '--end and --budget'. Leave one out.",
+        ),
+        (["--budget", 10], "--budget must come with a price; got 10. Give e.g. --per-step 0.01."),
+        (["--budget", 10, "--per-step", 100], "--budget must pay for a step; got 10. Raise it, or lower --fixed."),
         (
             ["--end", 2500, "--per-hour", 1, "--seconds-per-step", 3600, "--deadline", 10],
             "end must come before the deadline, at step 1210; got 2500. End earlier, or raise the deadline.",
@@ -77,6 +84,17 @@ def test_what_cannot_be_planned_is_refused_before_a_fit(
     assert ended("plan", losses, "--schedule", SPEC, "--until", 1200, *arguments, "--out", out) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "paid", [["--budget", 33, "--per-step", 0.1], ["--deadline", 0.55, "--per-hour", 1, "--seconds-per-step", 6]]
+)
+def test_a_budget_or_a_deadline_ends_the_run(
+    losses: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paid: list[object]
+) -> None:
+    monkeypatch.setattr(inputs, "fit", lambda past, **given: example_fit())
+    assert ended("plan", losses, "--schedule", SPEC, "--until", 1200, *paid, "--out", tmp_path / "out") == NOT_CONVERGED
+    assert set(pd.read_csv(tmp_path / "out" / "plans.csv")["end"]) == {1530.0}
 
 
 def test_a_plan_needs_a_schedule(losses: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
