@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN
 from bayes_tsl._common.display import Facts, shown, warned
 from bayes_tsl._common.files import whole_file
+from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.netcdf import read_whole, written
 from bayes_tsl._common.validation import floats, numbers, pandas_frame, require, require_seed, require_type, show
@@ -24,6 +25,7 @@ from bayes_tsl.inference.nuts import Settings, sample
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model.checkpoints import MOST_NATS
 from bayes_tsl.model.scaling import ScalingDesign, law, losses_at, model, typical_values
+from bayes_tsl.model.single_run import TAIL
 
 Array = NDArray[np.float64]
 
@@ -87,10 +89,10 @@ class ScalingFit:
         """
         require_seed(seed)
         asked = self._asked(parameters, tokens, lr)
-        rng, flat = np.random.default_rng(seed), {str(name): x.to_numpy().ravel() for name, x in self.draws.items()}
+        rng, flat = np.random.default_rng(seed), {str(name): draws_first(x) for name, x in self.draws.items()}
         drawn = losses_at(flat, self.design, _design(asked, self.runs), rng)
         if new:
-            drawn = drawn + flat["noise_scale"][:, None] * rng.standard_normal(drawn.shape)
+            drawn = drawn + flat["noise_scale"][:, None] * rng.standard_t(TAIL, drawn.shape)
         return self._over_draws(drawn)
 
     def save(self, path: str | Path) -> None:
@@ -103,10 +105,8 @@ class ScalingFit:
 
     def slopes(self, *, parameters: float, tokens: float) -> xr.DataArray:
         """Change of the final loss per unit of log tokens, by the law (chain, draw), in nats."""
-        at, sites = (
-            _design(self._asked(parameters, tokens, None), self.runs),
-            {str(k): v.to_numpy() for k, v in self.draws.items()},
-        )
+        at = _design(self._asked(parameters, tokens, None), self.runs)
+        sites = {str(name): values.to_numpy() for name, values in self.draws.items()}
         step = 0.5e-3
         ahead, behind = (np.asarray(law(sites, self.design, at._replace(data=at.data[0] + by))) for by in (step, -step))
         return xr.DataArray((ahead - behind) / (2.0 * step), self.draws["alpha"].coords, DRAWS)
@@ -179,7 +179,8 @@ def fit_scaling(
     shape = drawn.stats["energy"].shape
     coords = {name: np.arange(size) for name, size in zip((CHAIN, DRAW), shape)}
     draws, stats = (
-        xr.Dataset({name: (DRAWS, value) for name, value in own.items()}, coords) for own in (drawn.sites, drawn.stats)
+        xr.Dataset({name: ((*DRAWS, RUN)[: value.ndim], value) for name, value in own.items()}, coords)
+        for own in (drawn.sites, drawn.stats)
     )
     made = ScalingFit(table, draws, stats, notices)
     problems = made.diagnostics.problems

@@ -6,7 +6,8 @@ With ``N`` parameters and ``D`` tokens, each relative to the centre of the runs,
 
 the law of Hoffmann et al. (arXiv 2203.15556, equation 10) and a Gaussian process ``g``, since no family of runs follows the law
 exactly (Kennedy & O'Hagan, JRSS B 2001): residuals of neighbouring runs are alike, and far from all runs ``g`` is as wide as
-its prior. Where learning rates are known, the loss is a parabola in the log of the peak.
+its prior. The noise is Student-t, a normal with a Gamma weight per run, so that a run that diverged widens nothing. Where
+learning rates are known, the loss is a parabola in the log of the peak.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from bayes_tsl._common.arrays import AnyArray
 from bayes_tsl.model.priors import lognormal, normal
+from bayes_tsl.model.single_run import TAIL
 
 PRIORS = {
     "alpha": lognormal(0.33, 0.4),  # published fits lie between .2 and .5, those of beta too
@@ -66,17 +68,18 @@ def model(design: ScalingDesign) -> None:
     sites["irreducible_share"] = numpyro.sample("irreducible_share", dist.Beta(*IRREDUCIBLE))
     sites["size_share"] = numpyro.sample("size_share", dist.Beta(*OF_SIZE))
     sites["centre"] = numpyro.sample("centre", dist.Normal(jnp.median(design.loss), CENTRE_SD))
-    covariance = misfit(sites, design, design) + jnp.diag(sites["noise_scale"] ** 2 + jnp.asarray(design.error) ** 2)
+    with numpyro.plate("runs", len(design.loss)):
+        sites["weight"] = numpyro.sample("weight", dist.Gamma(TAIL / 2.0, TAIL / 2.0))
+    covariance = misfit(sites, design, design) + jnp.diag(noise(sites["noise_scale"], sites["weight"], design.error))
     numpyro.sample("loss", dist.MultivariateNormal(law(sites, design, design), covariance), obs=design.loss)
 
 
 def typical_values(design: ScalingDesign) -> dict[str, Any]:
     """A value for every site, a little off the centre of its prior."""
     priors = PRIORS | (PEAK_PRIORS if len(design.peak) else {})
-    shares = {"irreducible_share": 0.6, "size_share": 0.45, "centre": float(np.median(design.loss)) + 0.01}
-    return {
-        name: prior.centre + 0.1 * prior.centre + 0.01 * (prior.family == "normal") for name, prior in priors.items()
-    } | shares
+    start = {name: 1.1 * prior.centre + 0.01 * (prior.family == "normal") for name, prior in priors.items()}
+    centre = float(np.median(design.loss)) + 0.01
+    return start | {"irreducible_share": 0.6, "size_share": 0.45, "centre": centre, "weight": np.full(len(design.loss), 0.9)}
 
 
 def law(sites: Mapping[str, Any], seen: ScalingDesign, at: ScalingDesign) -> Any:
@@ -101,13 +104,22 @@ def misfit(sites: Mapping[str, Any], one: ScalingDesign, other: ScalingDesign) -
     return sites["misfit_scale"] ** 2 * jnp.exp(-0.5 * apart / sites["misfit_length"] ** 2)
 
 
+def noise(scale: Any, weight: Any, error: AnyArray) -> Any:
+    """Variance of the loss of a run around the law and ``g`` (..., run)."""
+    return scale**2 / weight + jnp.asarray(error) ** 2
+
+
 def losses_at(draws: Mapping[str, Array], seen: ScalingDesign, at: ScalingDesign, rng: np.random.Generator) -> Array:
-    """Final losses of runs that were not seen, noise of each aside: jointly for every draw (draw, run)."""
-    sites = {name: value[:, None] for name, value in draws.items()}
-    wide = {name: value[:, None, None] for name, value in draws.items()}
+    """Final losses of runs that were not seen, noise of each aside: jointly for every draw (draw, run).
+
+    ``draws`` are by name: of the weights (draw, run seen), and of all else (draw).
+    """
+    of_all = {name: value for name, value in draws.items() if value.ndim == 1}
+    sites = {name: value[:, None] for name, value in of_all.items()}
+    wide = {name: value[:, None, None] for name, value in of_all.items()}
     past, across, ahead = (np.asarray(misfit(wide, *two)) for two in ((seen, seen), (at, seen), (at, at)))
-    noise = draws["noise_scale"][:, None] ** 2 + seen.error**2
-    past = past + noise[:, :, None] * np.eye(len(seen.loss))
+    own = np.asarray(noise(sites["noise_scale"], draws["weight"], seen.error))
+    past = past + own[:, :, None] * np.eye(len(seen.loss))
     off = seen.loss - np.asarray(law(sites, seen, seen))
     weight = np.swapaxes(np.linalg.solve(past, np.swapaxes(across, 1, 2)), 1, 2)
     left = ahead - weight @ np.swapaxes(across, 1, 2) + JITTER * wide["misfit_scale"] ** 2 * np.eye(len(at.size))

@@ -32,6 +32,7 @@ Array = NDArray[np.float64]
 
 DECAYED = 0.15  # share of the peak at which the learning rate of a finished run ends, at most
 CURVES = 4  # runs of a case whose whole curves are forecast
+DIVERGED = 5.0  # final loss of a run that is fitted but not forecast  [nats]
 BOOTSTRAPS = 100
 TEST_SETS = 4  # of the ladder, in the order of a hash of their names
 HUBER = 1e-3  # of residuals of log losses
@@ -89,7 +90,7 @@ def families() -> Iterator[tuple[str, str, pd.DataFrame, dict[str, pd.Series], d
 
 def judged(case: Case) -> list[dict[str, object]]:
     """Scores of the final losses of the runs left out by either model, and of some of their curves."""
-    seen, ahead = case.runs[~case.out], case.runs[case.out]
+    seen, ahead = case.runs[~case.out], case.runs[case.out & (case.runs["loss"] < DIVERGED)]
     label = {"family": case.family, "test_set": case.test_set, "left_out": case.left, "fitted": len(seen)}
     rows = []
     started = time.perf_counter()
@@ -124,32 +125,27 @@ def _scaling(seen: pd.DataFrame) -> bt.ScalingFit:
 def by_chinchilla(seen: pd.DataFrame, ahead: pd.DataFrame) -> Array:
     """Bootstrapped final losses, each with a residual of its fit (run, draw)."""
     rng, drawn = np.random.default_rng(0), []
-    whole = _least_squares(seen, STARTS)
+    rows, later = (runs[["parameters", "tokens", "loss"]].to_numpy(float).T for runs in (seen, ahead))
+    starts = [np.array([np.log(share * rows[2].min()), *np.log([0.5, 0.5]), *each]) for share, *each in STARTS]
+    whole = _least_squares(rows, starts)
     for _ in range(BOOTSTRAPS):
-        sample = seen.iloc[rng.integers(len(seen), size=len(seen))]
-        law = _least_squares(sample, [whole])
-        residuals = np.log(seen["loss"].to_numpy()) - np.log(_law(law, seen))
-        drawn.append(_law(law, ahead) * np.exp(rng.choice(residuals, len(ahead))))
+        law = _least_squares(rows[:, rng.integers(len(seen), size=len(seen))], [whole])
+        residuals = np.log(rows[2] / _law(law, rows))
+        drawn.append(_law(law, later) * np.exp(rng.choice(residuals, len(ahead))))
     return np.array(drawn).T
 
 
-def _law(law: Array, runs: pd.DataFrame) -> Array:
+def _law(law: Array, runs: Array) -> Array:
+    """Final losses of runs: parameters, tokens, and what else there is (quantity, run)."""
     irreducible, of_size, of_data, alpha, beta = law
-    size, data = runs["parameters"].to_numpy(float) / 1e8, runs["tokens"].to_numpy(float) / 1e10
-    return np.exp(irreducible) + np.exp(of_size) * size**-alpha + np.exp(of_data) * data**-beta
+    return np.exp(irreducible) + np.exp(of_size) * (runs[0] / 1e8) ** -alpha + np.exp(of_data) * (runs[1] / 1e10) ** -beta
 
 
-def _least_squares(runs: pd.DataFrame, starts: list) -> Array:
-    observed = np.log(runs["loss"].to_numpy(float))
-    above = float(runs["loss"].min())
-    points = [
-        start if len(start) == 5 else (np.log(start[0] * above), np.log(0.5), np.log(0.5), start[1], start[2])
-        for start in starts
-    ]
-    fits = [
-        least_squares(lambda law: np.log(_law(law, runs)) - observed, point, loss="huber", f_scale=HUBER, max_nfev=400)
-        for point in points
-    ]
+def _least_squares(runs: Array, starts: list[Array]) -> Array:
+    def residuals(law: Array) -> Array:
+        return np.log(_law(law, runs) / runs[2])
+
+    fits = [least_squares(residuals, start, loss="huber", f_scale=HUBER, max_nfev=400) for start in starts]
     return min(fits, key=lambda fit: fit.cost).x
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayes_tsl as bt
@@ -45,6 +46,15 @@ def test_the_learning_rate_has_a_best_value() -> None:
     at = [float(made.losses(parameters=4e8, tokens=8e9, lr=lr).mean()) for lr in (1e-4, 1e-3, 1e-2)]
     assert at[1] < at[0] - 0.1
     assert at[1] < at[2] - 0.1
+
+
+def test_a_run_that_diverged_widens_nothing(scaling: bt.ScalingFit) -> None:
+    table = finished_runs()
+    diverged = pd.concat([table, table.tail(1).assign(loss=7.5)], ignore_index=True)
+    made = bt.fit_scaling(diverged, num_draws=500, throw=False, **SETTLED | {"num_warmup": 300})
+    one, other = (fit.losses(parameters=1.6e9, tokens=3.2e10) for fit in (made, scaling))
+    assert abs(float(one.mean() - other.mean())) < 0.01
+    assert float(one.std()) < 1.5 * float(other.std())
 
 
 @pytest.mark.parametrize(
