@@ -3,9 +3,9 @@
     python -m benchmarks.pages [PAGE ...]
 
 Python blocks are run, and so are the ``bayes-tsl`` commands of a ``sh`` block that a ``text`` block follows. The ``text`` block
-below a block has what it prints, and a picture below that, in docs/images/pages, is the figure that it leaves open. Pages share
-a folder, where the quickstart saves the fit that others load (docs/fit.nc). A page with an error stays as it was; the others
-are still made.
+below a block has what it prints, and a picture below that, in docs/images/pages, is the figure that it leaves open. Every
+page starts with the fit that the quickstart saved (docs/fit.nc). A page with an error stays as it was; the others are still
+made.
 """
 
 from __future__ import annotations
@@ -142,9 +142,8 @@ def _command(words: list[str]) -> None:
 def main(names: list[str]) -> int:
     """Refresh pages, by default all; how many of them failed."""
     with tempfile.TemporaryDirectory() as made:
-        folder = Path(made)
-        prepare(folder)
-        failed = [page for page in [Path(name).resolve() for name in names] or pages() if not _refreshed(page, folder)]
+        every = [Path(name).resolve() for name in names] or pages()
+        failed = [page for page in every if not _refreshed(page, Path(made))]
     for page in NOTEBOOKS:
         page.with_suffix(".ipynb").write_text(notebook(page))
     return len(failed)
@@ -153,6 +152,7 @@ def main(names: list[str]) -> int:
 def _refreshed(page: Path, folder: Path) -> bool:
     """Whether a page ran."""
     print(f"running {page.relative_to(ROOT)}", flush=True)
+    prepare(folder)
     try:
         refresh(page, folder)
     except Exception:

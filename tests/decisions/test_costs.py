@@ -87,8 +87,8 @@ def test_money_is_printed_with_its_currency() -> None:
     stopping = bt.Stopping(losses, utility, cost, bt.WhatIf({"as planned": TEN}, {}))
     worth = r"worth [\d.]+ USD \([\d.]+ to [\d.]+, 90% interval\) against stopping now; .*, expected regret [\d.]+ USD"
     assert re.fullmatch(f"go on to step 30, .* {worth}", str(stopping))
-    assert bt.plot_budget(TEN, cost, ax=Figure().subplots()).get_xlabel() == "budget [USD]"
+    assert bt.plot_budget(TEN, cost, ax=Figure().subplots()).get_xlabel() == "budget from now on [USD]"
     upper, _ = bt.plot_stopping(stopping, ax=Figure().subplots(2, 1))
-    assert upper.get_ylabel() == "utility against stopping now [USD]"
+    assert upper.get_ylabel() == "worth above stopping now [USD]"
     gained = bt.marginal_gain(TEN, cost).to_dict("records")[0]
     assert re.search(r", for [\d.]+ USD, the expected loss falls", _gain_text(gained, cost, 0.9))
