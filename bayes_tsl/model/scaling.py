@@ -37,7 +37,7 @@ PEAK_PRIORS = {"peak_slope": normal(0.0, 0.05), "peak_curvature": lognormal(0.02
 
 CENTRE_SD = 0.5  # prior standard deviation of the loss at the centre  [nats]
 IRREDUCIBLE = (4.0, 3.0)  # Beta prior of E, as a share of the lowest loss: published fits lie between .4 and .85
-JITTER = 1e-6  # of a variance of g, so that neighbouring runs can be drawn jointly
+JITTER = 1e-4  # of a variance of g, so that neighbouring runs can be drawn jointly
 OF_SIZE = (2.0, 2.0)  # Beta prior of the share of A in A + B
 
 Array = NDArray[np.float64]
