@@ -43,6 +43,7 @@ RECORDED = {"coverage_90": "coverage_90", "error": "endpoint_mae"}
 TABLE = re.compile(r"(?<=<!-- table )([\w-]+) -->\n.*?(?=<!-- end -->)", re.DOTALL)
 
 HEADS = {
+    "left_out": "left out",
     "test_set": "test set",
     "prefix": "seen",
     "share": "seen",
@@ -129,6 +130,8 @@ LAWS = {
     "exponent free, no effects": "free, no effects",
 }
 DIGITS = {
+    "share converged": ".2f",
+    "fitted": ".0f",
     **dict.fromkeys(("error ratio", "CRPS ratio", "width ratio", "covers without", "covers with"), ".2f"),
     **dict.fromkeys(LAWS.values(), ".3f"),
     **dict.fromkeys(["exponent, free", "exponent, free, no 0"], ".2f"),
@@ -248,6 +251,12 @@ def unseen_knowledge() -> pd.DataFrame:
     usual = mean_of_kinds(usual, _KNOWLEDGE).assign(runs="usual families")
     columns = ["runs", "prefix", "model", "cells", *_KNOWLEDGE]
     return pd.concat([every, usual])[columns].sort_values(["runs", "prefix", "crps"]).rename(columns={"model": "known"})
+
+
+def new_runs() -> pd.DataFrame:
+    """Runs of a size or length never trained."""
+    renamed = {"error": "mean error", "bias": "endpoint_bias", "converged": "share converged"}
+    return result("new_runs").rename(columns=renamed).drop(columns="seconds")
 
 
 def worth_of_knowledge() -> pd.DataFrame:
@@ -494,6 +503,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "unseen": unseen,
     "unseen-knowledge": unseen_knowledge,
     "worth-of-knowledge": worth_of_knowledge,
+    "new_runs": new_runs,
     "short": short,
     "peers": peers,
     "monitored": monitored,
