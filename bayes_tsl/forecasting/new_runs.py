@@ -36,6 +36,7 @@ Array = NDArray[np.float64]
 Sites = dict[str, Array]
 
 DECAYED = 0.1  # share of the peak at which the learning rate of a finished run is taken to end
+WAY = "The way to the end is less certain than the end: 90% intervals covered 59 to 100% of the curves of public runs left out."
 _STEPS = 50  # that are forecast where none are named
 _SKIP_WARMUPS = 2.0
 
@@ -104,7 +105,13 @@ def forecast_new(
         expected=xr.DataArray(expected, coords, (*DRAWS, STEP), name="expected"),
         observed=xr.DataArray(observed, coords, (*DRAWS, STEP), name="observed"),
         history=xr.DataArray(np.zeros(0), {STEP: np.zeros(0)}, (STEP,)),
-        notices=(*scaling.notices, *scaling.beyond(parameters=size, tokens=tokens), *notices, *scaling.diagnostics.problems),
+        notices=(
+            WAY,
+            *scaling.notices,
+            *scaling.beyond(parameters=size, tokens=tokens),
+            *notices,
+            *scaling.diagnostics.problems,
+        ),
         converged=scaling.converged,
     )
 

@@ -35,6 +35,7 @@ def test_a_rate_that_does_not_decay_leaves_excess_loss(scaling: bt.ScalingFit) -
 def test_notices_name_what_lies_beyond_the_runs(scaling: bt.ScalingFit) -> None:
     ahead = bt.forecast_new(scaling, schedule=PLAN, parameters=8e9, batch_tokens=5e5, steps=[20_000], run="8B")
     assert ahead.run == "8B"
+    assert "90% intervals covered 59 to 100% of the curves" in ahead.notices[0]
     assert "8e+09 parameters lie outside the runs of the scaling law (1e+08 to 8e+08)." in ahead.notices
 
 
