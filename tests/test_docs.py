@@ -16,7 +16,7 @@ from tests.conftest import QUICK
 README = pages.ROOT / "README.md"
 HOW_TO = sorted((pages.DOCS / "how_to").glob("*.md"))
 NUMBER = r"(?<![\w.])-?\d*\.?\d+"  # draws of another processor differ in their last digits
-FITS = re.compile(r"bt\.(fit|fit_each|position_laws|Monitor)\(")
+FITS = re.compile(r"bt\.(fit|fit_each|fit_scaling|position_laws|Monitor)\(")
 
 pytestmark = pytest.mark.filterwarnings("ignore::bayes_tsl.Notice")
 
