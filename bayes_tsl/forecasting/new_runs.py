@@ -25,6 +25,7 @@ from bayes_tsl.forecasting.distribution import Forecast
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.run_inputs import priors_of
 from bayes_tsl.inference.scaling import ScalingFit, require_scaling
+from bayes_tsl.model.checkpoints import SKIP_WARMUPS
 from bayes_tsl.model.drift import draw_path_at
 from bayes_tsl.model.lr_response import excess_loss, make_time_axis, response
 from bayes_tsl.model.population import Population
@@ -38,7 +39,6 @@ Sites = dict[str, Array]
 DECAYED = 0.1  # share of the peak at which the learning rate of a finished run is taken to end
 WAY = "The way to the end is less certain than the end: 90% intervals covered 59 to 100% of the curves of public runs left out."
 _STEPS = 50  # that are forecast where none are named
-_SKIP_WARMUPS = 2.0
 
 
 def forecast_new(
@@ -118,7 +118,7 @@ def forecast_new(
 
 def _steps(steps: ArrayLike | None, schedule: Schedule) -> Array:
     """Steps to forecast, increasing (step)."""
-    first = max(_SKIP_WARMUPS * schedule.warmup, 1.0)
+    first = max(SKIP_WARMUPS * schedule.warmup, 1.0)
     if steps is None:
         return np.unique(np.round(np.linspace(first, schedule.end, _STEPS + 1)[1:]))
     asked = np.unique(floats(steps, "steps", cure="Give e.g. steps=[2000, 2500]."))

@@ -22,7 +22,7 @@ import numpyro.distributions as dist
 from numpy.typing import NDArray
 
 from bayes_tsl._common.arrays import AnyArray
-from bayes_tsl.model.priors import lognormal, normal
+from bayes_tsl.model.priors import Prior, lognormal, normal
 from bayes_tsl.model.single_run import TAIL
 
 PRIORS = {
@@ -63,7 +63,7 @@ class ScalingDesign(NamedTuple):
 
 def model(design: ScalingDesign) -> None:
     """Scaling law of finished runs."""
-    priors = PRIORS | (PEAK_PRIORS if len(design.peak) else {})
+    priors = _priors(design)
     sites: dict[str, Any] = {name: numpyro.sample(name, prior.distribution()) for name, prior in priors.items()}
     sites["irreducible_share"] = numpyro.sample("irreducible_share", dist.Beta(*IRREDUCIBLE))
     sites["size_share"] = numpyro.sample("size_share", dist.Beta(*OF_SIZE))
@@ -76,10 +76,15 @@ def model(design: ScalingDesign) -> None:
 
 def typical_values(design: ScalingDesign) -> dict[str, Any]:
     """A value for every site, a little off the centre of its prior."""
-    priors = PRIORS | (PEAK_PRIORS if len(design.peak) else {})
+    priors = _priors(design)
     start = {name: 1.1 * prior.centre + 0.01 * (prior.family == "normal") for name, prior in priors.items()}
     centre = float(np.median(design.loss)) + 0.01
     return start | {"irreducible_share": 0.6, "size_share": 0.45, "centre": centre, "weight": np.full(len(design.loss), 0.9)}
+
+
+def _priors(design: ScalingDesign) -> dict[str, Prior]:
+    """Priors of the parameters that runs inform: those of the learning rate only where it is known."""
+    return PRIORS | (PEAK_PRIORS if len(design.peak) else {})
 
 
 def law(sites: Mapping[str, Any], seen: ScalingDesign, at: ScalingDesign) -> Any:
