@@ -2,14 +2,12 @@ r"""What a measurement would be worth, before it is made: preposterior analysis 
 
 A measurement is losses at some steps: of the run itself, of a branch that leaves it here under another schedule, of averaged
 weights, or of the same run from another seed. Every draw of the posterior says what it would read, and where the run then ends.
-The end regressed on the reading is what one would believe after it (Strong, Oakley, Brennan & Breeze 2015, Medical Decision
-Making 35(5)), so nothing is refitted:
+The end regressed on the reading is what one would believe after it (``preposterior``), so nothing is refitted:
 
     spread that is left        of  end - E[end | reading]
     value of the measurement   E[max_a E[value(end_a) | reading]] - max_a E[value(end_a)]    over plans a
 
-Draws that fit the regression do not judge it: each half of them is judged by the rule of the other half. A rule that loses by
-this is worth nothing, since one need not follow it.
+A rule that loses by this is worth nothing, since one need not follow it.
 """
 
 from __future__ import annotations
@@ -20,7 +18,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from bayes_tsl._common.display import Facts, cut, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
@@ -28,6 +25,7 @@ from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.validation import floats, require, require_number, require_seed, require_type, show
 from bayes_tsl.data.schedules import Schedule, optional_schedule
 from bayes_tsl.decisions.costs import Cost
+from bayes_tsl.decisions.preposterior import believed, lowest_believed
 from bayes_tsl.forecasting.predict import forecast_paths, schedule_ahead
 from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.inference.posterior import Fit
@@ -39,9 +37,7 @@ from bayes_tsl.model.single_run import TAIL
 Array = NDArray[np.float64]
 
 PLANNED = "as planned"
-_HALVES = ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2)))
 SEED_SPREAD = 0.0013  # of the end of a run over seeds: .0011 to .0014 in published runs of 124M  [nats]
-_MOST = 3  # readings that a regression is made of: of more, these evenly, the last among them
 
 
 @dataclass(frozen=True)
@@ -176,13 +172,13 @@ def worth_measuring(
     for schedule in schedules.values():
         schedule.require_reaches(end)
     now, readings = _drawn(fit, options, schedules, end, seed)
-    believed = {name: _believed(now, reading) for name, reading in readings.items()}
+    after = {name: believed(now, reading) for name, reading in readings.items()}
     chosen_now = now.mean(axis=1).min()
     return Worth(
         end=end,
         now=now,
-        left={name: now - after for name, after in believed.items()},
-        gained={name: max(float(chosen_now - _chosen(now, after).mean()), 0.0) for name, after in believed.items()},
+        left={name: now - ends for name, ends in after.items()},
+        gained={name: max(float(chosen_now - lowest_believed(now, ends).mean()), 0.0) for name, ends in after.items()},
         taken={name: _steps_of_branch(fit, option) for name, option in options.items()},
         cost=cost,
         value=value,
@@ -245,24 +241,3 @@ def _steps_of_branch(fit: Fit, option: Measurement) -> float:
     if option.second_seed:
         return float(np.max(option.steps))
     return 0.0 if option.branch is None else float(np.max(option.steps)) - fit.origin
-
-
-def _believed(ends: Array, reading: Array) -> Array:
-    """Mean of the ends (plan, draw) given what is read (draw, step), each half of the draws by the rule of the other half."""
-    basis, made = _basis(reading), np.empty_like(ends)
-    for learn, judge in _HALVES:
-        made[:, judge] = (basis[judge] @ np.linalg.lstsq(basis[learn], ends[:, learn].T)[0]).T
-    return made
-
-
-def _basis(reading: Array) -> Array:
-    """Quadratics in the normal scores of a few of the readings (draw, term)."""
-    few = reading[:, np.unique(np.linspace(0, reading.shape[1] - 1, _MOST).round().astype(int))]
-    score = ndtri((np.argsort(np.argsort(few, axis=0), axis=0) + 0.5) / len(few))
-    products = [score[:, i] * score[:, j] for i in range(score.shape[1]) for j in range(i + 1)]
-    return np.column_stack([np.ones(len(score)), score, *products])
-
-
-def _chosen(ends: Array, believed: Array) -> Array:
-    """The end under the plan that is believed to end lowest (draw)."""
-    return np.take_along_axis(ends, believed.argmin(axis=0)[None], axis=0)[0]

@@ -6,6 +6,11 @@ it is. Its value is the expected loss of the run that ends lowest,
     E min_r loss_r(share_r),
 
 over draws that all runs share, so that a second run is worth its share where the first may disappoint.
+
+Before the budget is divided for good one may look: train a run for a few more steps, and divide what is left by what its loss
+then says. The knowledge gradient (Frazier, Powell & Dayanik 2008, SIAM J. Control Optim. 47(5)) of such a look is
+
+    E min_r loss_r(share_r)  -  E[ min over portfolios with the look of E[min_r loss_r(share_r) | its loss] ].
 """
 
 from __future__ import annotations
@@ -26,8 +31,10 @@ from bayes_tsl._common.validation import percent, require, require_number, requi
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.frontier import FINALS, STARTS
 from bayes_tsl.decisions.plans import candidates, require_plannable
+from bayes_tsl.decisions.preposterior import believed, lowest_believed
 from bayes_tsl.forecasting.predict import at_origin, losses_at_ends, mean_by_law
 from bayes_tsl.inference.posterior import Fit
+from bayes_tsl.model.single_run import TAIL
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]  # number of the share of each run (run)
@@ -66,6 +73,9 @@ class Portfolio:
         budget: in the unit of the prices.
         notices: what the user should know, in words.
         converged: False where the chains of a fit did not agree.
+        gradient: knowledge gradient of a look at each run, by name: how much lower the run that ends lowest would end, since
+            the rest of the budget is divided after it; below zero where its steps cost more than it tells, NaN where it has
+            an end before.  [nats]
     """
 
     shares: Mapping[str, Share]
@@ -74,6 +84,7 @@ class Portfolio:
     budget: float
     notices: tuple[str, ...] = ()
     converged: bool = True
+    gradient: Mapping[str, float] = field(default_factory=dict)
 
     def _facts(self) -> Facts:
         lowest = {"lowest loss": estimate(self.losses)}
@@ -109,7 +120,7 @@ class Portfolio:
         return pd.DataFrame(rows)
 
     def to_frame(self, *, prob: float = 0.9) -> pd.DataFrame:
-        """One row per run: run, plan, price, end, mean, lower, upper (of ``prob``) and prob_lowest.
+        """One row per run: run, plan, price, end, mean, lower, upper (of ``prob``), prob_lowest, and gradient of a look.
 
         Raises:
             DataError: ``prob`` does not lie between 0 and 1.
@@ -125,6 +136,7 @@ class Portfolio:
             "lower": lower,
             "upper": upper,
             "prob_lowest": (lowest / lowest.sum(axis=0)).mean(axis=1),
+            "gradient": [self.gradient.get(run, np.nan) for run in self.shares],
         }
         return pd.DataFrame(columns)
 
@@ -142,6 +154,7 @@ def best_portfolio(
     per_step: float | Mapping[str, float] = 1.0,
     as_planned: bool = False,
     parts: int = PARTS,
+    look: float | None = None,
     seed: int = 0,
 ) -> Portfolio:
     """The shares of a budget with which the run that ends lowest is expected to end lowest.
@@ -152,32 +165,36 @@ def best_portfolio(
         per_step: price of a step in that unit, of all runs or by name.
         as_planned: runs go on to the end of their own schedule or stop; else the decay of each is planned for its share.
         parts: of the budget: the smallest share of a run.
-        seed: of the drift ahead.
+        look: steps that a run may be trained for before the rest is divided; its knowledge gradient is in ``gradient``.
+        seed: of the drift ahead, and of the noise of a look.
 
     Raises:
-        DataError: fewer than two runs, an unknown schedule, a price that is missing, or a budget that pays for nothing.
+        DataError: fewer than two runs, an unknown schedule, a price that is missing, a budget that pays for nothing, or a look
+            that is none.
 
     Example::
 
         import bayes_tsl as bt
 
         fit = bt.fit(losses, schedules=plans)  # several runs, each until now
-        portfolio = bt.best_portfolio(fit, budget=40_000)  # steps
+        portfolio = bt.best_portfolio(fit, budget=40_000, look=2_000)  # steps
         print(portfolio)
-        print(portfolio.to_frame())
+        print(portfolio.to_frame())  # and what it is worth to look at each run first
     """
     runs = _runs(fits)
     require_number(budget, "budget", low=0.0, cure="It pays for further steps of all runs.")
     require_seed(seed)
+    if look is not None:
+        require_number(look, "look", low=0.0, cure="It is in steps.")
     prices = _prices(per_step, runs)
-    plan = _as_planned if as_planned else partial(_planned_anew, parts=parts)
-    shares = {run: plan(fit, prices[run], budget, seed=seed_of(seed, number)) for number, (run, fit) in enumerate(runs.items())}
+    ask = partial(_as_planned if as_planned else partial(_planned_anew, parts=parts), budget=budget, look=look)
+    asked = {run: ask(fit, prices[run], seed=seed_of(seed, number)) for number, (run, fit) in enumerate(runs.items())}
+    shares = {run: own for run, (own, _) in asked.items()}
     require(any(len(own) > 1 for own in shares.values()), "budget", "pay for a share of some run", budget, cure="Raise it.")
     table = _Table(
         *(np.array([[getattr(share, of) for share in own] for own in _filled(shares)]) for of in ("price", "losses"))
     )
-    alone = [table.affordable(budget * np.eye(len(runs))[number]) for number in range(len(runs))]
-    equal = table.affordable(np.full(len(runs), budget / len(runs)))
+    alone, equal = _simple(table, budget)
     best = min((_improved(start, table, budget) for start in (*alone, equal)), key=table.value)
     leading = int(np.argmin([table.value(chosen) for chosen in alone]))
     others = {f"all to {list(runs)[leading]}": table.lowest(alone[leading]), "equal shares": table.lowest(equal)}
@@ -189,6 +206,11 @@ def best_portfolio(
         budget=float(budget),
         notices=tuple(notices),
         converged=all(fit.converged for fit in runs.values()),
+        gradient={
+            run: _gradient(table, best, budget, number, look * prices[run], asked[run][1])
+            for number, run in enumerate(runs)
+            if look is not None
+        },
     )
 
 
@@ -210,6 +232,30 @@ class _Table(NamedTuple):
         """The largest share of each run that its budget pays for (run)."""
         within = np.where(self.price <= budgets[:, None] * (1.0 + 1e-9), self.price, -1.0)
         return within.argmax(axis=1)
+
+    def after_look(self, run: int, price: float) -> _Table:
+        """What is left to pay once a run has been looked at: its shares that end before are no choice any more."""
+        own = self.price[run]
+        prices = self.price.copy()
+        prices[run] = np.where(own == 0.0, 0.0, np.where(own < price * (1.0 - 1e-9), np.inf, own - price))
+        return self._replace(price=prices)
+
+
+def _simple(table: _Table, budget: float) -> tuple[list[Places], Places]:
+    """The whole budget to each run alone (run), and equal shares."""
+    runs = len(table.price)
+    alone = [table.affordable(budget * np.eye(runs)[number]) for number in range(runs)]
+    return alone, table.affordable(np.full(runs, budget / runs))
+
+
+def _gradient(table: _Table, best: Places, budget: float, run: int, price: float, reading: Array | None) -> float:
+    """Knowledge gradient of a look at a run, which reads ``reading`` (draw, step) for a ``price``, beside the best shares."""
+    if reading is None or price > budget:
+        return float("nan")
+    left, later = budget - price, table.after_look(run, price)
+    alone, equal = _simple(later, left)
+    acts = np.stack([later.lowest(chosen) for chosen in (*alone, equal, *_neighbours(best, later, left))])
+    return table.value(best) - float(lowest_believed(acts, believed(acts, reading)).mean())
 
 
 def _improved(chosen: Places, table: _Table, budget: float) -> Places:
@@ -243,30 +289,42 @@ def _filled(shares: Mapping[str, list[Share]]) -> list[list[Share]]:
     return [own + [own[0]._replace(price=np.inf)] * (most - len(own)) for own in shares.values()]
 
 
-def _as_planned(fit: Fit, price: float, budget: float, *, seed: int) -> list[Share]:
-    """To stop, and to go on to the end of its schedule."""
+def _as_planned(fit: Fit, price: float, *, budget: float, look: float | None, seed: int) -> tuple[list[Share], Array | None]:
+    """To stop, and to go on to the end of its schedule; and what a look would read."""
     end = float(fit.schedule.end)
     require(np.isfinite(end), f"schedule of {fit.run!r}", "have a last step", end, cure="Or leave as_planned out.")
     cost = (end - fit.origin) * price
     if not 0.0 < cost <= budget:
-        return [_stopped(fit)]
-    losses = draws_last(losses_at_ends(fit, [fit.schedule], [end], seed=seed))[0]
-    return [_stopped(fit), Share(cost, end, "as planned", fit.schedule, losses)]
+        return [_stopped(fit)], None
+    losses, reading = _drawn(fit, [fit.schedule], [end], look, seed)
+    return [_stopped(fit), Share(cost, end, "as planned", fit.schedule, losses[0])], reading
 
 
-def _planned_anew(fit: Fit, price: float, budget: float, *, parts: int, seed: int) -> list[Share]:
-    """To stop, and shares of the budget in equal steps, each with the decay whose expected loss is lowest."""
+def _planned_anew(
+    fit: Fit, price: float, *, budget: float, look: float | None, parts: int, seed: int
+) -> tuple[list[Share], Array | None]:
+    """To stop, and shares of the budget in equal steps, each with the decay whose expected loss is lowest; and a look."""
     prices = budget * np.arange(1, parts + 1) / parts
     ends = fit.origin + prices / price
     schedules, rows = candidates(fit, ends.tolist(), STARTS, FINALS, ["linear"])
-    losses = draws_last(losses_at_ends(fit, list(schedules.values()), rows["end"], seed=seed))
+    losses, reading = _drawn(fit, list(schedules.values()), rows["end"].tolist(), look, seed)
     made = [_stopped(fit)]
     for cost, end in zip(prices, ends):
         places = np.flatnonzero(rows["end"] == end)
         best = places[losses[places].mean(axis=1).argmin()]
         name = str(rows.index[best]).partition(", end at ")[0]
         made.append(Share(float(cost), float(end), name, schedules[str(rows.index[best])], losses[best]))
-    return made
+    return made, reading
+
+
+def _drawn(fit: Fit, schedules: list[Schedule], ends: list[float], look: float | None, seed: int) -> tuple[Array, Array | None]:
+    """Losses at the ends (plan, draw), and what a look on the way there would read (draw, 1), if it comes before an end."""
+    if look is None or fit.origin + look >= max(ends):
+        return draws_last(losses_at_ends(fit, schedules, ends, seed=seed)), None
+    at = fit.origin + look
+    *losses, reading = draws_last(losses_at_ends(fit, [*schedules, fit.schedule], [*ends, at], seed=seed))
+    noise = fit.parameters()["noise_scale"].reshape(-1) * np.random.default_rng([seed, 1]).standard_t(TAIL, reading.shape)
+    return np.array(losses), (reading + noise)[:, None]
 
 
 def _stopped(fit: Fit) -> Share:

@@ -105,6 +105,11 @@ class Diagnostics:
         """Whether every check passed."""
         return not self.problems
 
+    def require(self) -> None:
+        """Raise ``ConvergenceError`` where a check failed."""
+        if self.problems:
+            raise ConvergenceError(f"{' '.join(self.problems)} Or pass throw=False to inspect the fit.", self)
+
     @property
     def verdict(self) -> str:
         """One line for people."""

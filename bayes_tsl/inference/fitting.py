@@ -26,7 +26,6 @@ from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.data.several_test_sets import over_test_sets
 from bayes_tsl.errors import Notice
 from bayes_tsl.inference.arviz_groups import arviz_groups
-from bayes_tsl.inference.diagnostics import ConvergenceError
 from bayes_tsl.inference.hierarchical_nuts import HIERARCHICAL_ACCEPT, sample_runs
 from bayes_tsl.inference.misfit import misfits, planned_otherwise
 from bayes_tsl.inference.nuts import TARGET_ACCEPT, Draws, Settings, over_draws, sample
@@ -163,7 +162,7 @@ def fit(
     if len(by_test_set.test_sets) > 1:
         data[TEST_SETS] = xr.DataTree(dataset_of_test_sets(result, by_test_set, losses, seed=seed))
     if throw:
-        _require_converged(result)
+        result.diagnostics.require()
     for notice in (*notices[len(losses.notices) :], *result.misfits, *result.diagnostics.problems):
         with suppress(Notice):  # raised where the user has made errors of warnings: the fit was made, and has them
             warnings.warn(notice, Notice, stacklevel=2)
@@ -200,13 +199,6 @@ def _look_back(
         shape = misfits(past, effective[run], priors_in(tree), parameters_of(tree))
         tree.attrs["recipe"] = recipes[run].to_json()
         tree.attrs["misfits"] = json.dumps([*planned_otherwise(past, schedules[run]), *shape])
-
-
-def _require_converged(fit: Fit) -> None:
-    """Raise ``ConvergenceError`` where the chains did not converge."""
-    problems = fit.diagnostics.problems
-    if problems:
-        raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", fit.diagnostics)
 
 
 def _schedules(

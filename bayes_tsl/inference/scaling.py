@@ -20,7 +20,7 @@ from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.netcdf import read_whole, written
 from bayes_tsl._common.validation import floats, numbers, pandas_frame, require, require_seed, require_type, show
-from bayes_tsl.inference.diagnostics import ConvergenceError, Diagnostics, diagnose
+from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
 from bayes_tsl.inference.nuts import Settings, sample
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model.checkpoints import MOST_NATS
@@ -183,9 +183,8 @@ def fit_scaling(
         for own in (drawn.sites, drawn.stats)
     )
     made = ScalingFit(table, draws, stats, notices)
-    problems = made.diagnostics.problems
-    if throw and problems:
-        raise ConvergenceError(f"{' '.join(problems)} Or pass throw=False to inspect the fit.", made.diagnostics)
+    if throw:
+        made.diagnostics.require()
     return made
 
 

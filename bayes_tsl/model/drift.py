@@ -1,10 +1,9 @@
 r"""Drift: what no parametric law foresees, as an integrated Wiener process in log progress.
 
 The drift ``d(u)`` has speed ``d'(u) = scale * W(u)`` and starts at the origin ``u = 0`` with no value and no speed. It runs
-both ways
-from there, independently: given level and slope at the origin the future is independent of the past, so a forecast needs no
-refit, and its uncertainty grows with the horizon as ``scale * u^1.5 / sqrt(3)``. The same process is here as a covariance (the
-likelihood), as a Kalman filter (many runs at once, new checkpoints), and as a path to draw (forecasts).
+both ways from there, independently: given level and slope at the origin the future is independent of the past, so a forecast
+needs no refit, and its uncertainty grows with the horizon as ``scale * u^1.5 / sqrt(3)``. The same process is here as a
+covariance (the likelihood), as a Kalman filter (many runs at once, new checkpoints), and as a path to draw (forecasts).
 """
 
 from __future__ import annotations

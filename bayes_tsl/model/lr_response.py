@@ -38,8 +38,7 @@ def response(relative_lr: ArrayLike, power: ArrayLike) -> NDArray[np.float64]:
     """Excess loss of a learning rate held for ever, as a share of that at the peak (shapes broadcast).
 
     The mean of ``r^p`` and of the saturating ``(1 + k) r / (1 + k r)`` that meets it at ``r = MEETING``. Real runs lie between
-    the
-    two: the power falls too fast near the peak and near zero, the hyperbola too slowly. Both are ``r`` at ``p = 1``.
+    the two: the power falls too fast near the peak and near zero, the hyperbola too slowly. Both are ``r`` at ``p = 1``.
 
     >>> response([0.0, 0.5, 1.0], 1.0)
     array([0. , 0.5, 1. ])

@@ -6,35 +6,10 @@ import numpy as np
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.decisions.measurements import _believed, _chosen
 from bayes_tsl.inference.posterior import example_fit
 from tests.conftest import refusal
 
 TRIED = bt.Measurement([1700], branch=bt.schedules.linear(peak=2e-3, total=1700))
-
-
-def test_what_is_left_of_a_normal_is_its_conditional_spread() -> None:
-    rng = np.random.default_rng(0)
-    truth = rng.standard_normal(4000)
-    ends, reading = truth + 0.5 * rng.standard_normal((1, 4000)), truth[:, None] + 0.1 * rng.standard_normal((4000, 1))
-    left = ends - _believed(ends, reading)
-    assert left.std() == pytest.approx(np.sqrt(0.5**2 + 0.1**2 / (1 + 0.1**2)), rel=0.05)
-
-
-def test_a_reading_of_nothing_leaves_all_and_gains_nothing() -> None:
-    rng = np.random.default_rng(1)
-    ends, reading = np.array([[0.0], [0.5]]) + rng.standard_normal((2, 4000)), rng.standard_normal((4000, 3))
-    believed = _believed(ends, reading)
-    assert (ends - believed).std() == pytest.approx(1.0, rel=0.05)
-    assert _chosen(ends, believed).mean() == pytest.approx(ends[0].mean(), abs=0.02)
-
-
-def test_the_gain_is_that_of_choosing_by_the_sign() -> None:
-    rng = np.random.default_rng(2)
-    sign = rng.standard_normal(20_000)
-    ends = np.stack([sign, np.zeros(20_000)])
-    gained = min(ends.mean(axis=1)) - _chosen(ends, _believed(ends, sign[:, None])).mean()
-    assert gained == pytest.approx(1 / np.sqrt(2 * np.pi), abs=0.01), "E[max(0, x)] of a standard normal"
 
 
 def test_a_table_of_measurements() -> None:

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.decisions.portfolio import _improved, _Table
+from bayes_tsl.decisions.portfolio import _gradient, _improved, _Table
 from bayes_tsl.inference import example_fit
 from tests.conftest import refusal
 
 
-def named(run: str, *, above: float = 0.0) -> bt.Fit:
-    """The bundled fit under another name, its losses higher by so much."""
+def named(run: str, *, above: float = 0.0, seed: int | None = None) -> bt.Fit:
+    """The bundled fit under another name, its losses higher by so much; its draws in another order are those of a run apart."""
     data = example_fit().data.copy(deep=True)
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(data["posterior"].sizes["draw"])
+        data["posterior"] = data["posterior"].to_dataset().isel(draw=order).assign_coords(draw=np.arange(len(order)))
     data.attrs["run"] = run
     data["posterior"]["floor_level"].values[:] += above
     return bt.Fit(data)
@@ -76,3 +79,28 @@ def test_what_cannot_be_spent_is_refused() -> None:
         bt.best_portfolio([named("a"), named("b")], budget=100.0, as_planned=True)
     with refusal("per_step must name every run; got 'b' without a price. Add them."):
         bt.best_portfolio([named("a"), named("b")], budget=100.0, per_step={"a": 1.0})
+
+
+def test_a_look_is_worth_what_it_may_tell() -> None:
+    runs = [named("a"), named("b", seed=1), named("far", above=1.0, seed=2)]
+    looked = bt.best_portfolio(runs, budget=1500.0, as_planned=True, look=200.0)
+    gradient = looked.to_frame().set_index("run")["gradient"]
+    assert min(gradient["a"], gradient["b"]) > 0.005, "either may be best"
+    assert gradient["far"] == pytest.approx(0.0, abs=0.004), "it tells nothing of the others, which can still be paid for"
+    assert max(gradient["a"], gradient["b"]) < looked.regret
+
+
+def test_a_look_that_leaves_too_little_costs_more_than_it_tells() -> None:
+    looked = bt.best_portfolio([named("a"), named("b", above=0.02)], budget=1300.0, as_planned=True, look=200.0)
+    assert looked.gradient["b"] < 0.0, "the better run could not be finished any more"
+    assert looked.gradient["a"] >= -1e-9, "its steps are on the way to its end"
+
+
+def test_the_gain_of_a_look_by_hand() -> None:
+    """One run ends at 0 or 2, the other at 1; the look tells which, and costs nothing that is missed later."""
+    coin = np.random.default_rng(0).permutation(np.repeat([0.0, 2.0], 500))
+    losses = np.array([[np.full(1000, 3.0), coin], [np.full(1000, 3.0), np.full(1000, 1.0)]])
+    table = _Table(np.array([[0.0, 10.0], [0.0, 10.0]]), losses)
+    reading = coin[:, None] + 1e-6 * np.arange(1000)[:, None]
+    assert _gradient(table, np.array([0, 1]), 12.0, 0, 2.0, reading) == pytest.approx(0.5, abs=0.01)
+    assert _gradient(table, np.array([0, 1]), 10.0, 0, 2.0, reading) <= 0.0, "the other cannot be paid for after it"

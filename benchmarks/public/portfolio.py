@@ -1,0 +1,154 @@
+"""One budget for several runs: the portfolio and its looks, beside all to the current best and successive halving.
+
+    python -m benchmarks.public.portfolio [--quick] [--workers N] [--out FOLDER]
+
+The groups of pooling.py, and those of multipowerlaw that have one size and length and differ in schedule. All runs are seen
+until .2 of their steps; a budget of further steps pays for the end of one of them, and for a third or two thirds of the rest of
+the others. *Lowest so far* finishes runs in the order of their losses, *halving* trains all alike and drops the worse half of
+those that are left, by their losses, at rungs that spend the budget (Jamieson & Talwalkar 2016), *portfolio* finishes those of
+``best_portfolio``, *with looks* does what examples/divide_budget.py does. *Regret* is by how much the best run that is finished
+ends above the best of all, *spent* the share of the budget, *promised* the regret that the portfolio expected at the start.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+import bayes_tsl as bt
+from benchmarks.common import SHORT, judged_rows, keep, options
+from benchmarks.public.curves import public_runs
+from benchmarks.public.pooling import cut, groups
+from examples.divide_budget import divide
+
+START = 0.2  # share of every run that is seen
+LOOK = 0.1  # share of the longest run that one look takes
+BUDGETS = (1 / 3, 2 / 3)  # of what finishing all others takes, beside finishing one
+
+
+class Group(NamedTuple):
+    """Runs to choose among.
+
+    Attributes:
+        losses: whole.
+        plans: schedules by name.
+        start: step until which each is seen.
+        budget: further steps of all.
+    """
+
+    losses: bt.LossTable
+    plans: Mapping[str, bt.Schedule]
+    start: pd.Series
+    budget: float
+
+    @property
+    def ends(self) -> pd.Series:
+        """Last step of each."""
+        return self.losses.frame.groupby("run")["step"].max().loc[list(self.plans)]
+
+    @property
+    def final(self) -> pd.Series:
+        """Last loss of each."""
+        return pd.Series({run: self.losses.select(run=run).mean_losses().iloc[-1] for run in self.plans})
+
+    def reached(self, steps: pd.Series) -> pd.Series:
+        """Last loss of each until its step."""
+        return pd.Series({run: self.losses.select(run=run).until(steps[run]).mean_losses().iloc[-1] for run in steps.index})
+
+
+def made(name: str, share: float) -> Group:
+    """The group of a name, with a budget."""
+    losses, plans = all_groups()[name]
+    ends = losses.frame.groupby("run")["step"].max().loc[list(plans)]
+    rest = (1.0 - START) * ends
+    return Group(losses, plans, START * ends, float(rest.max() + share * (rest.sum() - rest.max())))
+
+
+def all_groups() -> dict[str, tuple[bt.LossTable, dict[str, bt.Schedule]]]:
+    """Those of pooling.py, and runs of multipowerlaw of one size and about one length."""
+    losses, plans, kinds = public_runs()
+    found = groups()
+    runs = pd.Series({run: float(losses.select(run=run).steps[-1]) for run in losses.runs if "multi" in kinds[run]})
+    for (size, last), part in runs.groupby([runs.index.str.split("_").str[0], runs.round(-3)]):
+        named = list(part.index)
+        chosen = losses.frame[losses.frame["run"].isin(named)]
+        found[f"multipowerlaw {size}, {last:g} steps"] = bt.LossTable.from_frame(chosen), {run: plans[run] for run in named}
+    return found
+
+
+def lowest_so_far(group: Group) -> pd.Series:
+    """Runs are finished in the order of their losses while the budget pays for it."""
+    trained, left = group.start.copy(), group.budget
+    for run in group.reached(group.start).sort_values().index:
+        rest = group.ends[run] - trained[run]
+        if rest <= left:
+            trained[run], left = group.ends[run], left - rest
+    return trained
+
+
+def halving(group: Group) -> pd.Series:
+    """All are trained alike, and the worse half of those that are left is dropped at each rung."""
+    runs = list(group.plans)
+    sizes = [int(np.ceil(len(runs) / 2**rung)) for rung in range(int(np.ceil(np.log2(len(runs)))))]
+    trained = group.start.copy()
+    rest = float((group.ends - group.start).max())
+    between = (group.budget - rest) / (sum(sizes) - len(sizes))
+    for size in sizes:
+        trained[runs] = np.minimum(trained[runs] + between, group.ends[runs])
+        runs = list(group.reached(trained[runs]).sort_values().index[: int(np.ceil(size / 2))])
+    trained[runs] = group.ends[runs]
+    return trained
+
+
+def planned(group: Group) -> tuple[pd.Series, float]:
+    """Those of the portfolio of the start are finished; and the regret that it expects."""
+    fit = bt.fit(cut(group.losses, START), schedules=group.plans, **SHORT)
+    portfolio = bt.best_portfolio(fit, budget=group.budget, as_planned=True)
+    return group.ends.where(group.ends.index.isin(list(portfolio.schedules)), group.start), portfolio.regret
+
+
+def with_looks(group: Group) -> pd.Series:
+    """Those of examples/divide_budget.py."""
+    start, look = group.start.to_dict(), LOOK * float(group.ends.max())
+    return divide(group.losses, group.plans, start=start, budget=group.budget, look=look, **SHORT)
+
+
+def judged(name: str, share: float) -> list[dict[str, object]]:
+    """What each way of spending one budget leads to."""
+    warnings.simplefilter("ignore", bt.Notice)
+    group = made(name, share)
+    best_planned, promised = planned(group)
+    ways: dict[str, Callable[[], pd.Series]] = {
+        "lowest so far": lambda: lowest_so_far(group),
+        "halving": lambda: halving(group),
+        "portfolio": lambda: best_planned,
+        "with looks": lambda: with_looks(group),
+    }
+    rows = []
+    for way, spend in ways.items():
+        trained = spend()
+        finished = group.final[trained >= 0.999 * group.ends]
+        spent = float((trained - group.start).sum()) / group.budget
+        row = {"group": name, "budget": share, "way": way, "runs": len(trained), "finished": len(finished), "spent": spent}
+        regret = finished.min() - group.final.min()
+        rows.append(
+            row | {"regret": regret, "best": float(regret == 0.0), "promised": promised if way == "portfolio" else np.nan}
+        )
+    return rows
+
+
+def main() -> None:
+    asked = options(__doc__, "portfolio")
+    names = ["mixtures, prose"] if asked.quick else list(all_groups())
+    cells = [(name, share) for name in names for share in BUDGETS]
+    table = judged_rows(judged, *zip(*cells), asked=asked)
+    means = table.drop(columns="group").groupby(["budget", "way"], sort=False).mean().reset_index().assign(group="mean")
+    keep(pd.concat([means[table.columns], table]), asked.table)
+
+
+if __name__ == "__main__":
+    main()
