@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.backtesting import summarise
@@ -60,12 +61,14 @@ def options(doc: str | None, name: str, **flags: str) -> argparse.Namespace:
 def judged_rows(
     judge: Callable[..., list[dict[str, object]]], *items: Sequence[Any], asked: argparse.Namespace
 ) -> pd.DataFrame:
-    """Rows of every item, judged side by side by as many processes as asked for, kept as ``cases.csv``."""
-    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
-        rows = pd.DataFrame([row for judged in pool.map(judge, *items) for row in judged])
+    """Rows of every item, judged side by side by as many processes as asked for; ``cases.csv`` has those so far."""
     asked.out.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(asked.out / "cases.csv", index=False)
-    return rows
+    rows: list[dict[str, object]] = []
+    with ProcessPoolExecutor(asked.workers, get_context("spawn")) as pool:
+        for judged in tqdm(pool.map(judge, *items), desc=asked.table.stem, total=len(items[0]), unit="cell"):
+            rows += judged
+            pd.DataFrame(rows).to_csv(asked.out / "cases.csv", index=False)
+    return pd.DataFrame(rows)
 
 
 def by_kind(scores: pd.DataFrame, kinds: pd.Series, columns: list[str]) -> pd.DataFrame:

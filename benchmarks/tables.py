@@ -261,21 +261,31 @@ def new_runs() -> pd.DataFrame:
 
 def worth_of_knowledge() -> pd.DataFrame:
     """What each thing that may be known beside a curve is worth: scores with it over those without it, on the same runs."""
-    small, sets = result("knowledge"), result("test_sets").groupby(["prefix", "model"], as_index=False).mean(numeric_only=True)
+    measured, relatives = result("knowledge"), result("relatives")
+    sets = result("test_sets").groupby(["prefix", "model"], as_index=False).mean(numeric_only=True)
     family = result("unseen_knowledge").query("runs == 'mean of families'")
     pooled = result("siblings").query("kind == 'size' and run == 'mean'").rename(columns={"mae": "endpoint_mae"})
     decays = result("branches").assign(prefix="30 to 71%")
-    own, others = "own small runs, other families' priors", "mean of families"
+    other, own = (relatives[relatives["families"] == families] for families in ("other", "own"))
+    small, familiar, keys = "small runs, other families' priors", "small runs, their family's priors", ("seen", "knows")
     pairs = [
-        ("batch and size", own, small, ("seen", "knows"), "recipe", "curve"),
-        ("priors of the own family", others, family, ("prefix", "model"), "family", "all"),
-        ("finished siblings", "lr_scheduling sizes", pooled, ("share", "way"), "together", "alone"),
-        ("other test sets", "OLMo-1B, ladder, small_lm", sets, ("prefix", "model"), "together", "apart"),
-        ("gradient noise", own, small, ("seen", "knows"), "noise", "recipe"),
-        ("averaged weights", own, small, ("seen", "knows"), "averaged", "recipe"),
-        ("one finished cooldown", own, small, ("seen", "knows"), "branch", "recipe"),
+        ("batch and size", small, measured, keys, "recipe", "curve"),
+        ("gradient noise", small, measured, keys, "noise", "recipe"),
+        ("averaged weights", small, measured, keys, "averaged", "recipe"),
+        ("averaged weights", familiar, own, keys, "averaged", "recipe"),
+        ("one finished cooldown", small, measured, keys, "branch", "recipe"),
+        ("one finished cooldown", familiar, own, keys, "branch", "recipe"),
         ("one finished cooldown", "lr_scheduling, other families' priors", decays, ("prefix", "model"), "branch", "curve"),
-        ("all measurements", own, small, ("seen", "knows"), "all", "recipe"),
+        ("all measurements", small, measured, keys, "all", "recipe"),
+        ("all measurements", familiar, own, keys, "all", "recipe"),
+        ("priors of the own family", "small runs", relatives.query("knows == 'recipe'"), ("seen", "families"), "own", "other"),
+        ("priors of the own family", "mean of families", family, ("prefix", "model"), "family", "all"),
+        ("finished siblings", small, other, keys, "siblings", "recipe"),
+        ("finished siblings", familiar, own, keys, "siblings", "recipe"),
+        ("finished siblings", "lr_scheduling sizes", pooled, ("share", "way"), "together", "alone"),
+        ("other test sets", small, other, keys, "test sets", "recipe"),
+        ("other test sets", familiar, own, keys, "test sets", "recipe"),
+        ("other test sets", "OLMo-1B, ladder, small_lm", sets, ("prefix", "model"), "together", "apart"),
     ]
     return pd.DataFrame([row for pair in pairs for row in _ratios(*pair)])
 
@@ -546,6 +556,8 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
             "best_plan",
             "excess",
             "knowledge",
+            "relatives",
+            "portfolio",
             "worth",
         )
     },

@@ -9,7 +9,7 @@ these, and all are fitted again. Then the runs of the portfolio are trained to t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
@@ -26,6 +26,7 @@ def divide(
     budget: float,
     look: float,
     least: float = LEAST,
+    fit: Callable[..., bt.Fit] = bt.fit,
     **settings: object,
 ) -> pd.Series:
     """Last step of each run, of finished runs that are seen until ``start`` of each and then as far as the budget pays.
@@ -37,13 +38,14 @@ def divide(
         budget: further steps of all runs.
         look: steps of one look.
         least: knowledge gradient of a look that is made.  [nats]
-        settings: those of ``bt.fit``.
+        fit: how runs are fitted together.
+        settings: of ``fit``.
     """
     trained, spent = pd.Series(dict(start)), 0.0
     while True:
         seen = losses.frame[losses.frame["step"] <= losses.frame["run"].map(trained)]
-        fit = bt.fit(bt.LossTable.from_frame(seen), schedules=schedules, **settings)
-        portfolio = bt.best_portfolio(fit, budget=budget - spent, as_planned=True, look=look)
+        together = fit(bt.LossTable.from_frame(seen), schedules=schedules, **settings)
+        portfolio = bt.best_portfolio(together, budget=budget - spent, as_planned=True, look=look)
         gradient = portfolio.to_frame().set_index("run")["gradient"]
         if not gradient.max() > least:
             break

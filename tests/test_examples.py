@@ -6,6 +6,7 @@ from pathlib import Path
 
 import choose_a_mixture
 import choose_a_schedule
+import divide_budget
 import matplotlib as mpl
 import pytest
 import set_a_budget
@@ -52,6 +53,17 @@ def test_a_mixture(tmp_path: Path) -> None:
     assert table["prob_lowest"].sum() == pytest.approx(1.0)
     assert table["ended"].notna().all()
     assert (tmp_path / "mixtures.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_budget_for_two_mixtures() -> None:
+    losses = bt.datasets.load("small_lm").select(test_set="prose")
+    means = bt.LossTable.from_frame(losses.mean_losses().reset_index())
+    plans, start = bt.datasets.schedules("small_lm"), dict.fromkeys(losses.runs, 500.0)
+    trained = divide_budget.divide(means, plans, start=start, budget=2500, look=250, **QUICK)
+    assert trained["mix20_cosine"] == 2500.0, "the lower one on prose"
+    assert trained.sum() - 1000.0 <= 2500.0
+    assert trained["mix50_cosine"] < 2500.0
 
 
 @pytest.mark.slow

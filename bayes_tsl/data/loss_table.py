@@ -56,6 +56,11 @@ class LossTable:
         branches: runs that left another one of the table: parent, and the last step that the two share, by name.
         averaged: losses of averaged weights beside those of ``frame``, a table for each number of steps averaged over.
         gradient_noise: noise of the gradient, columns run, step, gradient_noise; None where there is none.
+
+    >>> import pandas as pd
+    >>> losses = LossTable.from_frame(pd.DataFrame({"step": [100, 200, 300], "loss": [5.0, 4.5, 4.3]}))
+    >>> len(losses), losses.until(200).steps.tolist()
+    (3, [100.0, 200.0])
     """
 
     frame: pd.DataFrame = field(repr=False)

@@ -35,6 +35,11 @@ class Schedule:
         known: False where nobody gave a schedule and a constant one stands in.
         first_epoch: step at which the training data begin to repeat.
         assumed_after: step after which the last learning rate is assumed to stay, since none was planned.
+
+    >>> from bayes_tsl.data import schedules
+    >>> plan = schedules.cosine(peak=1e-3, warmup=100, total=1000)
+    >>> plan.lr([50, 100, 1000]).tolist()
+    [0.0005, 0.001, 0.0]
     """
 
     text: str

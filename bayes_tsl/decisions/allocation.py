@@ -31,6 +31,12 @@ class Allocation:
         losses: draws of the final loss of each, jointly, in nats per token (draw, size).
         notices: what the user should know, in words.
         converged: False where the chains of the fit did not agree.
+
+    Example::
+
+        best = bt.allocate(bt.fit_scaling(runs), flops=1e21)  # a table of finished runs
+        print(best)
+        bt.plot_allocation(best)
     """
 
     flops: float

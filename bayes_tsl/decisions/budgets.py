@@ -38,6 +38,13 @@ class Budget:
         tail: that share.
         last: last step that the forecast and the deadline allow.
         currency: of the money, if it has a name.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[1500, 2000, 2500])
+    >>> budget = bt.smallest_budget(ahead, bt.Cost(per_step=2.0), target=3.7)
+    >>> round(float(budget.step)), round(float(budget.cost))
+    (1590, 781)
     """
 
     cost: float

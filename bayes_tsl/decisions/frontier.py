@@ -50,6 +50,12 @@ class Frontier:
         origin: step from which on plans are.
         notices: what the user should know, in words.
         converged: False where the chains of the fit did not agree.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> frontier = bt.budget_frontier(example_fit(), bt.Cost(per_step=2.0), ends=[1600, 2000, 2500], target=3.6)
+    >>> float(frontier.smallest(0.9).step)
+    2000.0
     """
 
     table: pd.DataFrame

@@ -51,6 +51,10 @@ class Measurement:
         averaged: steps up to each of ``steps``, none later than the origin, whose weights are averaged; 0 for none.
         second_seed: whether they are of a run of its own, from another seed: its departures from the laws are those of this run
             but for the spread of seeds.
+
+    >>> tried = Measurement([1500, 1700], branch="linear:peak=2e-3,total=1700")
+    >>> tried.second_seed
+    False
     """
 
     steps: ArrayLike
@@ -73,6 +77,12 @@ class Worth:
         cost: what they cost.
         value: of a nat.  [money]
         converged: False where the chains of the fit did not agree.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> worth = bt.worth_measuring(example_fit(), {"wait": bt.Measurement([1300, 1400, 1500])}, end=2500)
+    >>> list(worth.to_frame())
+    ['steps', 'cost', 'width_now', 'width_left', 'narrower', 'gain', 'worth', 'net']
     """
 
     end: float

@@ -51,6 +51,12 @@ class BestPlan:
         origin: step from which on the plans are.
         notices: what the user should know, in words.
         converged: False where the chains of the fit did not agree.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> best = bt.best_plan(example_fit(), end=2500)
+    >>> best.name
+    'cosine from 1980 to 6.09e-05'
     """
 
     losses: xr.DataArray = field(repr=False)

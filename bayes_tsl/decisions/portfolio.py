@@ -76,6 +76,12 @@ class Portfolio:
         gradient: knowledge gradient of a look at each run, by name: how much lower the run that ends lowest would end, since
             the rest of the budget is divided after it; below zero where its steps cost more than it tells, NaN where it has
             an end before.  [nats]
+
+    Example::
+
+        portfolio = bt.best_portfolio(fit, budget=40_000)  # a fit of several runs, and steps
+        portfolio.to_frame()
+        portfolio.schedules["run a"]
     """
 
     shares: Mapping[str, Share]

@@ -31,6 +31,14 @@ class Comparison:
         test_set: name of the test set.
         notices: what the user should know, in words.
         converged: False where the chains of the fit did not agree.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> from dataclasses import replace
+    >>> one = bt.forecast(example_fit(), steps=[2500])
+    >>> comparison = bt.compare_runs([one, replace(one, run="worse", expected=one.expected + 0.1)])
+    >>> comparison.prob_lowest().to_dict()
+    {'mix50_cosine': 1.0, 'worse': 0.0}
     """
 
     losses: xr.DataArray = field(repr=False)

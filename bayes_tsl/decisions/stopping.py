@@ -54,6 +54,12 @@ class Stopping:
         final: learning rate at which each ends.
         notices: what the user should know, in words.
         converged: False where the chains of the fit did not agree.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> stopping = bt.stop_or_continue(example_fit(), bt.Cost(per_step=0.01), value=1000.0, steps=[1800, 2500])
+    >>> float(stopping.recommended)
+    2500.0
     """
 
     losses: xr.DataArray = field(repr=False)

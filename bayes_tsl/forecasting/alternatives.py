@@ -32,6 +32,12 @@ class WhatIf:
     Attributes:
         forecasts: by the name of the schedule, each at the steps that its schedule reaches.
         schedules: those of the forecasts, as fitted until the origin.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> plans = bt.what_if(example_fit(), {"planned": None, "constant": "constant:peak=1e-3"}, steps=[2500])
+    >>> plans.ends()["mean"].round(2).to_dict()
+    {'planned': 3.48, 'constant': 3.55}
     """
 
     forecasts: Mapping[str, Forecast]

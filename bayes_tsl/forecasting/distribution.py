@@ -44,6 +44,12 @@ class Arrival:
         draws: step at which a draw gets there, infinite where it does not within the forecast (chain, draw).
         horizon: last step of the forecast.
         prob: mass of the interval from ``lower`` to ``upper``.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> arrival = bt.forecast(example_fit(), steps=[1500, 2000, 2500]).time_to(3.6, prob=0.9)
+    >>> round(float(arrival.median), -2)
+    1800.0
     """
 
     target: float
@@ -117,6 +123,12 @@ class Forecast:
         converged: False where the chains of its fit did not agree.
         coefficients: draws of gap, rate and floor (chain, draw, step); empty for a forecaster that has none.
         positions: draws of the observed loss at some token positions (chain, draw, step, position); else None.
+
+    >>> import bayes_tsl as bt
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> ahead = bt.forecast(example_fit(), steps=[2000, 2500])
+    >>> float(ahead.prob_below(3.6, at=2500)) > 0.9
+    True
     """
 
     run: str

@@ -59,6 +59,11 @@ class Updated:
         pareto_k: shape of the tail of the raw weights: above ``max_pareto_k`` they cannot be relied on.
         ess: how many independent draws the weighted ones are worth.
         drift: where it stands at the last new checkpoint (draw).
+
+    Example::
+
+        updated = bt.update(fit, later_losses)
+        ahead = bt.fit(later_losses, schedule=plan).forecast([2500]) if updated.needs_refit else updated.forecast([2500])
     """
 
     fit: Fit

@@ -26,7 +26,15 @@ TAILS = (0.05, 0.95)  # quantiles whose ESS is that of the tails (Vehtari et al.
 
 
 class ConvergenceError(RuntimeError):
-    """Chains that did not agree, for which ``diagnostics`` says why; or least squares that did not settle, which has none."""
+    """Chains that did not agree, for which ``diagnostics`` says why; or least squares that did not settle, which has none.
+
+    Example::
+
+        try:
+            fit = bt.fit(losses, schedule=plan)
+        except bt.ConvergenceError as error:
+            print(error.diagnostics.table)
+    """
 
     def __init__(self, message: str, diagnostics: Diagnostics | None = None) -> None:
         super().__init__(message)
@@ -44,6 +52,11 @@ class Diagnostics:
         draws: draws kept, over all chains.
         divergences: draws whose trajectory diverged.
         bfmi: smallest Bayesian fraction of missing information of any chain.
+
+    >>> from bayes_tsl.inference.posterior import example_fit
+    >>> checks = example_fit().diagnostics
+    >>> checks.converged
+    False
     """
 
     table: pd.DataFrame = field(repr=False)

@@ -47,6 +47,10 @@ class Fit:
         data: groups posterior, sample_stats, log_likelihood, log_prior, posterior_predictive, observed_data and constant_data
             in the ArviZ schema. Dims are chain, draw, step and position; ``arviz.from_netcdf`` reads a saved one. Of several
             runs: one such tree per run, and the group population.
+
+    >>> fit = example_fit()
+    >>> fit.run, fit.test_set, fit.origin
+    ('mix50_cosine', 'prose', 1200.0)
     """
 
     data: xr.DataTree

@@ -46,6 +46,12 @@ class ScalingFit:
         draws: of every parameter of ``model.scaling`` (chain, draw).
         stats: of the sampler (chain, draw).
         notices: what the user should know, in words.
+
+    Example::
+
+        law = bt.fit_scaling(runs)  # a table of finished runs: parameters, tokens, loss
+        law.losses(parameters=[1e9], tokens=[2e10]).mean()
+        law.save("law.nc")
     """
 
     runs: pd.DataFrame

@@ -34,6 +34,11 @@ class Outlook:
         converged: whether the chains of the fit agreed.
         fitted: last step of the fit; later checkpoints came in by weights.
         waiting: why there is no forecast; empty if there is one.
+
+    Example::
+
+        outlook = monitor.latest  # of a Monitor, or of a callback of a trainer
+        print(outlook.median, outlook.lower, outlook.upper, outlook.alarms)
     """
 
     step: float

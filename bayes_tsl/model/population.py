@@ -66,6 +66,12 @@ class Population:
         progress: progress at which slopes are compared, in steps at peak learning rate.
         base: the priors that traits are counted from, as ``base_of`` writes them.
         source: where it comes from: runs, test_set, law, created_at, versions.
+
+    Example::
+
+        population = bt.fit(losses, schedules=schedules).population()  # several runs of a family
+        population.save("population.json")
+        fit = bt.fit(next_losses, schedule=schedule, priors=population)
     """
 
     traits: Mapping[str, Trait]

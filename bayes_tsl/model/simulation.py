@@ -43,6 +43,12 @@ class Simulation:
         losses: as they would have been measured.
         parameters: global parameters.
         coefficients: gap, rate and floor of each checkpoint, its own noise included (step).
+
+    >>> import bayes_tsl as bt
+    >>> plan = bt.schedules.constant(peak=1e-3)
+    >>> made = bt.simulate(steps=[500, 1000], schedule=plan, origin=1000, positions=range(4), seed=0)
+    >>> made.losses.steps.tolist()
+    [500.0, 1000.0]
     """
 
     losses: LossTable

@@ -50,6 +50,11 @@ class Report:
     Attributes:
         contents: all that the page says, as numbers under their names and sentences.
         pictures: SVG elements by the name of the section that they belong to.
+
+    Example::
+
+        page = bt.report(fit, fit.forecast([2000, 2500]), target=3.5)
+        page.save("report.html")
     """
 
     contents: Tree

@@ -12,8 +12,10 @@ gpt_positions). --quick: every twentieth of these.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +34,7 @@ WITHOUT = ("small_lm", "gpt_positions")
 
 def judged(run: MeasuredRun, share: float) -> list[dict[str, object]]:
     """Scores of the end of one run from this share on, with each thing known."""
-    priors, left = left_out_priors(), PREFIXES.get(share, max(PREFIXES.values()))
+    left = PREFIXES.get(share, max(PREFIXES.values()))
     past, tried = run.losses.until(share * run.total), f"{run.name}@{left:g}"
     alone, with_branch = past.select(run=run.name), past.select(run=[run.name, tried])
     plain = replace(alone, averaged={}, gradient_noise=None)
@@ -44,7 +46,9 @@ def judged(run: MeasuredRun, share: float) -> list[dict[str, object]]:
         "branch": (replace(with_branch, averaged={}, gradient_noise=None), run.known),
         "all": (with_branch, run.known),
     }
-    return [_scored(run, losses, priors, recipe) | {"seen": share, "knows": name} for name, (losses, recipe) in known.items()]
+    settings = {"schedules": run.schedules, "priors": left_out_priors(), **SETTINGS}
+    rows = {name: scored(run, {"losses": losses, **recipe, **settings}) for name, (losses, recipe) in known.items()}
+    return [row | {"seen": share, "knows": name} for name, row in rows.items()]
 
 
 @cache
@@ -53,17 +57,21 @@ def left_out_priors() -> LearnedPriors:
     return LearnedPriors(levels=learn(pd.read_csv(RESULTS / "learned_priors.csv", comment="#"), without=WITHOUT))
 
 
-def _scored(run: MeasuredRun, losses: bt.LossTable, priors: LearnedPriors, recipe: dict[str, float]) -> dict[str, object]:
+def scored(run: MeasuredRun, asked: dict[str, Any]) -> dict[str, object]:
+    """Scores of the end of one run, by the fit that is asked for: of the run, or of others beside it."""
     with warnings.catch_warnings(action="ignore"):
-        fit = bt.fit(losses, schedules=run.schedules, priors=priors, **recipe, **SETTINGS)
-        last = score(bt.forecast(fit, steps=[run.total]), run.losses.select(run=run.name).mean_losses()).iloc[-1]
+        fit = bt.fit(**asked)
+        fit = fit.select(run=run.name) if len(fit.runs) > 1 else fit
+        ahead = bt.forecast(fit, steps=[run.total])
+        ahead = ahead.select(test_set="prose") if len(ahead.test_sets) > 1 else ahead
+        last = score(ahead, run.losses.select(run=run.name).mean_losses()).iloc[-1]
     heat = np.log(fit.parameters()["heat"])
     error = float(last["mean"] - last["observed"])
     scores = {name: float(last[name]) for name in ("crps", "covered_50", "covered_90", "width_90")}
     return {"run": run.name, "converged": fit.converged, "error": error, **scores, "heat_sd": float(np.std(heat))}
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
+def summary(rows: pd.DataFrame, by: Sequence[str] = ("seen", "knows")) -> pd.DataFrame:
     """Means by share seen and by what is known."""
     rows = rows.assign(size=rows["error"].abs())
     columns = {
@@ -78,7 +86,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         "width_90": ("width_90", "mean"),
         "heat_sd": ("heat_sd", "mean"),
     }
-    return rows.groupby(["seen", "knows"], sort=False, as_index=False).agg(**columns)
+    return rows.groupby(list(by), sort=False, as_index=False).agg(**columns)
 
 
 def cells(runs: list[MeasuredRun]) -> list[tuple[MeasuredRun, float]]:

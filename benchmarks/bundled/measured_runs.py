@@ -57,8 +57,8 @@ class MeasuredRun:
         return bt.schedules.decayed(whole, start=start, total=end, final=peak / 10)
 
 
-def measured_runs(test_set: str = "prose") -> list[MeasuredRun]:
-    """All of them on one test set, by name."""
+def measured_runs(*test_sets: str) -> list[MeasuredRun]:
+    """All of them on these test sets, by default on prose, by name."""
     rows = pd.read_csv(DATA, dtype={"run": str, "parent": str})
-    rows = rows[rows["test_set"] == test_set]
+    rows = rows[rows["test_set"].isin(test_sets or ["prose"])]
     return [MeasuredRun(str(name), own) for name, own in rows.groupby(rows["parent"].fillna(rows["run"]))]

@@ -104,50 +104,64 @@ def halving(group: Group) -> pd.Series:
     return trained
 
 
-def planned(group: Group) -> tuple[pd.Series, float]:
+def planned(group: Group, fit: Callable[..., bt.Fit]) -> tuple[pd.Series, float]:
     """Those of the portfolio of the start are finished; and the regret that it expects."""
-    fit = bt.fit(cut(group.losses, START), schedules=group.plans, **SHORT)
-    portfolio = bt.best_portfolio(fit, budget=group.budget, as_planned=True)
+    portfolio = bt.best_portfolio(fit(cut(group.losses, START), schedules=group.plans), budget=group.budget, as_planned=True)
     return group.ends.where(group.ends.index.isin(list(portfolio.schedules)), group.start), portfolio.regret
 
 
-def with_looks(group: Group) -> pd.Series:
+def with_looks(group: Group, fit: Callable[..., bt.Fit]) -> pd.Series:
     """Those of examples/divide_budget.py."""
     start, look = group.start.to_dict(), LOOK * float(group.ends.max())
-    return divide(group.losses, group.plans, start=start, budget=group.budget, look=look, **SHORT)
+    return divide(group.losses, group.plans, start=start, budget=group.budget, look=look, fit=fit)
 
 
-def judged(name: str, share: float) -> list[dict[str, object]]:
-    """What each way of spending one budget leads to."""
+def remembered() -> Callable[..., bt.Fit]:
+    """A way of fitting runs together that makes no fit of the same checkpoints twice."""
+    made: dict[tuple[float, ...], bt.Fit] = {}
+
+    def fit(losses: bt.LossTable, *, schedules: Mapping[str, bt.Schedule]) -> bt.Fit:
+        seen = tuple(losses.frame.groupby("run")["step"].max())
+        if seen not in made:
+            made[seen] = bt.fit(losses, schedules=schedules, **SHORT)
+        return made[seen]
+
+    return fit
+
+
+def judged(name: str) -> list[dict[str, object]]:
+    """What each way of spending each budget leads to in one group."""
     warnings.simplefilter("ignore", bt.Notice)
-    group = made(name, share)
-    best_planned, promised = planned(group)
-    ways: dict[str, Callable[[], pd.Series]] = {
-        "lowest so far": lambda: lowest_so_far(group),
-        "halving": lambda: halving(group),
-        "portfolio": lambda: best_planned,
-        "with looks": lambda: with_looks(group),
-    }
-    rows = []
-    for way, spend in ways.items():
-        trained = spend()
-        finished = group.final[trained >= 0.999 * group.ends]
-        spent = float((trained - group.start).sum()) / group.budget
-        row = {"group": name, "budget": share, "way": way, "runs": len(trained), "finished": len(finished), "spent": spent}
-        regret = finished.min() - group.final.min()
-        rows.append(
-            row | {"regret": regret, "best": float(regret == 0.0), "promised": promised if way == "portfolio" else np.nan}
-        )
+    fit, rows = remembered(), []
+    for share in BUDGETS:
+        group = made(name, share)
+        best_planned, promised = planned(group, fit)
+        ways = {
+            "lowest so far": lowest_so_far(group),
+            "halving": halving(group),
+            "portfolio": best_planned,
+            "with looks": with_looks(group, fit),
+        }
+        rows += [scored(group, trained) | {"group": name, "budget": share, "way": way} for way, trained in ways.items()]
+        rows[-2]["promised"] = promised
     return rows
+
+
+def scored(group: Group, trained: pd.Series) -> dict[str, object]:
+    """How good the best of the runs is that are trained to their end."""
+    finished = group.final[trained >= 0.999 * group.ends]
+    regret = float(finished.min() - group.final.min())
+    spent = float((trained - group.start).sum()) / group.budget
+    return {"runs": len(trained), "finished": len(finished), "spent": spent, "regret": regret, "best": float(regret == 0.0)}
 
 
 def main() -> None:
     asked = options(__doc__, "portfolio")
     names = ["mixtures, prose"] if asked.quick else list(all_groups())
-    cells = [(name, share) for name in names for share in BUDGETS]
-    table = judged_rows(judged, *zip(*cells), asked=asked)
+    table = judged_rows(judged, names, asked=asked)
     means = table.drop(columns="group").groupby(["budget", "way"], sort=False).mean().reset_index().assign(group="mean")
-    keep(pd.concat([means[table.columns], table]), asked.table)
+    columns = ["group", "budget", "way", "runs", "finished", "spent", "regret", "best", "promised"]
+    keep(pd.concat([means, table])[columns], asked.table)
 
 
 if __name__ == "__main__":
