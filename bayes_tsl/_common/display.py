@@ -112,6 +112,15 @@ def cut(facts: Facts) -> Facts:
     return kept | ({"and": f"{len(facts) - _MOST} more"} if len(facts) > _MOST else {})
 
 
+def doubted(text: str, *, converged: bool) -> str:
+    """The text of a value, behind a warning where its chains did not converge.
+
+    >>> doubted("Stop now.", converged=False)
+    'NOT CONVERGED, do not act on this: Stop now.'
+    """
+    return text if converged else f"NOT CONVERGED, do not act on this: {text}"
+
+
 def warned(notices: Iterable[str], *, converged: bool = True) -> Facts:
     """What stands against a value: chains that did not converge, and how many notices it has."""
     count = len(list(notices))

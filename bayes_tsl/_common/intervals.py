@@ -31,6 +31,15 @@ def draws_last(draws: xr.DataArray) -> Array:
     return values.reshape(*values.shape[:-2], -1)
 
 
+def evenly(many: int, fewer: int) -> NDArray[np.intp]:
+    """Places of so many fewer draws, evenly among many (draw).
+
+    >>> evenly(5, 3).tolist()
+    [0, 2, 4]
+    """
+    return np.linspace(0, many - 1, fewer).round().astype(np.intp)
+
+
 def interval_along(draws: Array, prob: float, *, axis: int) -> tuple[Array, Array]:
     """Lower and upper end of the central interval of mass ``prob`` along an axis of draws, which they lack (...).
 

@@ -36,6 +36,7 @@ from bayes_tsl._common.validation import (
 from bayes_tsl.data.ancestry import ANCESTRY, ancestry
 from bayes_tsl.errors import DataError, Notice
 
+LOSSES = "losses"  # what errors call a table that has no name of its own
 COLUMNS = ("run", "test_set", "step", "position", "loss", "tokens", "lr", "loss_se")
 KEY = ["run", "test_set", "step", "position"]
 BESIDE = ("averaged", "gradient_noise")  # what may be measured of a checkpoint beside its loss
@@ -71,7 +72,7 @@ class LossTable:
     gradient_noise: pd.DataFrame | None = field(default=None, repr=False)
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, *, source: str = "losses", keep: Literal["last"] | None = None) -> LossTable:
+    def from_frame(cls, frame: pd.DataFrame, *, source: str = LOSSES, keep: Literal["last"] | None = None) -> LossTable:
         """Check and sort a table with columns step, loss [, run, position, test_set, tokens, lr, loss_se].
 
         Args:
@@ -91,7 +92,8 @@ class LossTable:
         """
         frame = pandas_frame(frame, source, (*COLUMNS, *ANCESTRY, *BESIDE))
         missing = [name for name in ("step", "loss") if name not in frame.columns]
-        require(not missing, source, "have columns step and loss", frame.columns, cure=f"Add {show(missing)}.")
+        cure = f"Add {show(missing)}{'' if source == LOSSES else ', or read it with read_log, which knows other names'}."
+        require(not missing, source, "have columns step and loss", frame.columns, cure=cure)
         require(len(frame) > 0, source, "have at least one row", [], cure="Check that the log was written.")
         table = pd.DataFrame({name: _column(frame, name, source) for name in COLUMNS}, index=frame.index)
         for name, rule, bad in _faults(table):

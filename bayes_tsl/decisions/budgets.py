@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._common.display import Facts, shown
+from bayes_tsl._common.display import Facts, doubted, shown
 from bayes_tsl._common.intervals import draws_first, interval_along, require_prob
 from bayes_tsl._common.validation import require, require_number, show
 from bayes_tsl.decisions.costs import Cost, money_text
@@ -38,6 +38,7 @@ class Budget:
         tail: that share.
         last: last step that the forecast and the deadline allow.
         currency: of the money, if it has a name.
+        converged: False where the chains of the fit did not agree.
 
     >>> import bayes_tsl as bt
     >>> from bayes_tsl.inference.posterior import example_fit
@@ -56,11 +57,16 @@ class Budget:
     tail: float
     last: float
     currency: str | None = None
+    converged: bool = True
 
     def _facts(self) -> Facts:
         return {"": str(self)}
 
     def __str__(self) -> str:
+        return doubted(self._text, converged=self.converged)
+
+    @property
+    def _text(self) -> str:
         if not np.isfinite(self.step):
             return f"no budget is enough: {step_text(self.step, last=self.last)}"
         units = {"tokens": self.tokens, "hours": self.hours}
@@ -215,11 +221,11 @@ def _budget(ahead: Forecast, cost: Cost, step: float, tail: float) -> Budget:
     require_number(tail, "tail", low=0.0, high=1.0, cure="0.1 is the worst tenth.")
     last = _last_step(ahead, cost)
     if step > last:
-        return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last, cost.currency)
+        return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last, cost.currency, ahead.converged)
     bought = {name: float(value) for name, value in cost.units(step - ahead.origin).items()}
     losses = _losses(ahead, np.array([step]))[:, 0]
     risk = {"mean": float(losses.mean()), "cvar": cvar(losses, tail=tail), "tail": tail}
-    return Budget(step=step, **bought, **risk, last=last, currency=cost.currency)
+    return Budget(step=step, **bought, **risk, last=last, currency=cost.currency, converged=ahead.converged)
 
 
 def _losses(ahead: Forecast, steps: Array) -> Array:

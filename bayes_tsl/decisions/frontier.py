@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._common.display import Facts, shown, warned
+from bayes_tsl._common.display import Facts, doubted, shown, warned
 from bayes_tsl._common.intervals import draws_last, require_prob
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, require_type, show
 from bayes_tsl.data.schedules import Schedule
@@ -94,14 +94,16 @@ class Frontier:
         rows, last = self.table.to_dict("records"), float(np.max(self.table["end"]))
         first = next((row for row in rows if row["prob_below"] >= prob), None)
         if first is None:
-            return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last, self.cost.currency)
+            return Budget(np.inf, np.inf, np.inf, np.inf, np.nan, np.nan, tail, last, self.cost.currency, self.converged)
         losses = self.losses[first["plan_target"]]
         bought = {name: float(first[name]) for name in ("cost", "tokens", "hours")}
         risk = {"mean": float(losses.mean()), "cvar": cvar(losses, tail=tail), "tail": tail}
-        return Budget(step=float(first["end"]), **bought, **risk, last=last, currency=self.cost.currency)
+        return Budget(
+            step=float(first["end"]), **bought, **risk, last=last, currency=self.cost.currency, converged=self.converged
+        )
 
     def __str__(self) -> str:
-        return self.table.to_string(index=False, float_format="{:.4f}".format)
+        return doubted(self.table.to_string(index=False, float_format="{:.4f}".format), converged=self.converged)
 
 
 def budget_frontier(

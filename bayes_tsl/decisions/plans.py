@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_tsl._common.display import Facts, shown, warned
+from bayes_tsl._common.display import Facts, doubted, shown, warned
 from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, require_type, show
 from bayes_tsl.data.schedules import Schedule, constant, decayed
@@ -34,6 +34,7 @@ FINALS = (0.0, 0.01, 0.05, 0.1)  # final learning rate, as a share of that which
 DECAYS = ("linear", "cosine", "1-sqrt")
 ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way to the last step, where steps cost money
 AS_PLANNED = "as planned"
+CHANCE = "probability"  # first word of an objective that is one
 NEAR = 0.002  # nats within which plans are equally good: a little more than two seeds of one plan differ by
 
 
@@ -152,7 +153,8 @@ class BestPlan:
         end = f"{what} and end at step {show(best['end'])}, at {best['mean']:.4f} ({best['lower']:.4f} to {best['upper']:.4f})"
         expected, sure = (int(np.sum(chosen)) for chosen in (others["behind"] < NEAR, others["near"] >= 0.9))
         flat = f"Of {len(others)} other plans {expected} are expected within {NEAR} nats of it, {sure} with 90 %"
-        return f"{end}. {flat}; expected regret {best['regret']:.4f} nats."
+        chance = f", with a {self.objective} of {percent(float(best['score']))}" if self.objective.startswith(CHANCE) else ""
+        return f"{end}{chance}. {flat}; expected regret {best['regret']:.4f} nats."
 
     def _behind(self) -> Array:
         """How much higher each plan ends than the best one (plan, draw)."""
@@ -160,7 +162,7 @@ class BestPlan:
         return draws - draws[self.candidates.index.get_loc(self.name)]
 
     def __str__(self) -> str:
-        return self.reason
+        return doubted(self.reason, converged=self.converged)
 
 
 def best_plan(
@@ -328,7 +330,7 @@ def _scores(
     """Score of each plan, larger is better (plan), and what it is in words."""
     draws = draws_last(losses)
     if target is not None:
-        return (draws < target).mean(axis=1), f"probability to end below {show(target)}"
+        return (draws < target).mean(axis=1), f"{CHANCE} to end below {show(target)}"
     if tail is not None:
         return -np.array([cvar(one, tail=tail) for one in draws]), f"mean loss in the worst {percent(tail)} of draws"
     if value is not None and cost is not None:

@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bayes_tsl._common.display import Facts, estimate, shown, warned
-from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
+from bayes_tsl._common.display import Facts, doubted, estimate, shown, warned
+from bayes_tsl._common.intervals import draws_last, evenly, interval_along, require_prob
 from bayes_tsl._common.seeds import seed_of
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
 from bayes_tsl.data.schedules import Schedule
@@ -149,8 +149,11 @@ class Portfolio:
     def __str__(self) -> str:
         acts = "; ".join(f"{run}: {act}" for run, act in self._acts.items())
         best = self.gains().sort_values(by="gain").iloc[0]
-        than = f"{best['gain']:.4f} nats lower than {best['than']} (lower with {percent(float(best['prob']))})"
-        return f"{acts}. Lowest loss {estimate(self.losses)}, {than}."
+        sure = f"lower with {percent(float(best['prob']))}"
+        than = (
+            f"{best['gain']:.4f} nats lower than {best['than']} ({sure})" if best["prob_equal"] < 1.0 else f"as {best['than']}"
+        )
+        return doubted(f"{acts}. Lowest loss {estimate(self.losses)}, {than}.", converged=self.converged)
 
 
 def best_portfolio(
@@ -194,7 +197,9 @@ def best_portfolio(
         require_number(look, "look", low=0.0, cure="It is in steps.")
     prices = _prices(per_step, runs)
     ask = partial(_as_planned if as_planned else partial(_planned_anew, parts=parts), budget=budget, look=look)
-    asked = {run: ask(fit, prices[run], seed=seed_of(seed, number)) for number, (run, fit) in enumerate(runs.items())}
+    asked = _equally_many(
+        {run: ask(fit, prices[run], seed=seed_of(seed, number)) for number, (run, fit) in enumerate(runs.items())}
+    )
     shares = {run: own for run, (own, _) in asked.items()}
     require(any(len(own) > 1 for own in shares.values()), "budget", "pay for a share of some run", budget, cure="Raise it.")
     table = _Table(
@@ -218,6 +223,22 @@ def best_portfolio(
             if look is not None
         },
     )
+
+
+_Asked = tuple[list[Share], Array | None]  # the shares of a run, and what a look would read (draw, 1)
+
+
+def _equally_many(asked: Mapping[str, _Asked]) -> dict[str, _Asked]:
+    """The same with as many draws of every run as the one has that has the fewest: fits of their own are independent."""
+    fewest = min(len(own[0].losses) for own, _ in asked.values())
+
+    def kept(draws: Array) -> Array:
+        return draws[evenly(len(draws), fewest)]
+
+    return {
+        run: ([share._replace(losses=kept(share.losses)) for share in own], None if reading is None else kept(reading))
+        for run, (own, reading) in asked.items()
+    }
 
 
 class _Table(NamedTuple):
@@ -295,7 +316,7 @@ def _filled(shares: Mapping[str, list[Share]]) -> list[list[Share]]:
     return [own + [own[0]._replace(price=np.inf)] * (most - len(own)) for own in shares.values()]
 
 
-def _as_planned(fit: Fit, price: float, *, budget: float, look: float | None, seed: int) -> tuple[list[Share], Array | None]:
+def _as_planned(fit: Fit, price: float, *, budget: float, look: float | None, seed: int) -> _Asked:
     """To stop, and to go on to the end of its schedule; and what a look would read."""
     end = float(fit.schedule.end)
     require(np.isfinite(end), f"schedule of {fit.run!r}", "have a last step", end, cure="Or leave as_planned out.")
@@ -306,9 +327,7 @@ def _as_planned(fit: Fit, price: float, *, budget: float, look: float | None, se
     return [_stopped(fit), Share(cost, end, "as planned", fit.schedule, losses[0])], reading
 
 
-def _planned_anew(
-    fit: Fit, price: float, *, budget: float, look: float | None, parts: int, seed: int
-) -> tuple[list[Share], Array | None]:
+def _planned_anew(fit: Fit, price: float, *, budget: float, look: float | None, parts: int, seed: int) -> _Asked:
     """To stop, and shares of the budget in equal steps, each with the decay whose expected loss is lowest; and a look."""
     prices = budget * np.arange(1, parts + 1) / parts
     ends = fit.origin + prices / price
@@ -349,8 +368,6 @@ def _runs(fits: Fit | Sequence[Fit]) -> dict[str, Fit]:
     require(len(set(names)) == len(names), "fits", "be of different runs", names, cure="Give one of each run.")
     sets = sorted({fit.test_set for fit in each})
     require(len(sets) == 1, "fits", "be on one test set", sets, cure="Fit all runs on the same test set.")
-    sizes = sorted({fit.chains_and_draws for fit in each})
-    require(len(sizes) == 1, "fits", "have equally many draws", sizes, cure="Fit all with the same chains and num_draws.")
     return dict(zip(names, each))
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from bayes_tsl._common.intervals import evenly
+
 Array = NDArray[np.float64]
 
 _HALVES = ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2)))
@@ -42,7 +44,7 @@ def lowest_believed(ends: Array, believed: Array) -> Array:
 
 def _basis(reading: Array) -> Array:
     """Quadratics in the normal scores of a few of the readings (draw, term)."""
-    few = reading[:, np.unique(np.linspace(0, reading.shape[1] - 1, _MOST).round().astype(int))]
+    few = reading[:, np.unique(evenly(reading.shape[1], _MOST))]
     score = ndtri((np.argsort(np.argsort(few, axis=0), axis=0) + 0.5) / len(few))
     products = [score[:, i] * score[:, j] for i in range(score.shape[1]) for j in range(i + 1)]
     return np.column_stack([np.ones(len(score)), score, *products])

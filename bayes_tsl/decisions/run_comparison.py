@@ -7,7 +7,8 @@ Losses are *expected*: the noise of one evaluation is nothing that a choice coul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ import xarray as xr
 
 from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN, STEP
 from bayes_tsl._common.display import Facts, cut, estimate, shown, warned
-from bayes_tsl._common.intervals import draws_last, interval_along, require_prob
+from bayes_tsl._common.intervals import draws_last, evenly, interval_along, require_prob
 from bayes_tsl._common.validation import percent, require, require_choice, show
 from bayes_tsl.forecasting.distribution import Forecast, side_by_side
 
@@ -123,7 +124,8 @@ def compare_runs(ahead: Forecast | Sequence[Forecast], *, at: float | None = Non
 
     Args:
         ahead: ``forecast`` of a fit of several runs; or forecasts of runs that were fitted apart, each with a seed of its own
-            (as by ``fit_each``), on one test set and at the same steps.
+            (as by ``fit_each``), on one test set and at the same steps; where one has more draws a chain, some of them are left
+            out.
         at: one of its steps; by default the last.
 
     Raises:
@@ -160,6 +162,19 @@ def _joined(forecasts: Sequence[Forecast]) -> Forecast:
     require(len(sets) == 1, "forecasts", "be on one test set", sets, cure="Compare those of one test set.")
     steps = {tuple(one.steps) for one in forecasts}
     require(len(steps) == 1, "forecasts", "be at the same steps", f"{len(steps)} lists of them", cure="Forecast equal steps.")
-    draws = sorted({(one.expected.sizes[CHAIN], one.expected.sizes[DRAW]) for one in forecasts})
-    require(len(draws) == 1, "forecasts", "have equally many draws", draws, cure="Fit all with the same chains and num_draws.")
-    return side_by_side(forecasts)
+    chains = sorted({one.expected.sizes[CHAIN] for one in forecasts})
+    require(len(chains) == 1, "forecasts", "have equally many chains", chains, cure="Fit all with the same chains.")
+    return side_by_side([_with_draws(one, min(one.expected.sizes[DRAW] for one in forecasts)) for one in forecasts])
+
+
+def _with_draws(ahead: Forecast, many: int) -> Forecast:
+    """A forecast with so many draws of each chain."""
+    had = ahead.expected.sizes[DRAW]
+    if had == many:
+        return ahead
+
+    def kept(values: Any) -> Any:
+        return values.isel({DRAW: evenly(had, many)}, missing_dims="ignore").drop_vars(DRAW, errors="ignore")
+
+    parts = {name: kept(getattr(ahead, name)) for name in ("expected", "observed", "coefficients")}
+    return replace(ahead, positions=None if ahead.positions is None else kept(ahead.positions), **parts)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bayes_tsl._common.deprecation import renamed_property
 from bayes_tsl._common.dims import STEP
-from bayes_tsl._common.display import Facts, shown, warned
+from bayes_tsl._common.display import Facts, doubted, shown, warned
 from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.validation import percent, require, require_number, require_seed, show
 from bayes_tsl.data.schedules import Schedule, decayed, optional_schedule
@@ -165,7 +165,7 @@ class Stopping:
     waiting = renamed_property("value_of_waiting", old="waiting")
 
     def __str__(self) -> str:
-        return self.reason
+        return doubted(self.reason, converged=self.converged)
 
 
 def stop_or_continue(

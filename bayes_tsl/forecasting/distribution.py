@@ -17,7 +17,7 @@ import pandas as pd
 import xarray as xr
 
 from bayes_tsl._common.dims import DRAWS, POSITION, RUN, STEP, TEST_SET
-from bayes_tsl._common.display import Facts, counted, cut, estimate, extent, shown, warned
+from bayes_tsl._common.display import Facts, counted, cut, doubted, estimate, extent, shown, warned
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.intervals import draws_last, interval_over_draws, require_prob
 from bayes_tsl._common.netcdf import written
@@ -44,6 +44,7 @@ class Arrival:
         draws: step at which a draw gets there, infinite where it does not within the forecast (chain, draw).
         horizon: last step of the forecast.
         prob: mass of the interval from ``lower`` to ``upper``.
+        converged: False where the chains of the fit did not agree.
 
     >>> import bayes_tsl as bt
     >>> from bayes_tsl.inference.posterior import example_fit
@@ -56,6 +57,7 @@ class Arrival:
     draws: xr.DataArray = field(repr=False)
     horizon: float
     prob: float
+    converged: bool = True
 
     def _facts(self) -> Facts:
         return {"": str(self)}
@@ -101,7 +103,8 @@ class Arrival:
     def __str__(self) -> str:
         median, lower, upper = (step_text(step, last=self.horizon) for step in (self.median, self.lower, self.upper))
         chance = f"target {show(self.target)}: {percent(self.prob_within)} likely to be reached by step {show(self.horizon)}"
-        return f"{chance}; first step there: {median} (median), {lower} to {upper} ({self.prob:.0%} interval)"
+        when = f"{median} (median), {lower} to {upper} ({self.prob:.0%} interval)"
+        return doubted(f"{chance}; first step there: {when}", converged=self.converged)
 
 
 @shown
@@ -344,7 +347,7 @@ class Forecast:
             return draws
         self.require_one_curve()
         require_prob(prob)
-        return Arrival(target, draws, horizon=float(self.steps[-1]), prob=float(prob))
+        return Arrival(target, draws, float(self.steps[-1]), float(prob), self.converged)
 
     def to_frame(self, *, prob: float = 0.9, kind: Kind = "observed") -> pd.DataFrame:
         """One row per run and step: run, step, mean, median, lower, upper, prob, sd; and test_set, where there are several.

@@ -20,7 +20,7 @@ from bayes_tsl.data.loss_table import LossTable
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.model.checkpoints import MIN_CHECKPOINTS, after_warmup
 from bayes_tsl.model.early_phase import noise
-from bayes_tsl.model.priors import Priors
+from bayes_tsl.model.priors import ABSOLUTE, Priors
 
 Array = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ def resolution(loss: Array) -> float:
 
 
 def planned_otherwise(losses: LossTable, schedule: Schedule) -> tuple[str, ...]:
-    """A column lr that does not follow the schedule, whatever the unit of the two.
+    """A column lr that does not follow the schedule; up to a factor, where one of the two is in a unit of its own.
 
     >>> import bayes_tsl as bt
     >>> table = bt.LossTable.from_frame(pd.DataFrame({"step": range(100, 1100, 100), "loss": 3.0, "lr": 1e-3}))
@@ -91,7 +91,8 @@ def planned_otherwise(losses: LossTable, schedule: Schedule) -> tuple[str, ...]:
     if not schedule.known or used.sum() < MIN_CHECKPOINTS:
         return ()
     ratio = logged.to_numpy(float)[used] / planned[used]
-    off = np.abs(ratio / np.median(ratio) - 1.0)
+    alike = all(ABSOLUTE[0] <= peak <= ABSOLUTE[1] for peak in (schedule.peak, float(logged.to_numpy(float).max())))
+    off = np.abs(ratio / (1.0 if alike else np.median(ratio)) - 1.0)
     if np.mean(off > OTHERWISE) < OTHERWISE:
         return ()
     worst = int(np.argmax(off))

@@ -86,7 +86,7 @@ def plot_forecast(
     draws, history = ahead.draws(kind), ahead.history
     ax, *beneath = _loss_and_rate(ax, schedule)
     ax.plot(history[STEP], history, "o", ms=3.5, color=PAST, label="measured")
-    draw_bands(ax, draws, start=(ahead.origin, float(history[-1])))
+    draw_bands(ax, draws, start=(float(history[STEP][-1]), float(history[-1])))  # which may be a mean of several checkpoints
     later = None if observed is None else mean_series(observed, run=ahead.run, test_set=ahead.test_set, after=ahead.origin)
     if later is not None:
         ax.plot(later.index, later.to_numpy(), "o", ms=3.5, mfc="white", color=TRUTH, label="measured later")
@@ -183,7 +183,7 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
     labels, shown = [], []
     for name, ahead, color, style in lines:
         middle = np.append(first.history[-1], ahead.quantile(0.5, kind="expected"))
-        upper.plot(np.append(ahead.origin, ahead.steps), middle, lw=1.8, color=color, ls=style, label=as_text(name))
+        upper.plot(np.append(first.history[STEP][-1], ahead.steps), middle, lw=1.8, color=color, ls=style, label=as_text(name))
         bounds = interval_over_draws(ahead.expected, prob)
         end = [float(bound[-1]) for bound in bounds]
         upper.vlines(ahead.steps[-1], end[0], end[1], color=color, lw=1.4, alpha=0.7)

@@ -99,7 +99,8 @@ def test_money_ends_a_run_early_where_steps_are_dear() -> None:
 
 
 def test_a_plan_says_what_to_do(best: bt.BestPlan) -> None:
-    assert str(best) == best.reason
+    assert not best.converged
+    assert str(best) == f"NOT CONVERGED, do not act on this: {best.reason}"
     assert "and end at step 2500" in best.reason
     assert f"expected within {NEAR} nats of it" in best.reason
 

@@ -70,6 +70,19 @@ def test_a_second_run_is_worth_a_share_where_the_first_may_disappoint() -> None:
     assert table.value(best) == pytest.approx((0.2 + 0.2 + 0.2 + 2.0) / 4.0)
 
 
+def test_fits_need_not_have_equally_many_draws() -> None:
+    short = bt.Fit(named("b", above=1.0).data.copy(deep=True))
+    short.data["posterior"] = short.data["posterior"].to_dataset().isel(draw=slice(0, 30))
+    made = bt.best_portfolio([named("a"), short], budget=1300.0, as_planned=True)
+    assert {len(share.losses) for share in made.shares.values()} == {60}
+    assert made.to_frame()["plan"].tolist() == ["as planned", "stop"]
+
+
+def test_a_sentence_states_that_chains_did_not_converge(portfolio: bt.Portfolio) -> None:
+    assert not portfolio.converged
+    assert str(portfolio).startswith("NOT CONVERGED, do not act on this: a: ")
+
+
 def test_what_cannot_be_spent_is_refused() -> None:
     with refusal("fits must be of two runs or more; got 'a'. best_plan is for one run."):
         bt.best_portfolio([named("a")], budget=100.0)

@@ -53,6 +53,13 @@ def test_the_likeliest_comes_first(comparison: bt.Comparison) -> None:
     assert table.loc[0, ["gap", "gap_lower", "gap_upper"]].tolist() == [0.0, 0.0, 0.0]
 
 
+def test_of_a_run_with_more_draws_some_are_left_out() -> None:
+    more = forecast_of([[4.0, loss] for loss in (1.0, 9.0, 2.0, 9.0, 3.0, 9.0, 4.0)], STEPS, run="more")
+    compared = bt.compare_runs([forecast_by_run("a"), more])
+    assert compared.losses.sel(run="more").to_numpy().tolist() == [[1.0, 2.0, 3.0, 4.0]]
+    assert compared.losses.sel(run="a").to_numpy().tolist() == [list(LAST["a"])]
+
+
 def test_runs_are_compared_at_the_step_that_is_asked_for() -> None:
     early = bt.compare_runs([forecast_by_run(run) for run in LAST], at=10)
     assert (early.step, early.test_set, early.converged) == (10.0, "test", True)
@@ -78,8 +85,8 @@ def test_runs_are_compared_at_the_step_that_is_asked_for() -> None:
             "forecasts must be at the same steps; got '2 lists of them'. Forecast equal steps.",
         ),
         (
-            lambda a, b: bt.compare_runs([a, forecast_of([[4.0, 3.0]] * 3, STEPS, run="b")]),
-            "forecasts must have equally many draws; got 1, 3, 1, 4. Fit all with the same chains and num_draws.",
+            lambda a, b: bt.compare_runs([a, replace(b, expected=b.expected.isel(chain=[0, 0]))]),
+            "forecasts must have equally many chains; got 1, 2. Fit all with the same chains.",
         ),
         (
             lambda a, b: bt.compare_runs([a, b], at=15),

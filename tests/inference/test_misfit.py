@@ -66,8 +66,8 @@ def test_parameters_like_no_other_run_are_named() -> None:
     assert unusual(priors, usual | {"drift_scale": usual["drift_scale"] / 8.0}) == (), "a smooth run is no fault"
 
 
-@pytest.mark.parametrize(("factor", "named"), [(1.0, False), (1e3, False), (PLAN.lr(STEP) / 1e-3, False)])
-def test_the_unit_of_a_column_lr_does_not_matter(factor: object, named: bool) -> None:
+@pytest.mark.parametrize(("factor", "named"), [(1.0, False), (1e3, False), (PLAN.lr(STEP) / 1e-3, False), (2.0, True)])
+def test_only_a_unit_of_its_own_excuses_a_column_lr(factor: object, named: bool) -> None:
     constant = bt.schedules.constant(peak=1e-3, total=10_000) if np.isscalar(factor) else PLAN
     lr = constant.lr(STEP) * factor if np.isscalar(factor) else PLAN.lr(STEP)
     table = bt.LossTable.from_frame(pd.DataFrame({"step": STEP, "loss": SOUND, "lr": lr}))
