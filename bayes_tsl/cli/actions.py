@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_tsl._common.intervals import require_prob
-from bayes_tsl._common.validation import require, require_number, require_seed
+from bayes_tsl._common.validation import require, require_number, require_seed, show
 from bayes_tsl.cli.console import Console
 from bayes_tsl.cli.exit_codes import DONE
 from bayes_tsl.cli.inputs import (
@@ -25,6 +25,7 @@ from bayes_tsl.cli.inputs import (
 )
 from bayes_tsl.cli.outputs import (
     backtest_text,
+    comparison_frame,
     comparison_tree,
     converted_text,
     exit_code,
@@ -164,11 +165,15 @@ def compare_several(losses: Path, out: Path, **options: Any) -> int:
     console, prob = _console(options), options["prob"]
     with console.notices():
         posterior, comparison = fit_and_compare(losses, options, progress=console.progress)
-    tree = comparison_tree(comparison, prob=prob)
-    write_comparison(out, posterior, comparison, tree, prob=prob)
+    schedules = {run: posterior.select(run=run).schedule for run in posterior.runs}
+    frame = comparison_frame(comparison, schedules, prob=prob)
+    tree = comparison_tree(comparison, frame, prob=prob)
+    write_comparison(out, posterior, comparison, frame, tree, prob=prob)
     console.tree(tree)
     shown = ["run", "median", "lower", "upper", "prob_lowest", "regret"]
-    console.result(losses_text(pd.DataFrame(comparison.to_frame(prob=prob)[shown])))
+    console.result(losses_text(pd.DataFrame(frame[shown])))
+    rates = "{run}: peak learning rate {peak_lr:.3g}, {last_lr:.3g} at step {at}".format
+    console.result("\n".join(rates(at=show(comparison.step), **row) for row in frame.to_dict("records")))
     console.verdict(posterior)
     console.result(files_text(out, "compare.csv", "compare.json", "pairs.csv", "fit.nc", "compare.png"))
     return exit_code(posterior)

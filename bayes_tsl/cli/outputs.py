@@ -137,13 +137,20 @@ def write_backtest(out: Path, scores: pd.DataFrame, summary: pd.DataFrame) -> No
             _write_picture(beside / "errors.png", partial(plot_errors, scores), size=(6.0, 3.8))
 
 
-def comparison_tree(comparison: Comparison, *, prob: float) -> Tree:
-    """How runs compare as a tree for JSON, with intervals of the mass ``prob``."""
+def comparison_frame(comparison: Comparison, schedules: Mapping[str, Schedule], *, prob: float) -> pd.DataFrame:
+    """How runs compare, with intervals of the mass ``prob``, and under which peak and last learning rate."""
+    frame = comparison.to_frame(prob=prob)
+    plans = [schedules[run] for run in frame["run"]]
+    return frame.assign(peak_lr=[plan.peak for plan in plans], last_lr=[float(plan.lr(comparison.step)) for plan in plans])
+
+
+def comparison_tree(comparison: Comparison, frame: pd.DataFrame, *, prob: float) -> Tree:
+    """How runs compare as a tree for JSON, of a ``comparison_frame`` with intervals of the mass ``prob``."""
     pairs = comparison.prob_below()
     return {
         "step": comparison.step,
         "test_set": comparison.test_set,
-        "runs": comparison.to_frame(prob=prob).drop(columns="step").to_dict("records"),
+        "runs": frame.drop(columns="step").to_dict("records"),
         "prob_below": {run: row.drop(run).to_dict() for run, row in pairs.iterrows()},
         "prob": prob,
         "converged": comparison.converged,
@@ -151,9 +158,11 @@ def comparison_tree(comparison: Comparison, *, prob: float) -> Tree:
     }
 
 
-def write_comparison(out: Path, posterior: Fit, comparison: Comparison, tree: Tree, *, prob: float) -> None:
+def write_comparison(
+    out: Path, posterior: Fit, comparison: Comparison, frame: pd.DataFrame, tree: Tree, *, prob: float
+) -> None:
     """Write compare.csv, compare.json, pairs.csv, fit.nc and compare.png; intervals have the mass ``prob``."""
-    frame, plot = comparison.to_frame(prob=prob), partial(plot_comparison, comparison, prob=prob)
+    plot = partial(plot_comparison, comparison, prob=prob)
     with _results(out) as beside:
         frame.to_csv(beside / "compare.csv", index=False)
         (beside / "compare.json").write_text(json_text(tree), encoding="utf-8")

@@ -2,12 +2,12 @@
 
     python -m benchmarks.public.portfolio [--quick] [--workers N] [--out FOLDER]
 
-The groups of pooling.py, and those of multipowerlaw that have one size and length and differ in schedule. All runs are seen
-until .2 of their steps; a budget of further steps pays for the end of one of them, and for a third or two thirds of the rest of
-the others. *Lowest so far* finishes runs in the order of their losses, *halving* trains all alike and drops the worse half of
-those that are left, by their losses, at rungs that spend the budget (Jamieson & Talwalkar 2016), *portfolio* finishes those of
-``best_portfolio``, *with looks* does what examples/divide_budget.py does. *Regret* is by how much the best run that is finished
-ends above the best of all, *spent* the share of the budget, *promised* the regret that the portfolio expected at the start.
+All runs of a group of pooling.py are seen until .2 of their steps; a budget of further steps pays for the end of one of them,
+and for a third or two thirds of the rest of the others. *Lowest so far* finishes runs in the order of their losses, *halving*
+trains all alike and drops the worse half of those that are left, by their losses, at rungs that spend the budget (Jamieson &
+Talwalkar 2016), *portfolio* finishes those of ``best_portfolio``, *with looks* does what examples/divide_budget.py does.
+*Regret* is by how much the best run that is finished ends above the best of all, *spent* the share of the budget, *promised*
+the regret that the portfolio expected at the start.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import pandas as pd
 
 import bayes_tsl as bt
 from benchmarks.common import SHORT, judged_rows, keep, options
-from benchmarks.public.curves import public_runs
 from benchmarks.public.pooling import cut, groups
 from examples.divide_budget import divide
 
@@ -62,22 +61,10 @@ class Group(NamedTuple):
 
 def made(name: str, share: float) -> Group:
     """The group of a name, with a budget."""
-    losses, plans = all_groups()[name]
-    ends = losses.frame.groupby("run")["step"].max().loc[list(plans)]
-    rest = (1.0 - START) * ends
-    return Group(losses, plans, START * ends, float(rest.max() + share * (rest.sum() - rest.max())))
-
-
-def all_groups() -> dict[str, tuple[bt.LossTable, dict[str, bt.Schedule]]]:
-    """Those of pooling.py, and runs of multipowerlaw of one size and about one length."""
-    losses, plans, kinds = public_runs()
-    found = groups()
-    runs = pd.Series({run: float(losses.select(run=run).steps[-1]) for run in losses.runs if "multi" in kinds[run]})
-    for (size, last), part in runs.groupby([runs.index.str.split("_").str[0], runs.round(-3)]):
-        named = list(part.index)
-        chosen = losses.frame[losses.frame["run"].isin(named)]
-        found[f"multipowerlaw {size}, {last:g} steps"] = bt.LossTable.from_frame(chosen), {run: plans[run] for run in named}
-    return found
+    losses, plans = groups()[name]
+    last = cut(losses, START).frame.groupby("run")["step"].max().loc[list(plans)]
+    rest = losses.frame.groupby("run")["step"].max().loc[list(plans)] - last
+    return Group(losses, plans, last, float(rest.max() + share * (rest.sum() - rest.max())))
 
 
 def lowest_so_far(group: Group) -> pd.Series:
@@ -112,7 +99,8 @@ def planned(group: Group, fit: Callable[..., bt.Fit]) -> tuple[pd.Series, float]
 
 def with_looks(group: Group, fit: Callable[..., bt.Fit]) -> pd.Series:
     """Those of examples/divide_budget.py."""
-    start, look = group.start.to_dict(), LOOK * float(group.ends.max())
+    start, apart = group.start.to_dict(), float(np.median(np.diff(group.losses.select(run=group.start.index[0]).steps)))
+    look = apart * round(LOOK * float(group.ends.max()) / apart)
     return divide(group.losses, group.plans, start=start, budget=group.budget, look=look, fit=fit)
 
 
@@ -157,7 +145,7 @@ def scored(group: Group, trained: pd.Series) -> dict[str, object]:
 
 def main() -> None:
     asked = options(__doc__, "portfolio")
-    names = ["mixtures, prose"] if asked.quick else list(all_groups())
+    names = ["mixtures, prose"] if asked.quick else list(groups())
     table = judged_rows(judged, names, asked=asked)
     means = table.drop(columns="group").groupby(["budget", "way"], sort=False).mean().reset_index().assign(group="mean")
     columns = ["group", "budget", "way", "runs", "finished", "spent", "regret", "best", "promised"]

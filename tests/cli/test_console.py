@@ -14,7 +14,7 @@ import bayes_tsl as bt
 from bayes_tsl.cli import inputs
 from bayes_tsl.cli.console import Console
 from bayes_tsl.cli.exit_codes import NOT_CONVERGED
-from bayes_tsl.cli.outputs import comparison_tree, write_comparison
+from bayes_tsl.cli.outputs import comparison_frame, comparison_tree, write_comparison
 from bayes_tsl.inference.posterior import example_fit
 from tests.cli.test_cli import stopped
 
@@ -115,9 +115,12 @@ def test_options_that_cannot_be(
 def test_a_comparison_as_json(tmp_path: Path) -> None:
     runs = [replace(bt.forecast(example_fit(), steps=[2000], seed=seed), run=f"run {seed}") for seed in (0, 1)]
     comparison = bt.compare_runs(runs)
-    tree = comparison_tree(comparison, prob=0.8)
-    write_comparison(tmp_path, example_fit(), comparison, tree, prob=0.8)
-    written, frame = json.loads((tmp_path / "compare.json").read_text()), comparison.to_frame(prob=0.8)
+    frame = comparison_frame(comparison, dict.fromkeys(comparison.runs, example_fit().schedule), prob=0.8)
+    tree = comparison_tree(comparison, frame, prob=0.8)
+    write_comparison(tmp_path, example_fit(), comparison, frame, tree, prob=0.8)
+    written = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["peak_lr"] for row in written["runs"]] == [2e-3, 2e-3]
+    assert all(row["last_lr"] == pytest.approx(float(example_fit().schedule.lr(2000))) for row in written["runs"])
     assert [row["run"] for row in written["runs"]] == list(frame["run"])
     assert [row["median"] for row in written["runs"]] == pytest.approx(list(frame["median"]))
     assert written["prob_below"]["run 0"] == {"run 1": pytest.approx(comparison.prob_below().loc["run 0", "run 1"])}
