@@ -151,7 +151,9 @@ class Portfolio:
         best = self.gains().sort_values(by="gain").iloc[0]
         sure = f"lower with {percent(float(best['prob']))}"
         than = (
-            f"{best['gain']:.4f} nats lower than {best['than']} ({sure})" if best["prob_equal"] < 1.0 else f"as {best['than']}"
+            f"{best['gain']:.4f} nats lower than {best['than']} ({sure})"
+            if best["prob_equal"] < 1.0
+            else f"the same as {best['than']}"
         )
         return doubted(f"{acts}. Lowest loss {estimate(self.losses)}, {than}.", converged=self.converged)
 
