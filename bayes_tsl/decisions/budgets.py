@@ -63,10 +63,11 @@ class Budget:
         return {"": str(self)}
 
     def __str__(self) -> str:
-        return doubted(self._text, converged=self.converged)
+        return doubted(self.reason, converged=self.converged)
 
     @property
-    def _text(self) -> str:
+    def reason(self) -> str:
+        """What it buys, and at which risk, in a sentence."""
         if not np.isfinite(self.step):
             return f"no budget is enough: {step_text(self.step, last=self.last)}"
         units = {"tokens": self.tokens, "hours": self.hours}

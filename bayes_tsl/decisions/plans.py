@@ -153,8 +153,8 @@ class BestPlan:
         end = f"{what} and end at step {show(best['end'])}, at {best['mean']:.4f} ({best['lower']:.4f} to {best['upper']:.4f})"
         expected, sure = (int(np.sum(chosen)) for chosen in (others["behind"] < NEAR, others["near"] >= 0.9))
         flat = f"Of {len(others)} other plans {expected} are expected within {NEAR} nats of it, {sure} with 90 %"
-        chance = f", with a {self.objective} of {percent(float(best['score']))}" if self.objective.startswith(CHANCE) else ""
-        return f"{end}{chance}. {flat}; expected regret {best['regret']:.4f} nats."
+        chance = f", {self.objective} {percent(float(best['score']))}" if self.objective.startswith(CHANCE) else ""
+        return f"{end}. {flat}; expected regret {best['regret']:.4f} nats{chance}."
 
     def _behind(self) -> Array:
         """How much higher each plan ends than the best one (plan, draw)."""

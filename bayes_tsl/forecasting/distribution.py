@@ -100,11 +100,16 @@ class Arrival:
         steps = {name: step if np.isfinite(step) else step_text(step, last=self.horizon) for name, step in values.items()}
         return pd.DataFrame([{"target": self.target, "prob_within": self.prob_within, **steps, "prob": self.prob}])
 
-    def __str__(self) -> str:
+    @property
+    def reason(self) -> str:
+        """How likely the target is reached, and when, in a sentence."""
         median, lower, upper = (step_text(step, last=self.horizon) for step in (self.median, self.lower, self.upper))
         chance = f"target {show(self.target)}: {percent(self.prob_within)} likely to be reached by step {show(self.horizon)}"
         when = f"{median} (median), {lower} to {upper} ({self.prob:.0%} interval)"
-        return doubted(f"{chance}; first step there: {when}", converged=self.converged)
+        return f"{chance}; first step there: {when}"
+
+    def __str__(self) -> str:
+        return doubted(self.reason, converged=self.converged)
 
 
 @shown

@@ -260,7 +260,7 @@ def target_text(ahead: Forecast, target: float, *, prob: float = 0.9) -> str:
     """A target in one line: when the curve gets there, and how likely the last checkpoint reads less."""
     last = float(ahead.steps[-1])
     chance = percent(float(ahead.prob_below(target, at=last)))
-    return f"{ahead.time_to(target, prob=prob)}; {chance} likely to measure less at step {show(last)}"
+    return f"{ahead.time_to(target, prob=prob).reason}; {chance} likely to measure less at step {show(last)}"
 
 
 def _sentence(line: str) -> str:

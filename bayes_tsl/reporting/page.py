@@ -75,7 +75,7 @@ class Report:
         environment = jinja2.Environment(
             autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        environment.filters["show"] = _cell
+        environment.filters |= {"show": _cell, "known": _known}
         page = environment.from_string((files("bayes_tsl.reporting") / _PAGE).read_text(encoding="utf-8"))
         return page.render(**self.contents, pictures=self.pictures, decimals=decimals)
 
@@ -203,6 +203,12 @@ def _forecast_label(tree: Tree) -> str:
 
 def _without_notices(plans: WhatIf) -> WhatIf:
     return replace(plans, forecasts={name: replace(one, notices=()) for name, one in plans.forecasts.items()})
+
+
+def _known(rows: Sequence[Tree]) -> list[Tree]:
+    """Rows of a table without the columns of which nothing is known."""
+    kept = [name for name in rows[0] if not all(pd.isna(row[name]) for row in rows)]
+    return [{name: row[name] for name in kept} for row in rows]
 
 
 def _cell(value: object) -> str:
