@@ -143,7 +143,8 @@ DIGITS = {
     **dict.fromkeys(["0", "1 to 15", "16 to 63", "64 to 255", "256 on"], "+.3f"),
     **dict.fromkeys(["gap", "floor", "gap_se", "log_score_mean"], ".3f"),
     **dict.fromkeys(["difference", "lower", "upper"], "+.4f"),
-    **dict.fromkeys(["runs", "left"], ".1f"),
+    **dict.fromkeys(["runs", "left", "finished"], ".1f"),
+    **dict.fromkeys(["spent", "found best"], ".2f"),
     **dict.fromkeys(["prefix", "share", "seen"], ".0%"),
     **dict.fromkeys(["promised", "refit"], ".0%"),
     **dict.fromkeys(["median", "doubt", "among", "heat_sd"], ".2f"),
@@ -257,6 +258,13 @@ def new_runs() -> pd.DataFrame:
     """Runs of a size or length never trained."""
     renamed = {"error": "mean error", "bias": "endpoint_bias", "converged": "share converged"}
     return result("new_runs").rename(columns=renamed).drop(columns="seconds")
+
+
+def portfolio() -> pd.DataFrame:
+    """Ways of dividing one budget, over all groups."""
+    means = result("portfolio").query("group == 'mean'").drop(columns=["group", "runs"])
+    means["budget"] = [f"one end and {share:.0%} of the others" for share in means["budget"]]
+    return means.rename(columns={"best": "found best", "promised": "expected regret"})
 
 
 def worth_of_knowledge() -> pd.DataFrame:
@@ -533,6 +541,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "choice": choice,
     "siblings": siblings,
     "stopping": stopping,
+    "portfolio": portfolio,
     "paper-forecast": paper_forecast,
     "paper-settling": paper_settling,
     "paper-speed": paper_speed,
@@ -557,7 +566,6 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
             "excess",
             "knowledge",
             "relatives",
-            "portfolio",
             "worth",
         )
     },
