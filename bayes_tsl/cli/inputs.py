@@ -245,7 +245,13 @@ def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: Los
     name = "--to" if steps is None else "--steps"
     finite = np.isfinite(asked)
     require(finite.all(), name, "be finite", asked[~finite], cure="Give the last step of the run.")
-    require(asked[0] > origin, name, f"lie after the origin {show(origin)}", asked[asked <= origin], cure="Lower --until.")
+    require(
+        asked[0] > origin,
+        name,
+        f"lie after the origin {show(origin)}",
+        asked[asked <= origin],
+        cure="Give later ones, or --until.",
+    )
     if to is None:
         return asked
     observed = table.steps[(table.steps > origin) & (table.steps <= to)]

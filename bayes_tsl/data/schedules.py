@@ -320,7 +320,7 @@ def parse(spec: str) -> Schedule:
     try:
         return makers[name](**arguments)
     except TypeError as error:
-        reason = str(error).replace(f"{name}() ", "").replace("keyword-only ", "")
+        reason = str(error).replace(f"{name}() ", "").replace("keyword-only ", "").partition(". Did you mean")[0]
         cure = f"Give {', '.join(signature(makers[name]).parameters)}, as key=value with commas between."
         raise DataError(f"schedule must give the arguments of {name}; got {spec!r}: {reason}. {cure}") from None
 

@@ -8,7 +8,7 @@ What was spent before the origin is spent; nothing here counts it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,7 +26,7 @@ _PRICES = {  # and what turns them into money for a step
 _HOUR = 3600.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Cost:
     """What steps after the origin cost: one price, and how fast training runs.
 
@@ -34,6 +34,8 @@ class Cost:
     >>> cost.money([0, 1200]), cost.steps([22]), cost.hours([1200])
     (array([ 0., 22.]), array([1200.]), array([0.5]))
     >>> cloud = Cost(per_gpu_hour=2.5, gpus=8, seconds_per_step=1.5, currency="USD")
+    >>> cloud
+    Cost(seconds_per_step=1.5, per_gpu_hour=2.5, gpus=8, currency='USD')
     >>> cloud.text(cloud.money(1200))
     '10 USD'
 
@@ -80,6 +82,11 @@ class Cost:
                 require(getattr(self, rate) is not None, rate, f"be given with {name}", None, cure=cure)
         named = self.currency is None or (isinstance(self.currency, str) and self.currency.strip() != "")
         require(named, "currency", "be the name of one", self.currency, cure="Give e.g. 'USD'.")
+
+    def __repr__(self) -> str:
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        words = (f"{one.name}={given[one.name]!r}" for one in fields(self) if given[one.name] != one.default)
+        return f"Cost({', '.join(words)})"
 
     def money(self, steps: ArrayLike) -> Array:
         """Cost of that many steps after the origin (any shape); none costs nothing."""

@@ -20,6 +20,14 @@ __all__ = ["read", "written"]
 _CURE = "Save it again with Fit.save, or fit again."
 
 
+_READERS = {"bayes_tsl forecast": "load_forecast", "bayes_tsl scaling": "load_scaling"}  # of files that are no fit
+
+
+def _reader(schema: str) -> str:
+    """What reads a file of another kind, if anything does."""
+    return next((f"Read it with {reader}." for kind, reader in _READERS.items() if schema.startswith(kind)), "")
+
+
 def read(content: bytes, name: str) -> xr.DataTree:
     """The tree in the content of the file ``name``, checked and brought up to date.
 
@@ -28,7 +36,7 @@ def read(content: bytes, name: str) -> xr.DataTree:
     """
     data, vouched = read_tree(content, name, cure=_CURE)
     found = data.attrs.get("schema", "another kind of file")
-    require(found == SCHEMA or found in UPDATES, name, f"hold a {SCHEMA!r}", found, cure=_CURE)
+    require(found == SCHEMA or found in UPDATES, name, f"hold a {SCHEMA!r}", found, cure=_reader(found) or _CURE)
     require(vouched or found != SCHEMA, name, "end in its checksum", "none", cure="Take another copy, or fit again.")
     try:
         current = UPDATES[found](data) if found in UPDATES else data

@@ -209,8 +209,8 @@ BAD = [
         "schedule must reach the last forecast step 1000; got 800. "
         "Give a schedule for the whole forecast, or forecast fewer steps.",
     ),
-    (GOOD, ["--to", "300"], "--to must lie after the origin 500; got 300. Lower --until."),
-    (GOOD, ["--steps", "300"], "--steps must lie after the origin 500; got 300. Lower --until."),
+    (GOOD, ["--to", "300"], "--to must lie after the origin 500; got 300. Give later ones, or --until."),
+    (GOOD, ["--steps", "300"], "--steps must lie after the origin 500; got 300. Give later ones, or --until."),
     (GOOD, ["--steps", "a,b"], "--steps must be numbers with commas between; got 'a,b'. Write e.g. 1500,2000."),
     (GOOD, [], "one of --steps and --to must be given; got 'neither'. Give e.g. --to 2000."),
     (GOOD, ["--to", "inf"], "--to must be finite; got inf. Give the last step of the run."),

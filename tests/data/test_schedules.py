@@ -282,6 +282,11 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         "schedule must give the arguments of constant; got 'constant:peak=1e-3,speed=3': "
         "got an unexpected keyword argument 'speed'. Give peak, warmup, total, as key=value with commas between.",
     ),
+    "parse a word mistyped": (
+        lambda: schedules.parse("constant:peek=1e-3"),
+        "schedule must give the arguments of constant; got 'constant:peek=1e-3': "
+        "got an unexpected keyword argument 'peek'. Give peak, warmup, total, as key=value with commas between.",
+    ),
     "parse no number": (
         lambda: schedules.parse("constant:peak=fast"),
         "peak must be a number; got 'fast' in the schedule. Write e.g. peak=2e-3.",

@@ -123,3 +123,9 @@ def test_the_gain_of_the_next_steps_is_paired() -> None:
 def test_a_budget_that_cannot_be_is_refused(ask, message: str) -> None:
     with refusal(message):
         ask(TEN)
+
+
+def test_a_cost_shows_what_was_given() -> None:
+    cost = bt.Cost(per_hour=24.0, seconds_per_step=6.0, deadline=2.0)
+    assert repr(cost) == "Cost(per_hour=24.0, seconds_per_step=6.0, deadline=2.0)"
+    assert eval(repr(cost), {"Cost": bt.Cost}) == cost

@@ -129,6 +129,9 @@ def test_another_file_is_no_forecast(tmp_path: Path) -> None:
     example_fit().save(path)
     with refusal(f"forecast.nc must hold a 'bayes_tsl forecast 1'; got 'bayes_tsl fit 5'. {CURE}"):
         bt.load_forecast(path)
+    TEN.save(path)
+    with refusal("forecast.nc must hold a 'bayes_tsl fit 5'; got 'bayes_tsl forecast 1'. Read it with load_forecast."):
+        bt.load_fit(path)
     path.write_bytes(b"draws")
     with pytest.raises(bt.DataError, match=f"^forecast.nc must be a NetCDF file; got .*{CURE}$"):
         bt.load_forecast(path)

@@ -123,11 +123,12 @@ def _is_beside_a_better(name: str, names: list[str]) -> bool:
 
 def _require_clear(names: list[str], split: str, source: str, metric: str | None) -> None:
     """Several validation sets are test sets of one table; several losses of training are a question."""
-    clear = len(names) == 1 or (bool(names) and (metric == "all" or split == "eval"))
+    none = "Choose one with metric=..., or --metric on the command line."
+    require(len(names) > 0, source, "have a loss, by its name", "none", cure=none)
+    clear = len(names) == 1 or metric == "all" or split == "eval"
     cure = "Choose one with metric=..., or --metric on the command line; 'all' reads each as a test set."
     rule = "be given where several may be the loss"
-    where = f"{_all(names)} in {source}" if names else f"none in {source}"
-    require(clear, "metric", rule, f"{len(names)} of them", where=f"({where})", cure=cure)
+    require(clear, "metric", rule, f"{len(names)} of them", where=f"({_all(names)} in {source})", cure=cure)
 
 
 def _all(names: object) -> str:
