@@ -157,7 +157,7 @@ def fit(
         require(reduce_positions, "reduce_positions", "be True", False, where="for several runs", cure=cure)
         base = base_of(priors if isinstance(priors, Priors) else None)
         data = _fit_several(designs, run_priors, by_run, covariate_table, base, attrs, settings)
-    _look_back(data, losses, by_run, effective, recipes)
+    _look_back(data, losses, by_run, effective, recipes, measured=designs[0].branches is not None)
     result = Fit(data)
     if len(by_test_set.test_sets) > 1:
         data[TEST_SETS] = xr.DataTree(dataset_of_test_sets(result, by_test_set, losses, seed=seed))
@@ -192,11 +192,13 @@ def _look_back(
     schedules: Mapping[str, Schedule],
     effective: Mapping[str, Schedule],
     recipes: Mapping[str, Recipe],
+    *,
+    measured: bool,
 ) -> None:
     """Keep with every run what is known of it, and what in its fitted past contradicts the model or the plan."""
     for run, tree in run_trees(data).items():
         past = losses.select(run=run)
-        shape = misfits(past, effective[run], priors_in(tree), parameters_of(tree))
+        shape = misfits(past, effective[run], priors_in(tree), parameters_of(tree), measured=measured)
         tree.attrs["recipe"] = recipes[run].to_json()
         tree.attrs["misfits"] = json.dumps([*planned_otherwise(past, schedules[run]), *shape])
 

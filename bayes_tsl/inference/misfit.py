@@ -35,10 +35,13 @@ SUDDEN = 0.5  # share of a jump that one interval makes
 COARSE = 3.0  # resolutions of the losses that a jump exceeds
 LATE = 0.5  # share of the past before which a jump no longer matters
 STEADY = 0.1  # change of the log learning rate between checkpoints that leaves no jump
+BENT = 1.0  # standard deviations of the prior of drift beyond which a measured excess loss makes intervals too narrow
 UNUSUAL = {"heat": 2.0, "floor_curvature": 2.0, "drift_scale": 2.0}  # standard deviations of the prior
 
 
-def misfits(losses: LossTable, schedule: Schedule, priors: Priors, drawn: Mapping[str, Any]) -> tuple[str, ...]:
+def misfits(
+    losses: LossTable, schedule: Schedule, priors: Priors, drawn: Mapping[str, Any], *, measured: bool = False
+) -> tuple[str, ...]:
     """What contradicts the model, in words; nothing for a sound run.
 
     Args:
@@ -46,10 +49,12 @@ def misfits(losses: LossTable, schedule: Schedule, priors: Priors, drawn: Mappin
         schedule: of the run, a batch ramp included.
         priors: of the fit.
         drawn: its parameters (chain, draw).
+        measured: whether branches or averaged weights were fitted beside them.
     """
     means = after_warmup(losses, schedule)[0].mean_losses()
     step, loss = means.index.to_numpy(float), means.to_numpy(float)
-    found = (stale(step, loss), rising(step, loss, schedule), jump(step, loss, schedule), *unusual(priors, drawn))
+    late = bent(priors, drawn) if measured else ""
+    found = (stale(step, loss), rising(step, loss, schedule), jump(step, loss, schedule), late, *unusual(priors, drawn))
     return tuple(notice for notice in found if notice)
 
 
@@ -159,6 +164,17 @@ def surprise(priors: Priors, drawn: Mapping[str, Any], name: str) -> float:
     if prior.family == "fixed":
         return 0.0
     return float(prior.standardised(values).mean())
+
+
+def bent(priors: Priors, drawn: Mapping[str, Any]) -> str:
+    """A curve that departs from its law, while branches or averaged weights measure the excess loss alone."""
+    off = surprise(priors, drawn, "drift_scale")
+    if off <= BENT:
+        return ""
+    departs = "The curve departs from its law more than those of other runs"
+    size = f"drift_scale lies {off:.1f} prior standard deviations above"
+    alone = "branches and averaged weights measure the excess loss alone, so that intervals are too narrow"
+    return f"{departs} ({size}): {alone}. Fit finished runs of its kind beside it."
 
 
 def unusual(priors: Priors, drawn: Mapping[str, Any]) -> tuple[str, ...]:

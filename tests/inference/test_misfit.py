@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.inference.misfit import jump, planned_otherwise, rising, stale, unusual
+from bayes_tsl.inference.misfit import bent, jump, planned_otherwise, rising, stale, unusual
 from bayes_tsl.model.priors import Priors
 from tests.conftest import ORIGIN, QUICK, means, refusal
 
@@ -64,6 +64,15 @@ def test_parameters_like_no_other_run_are_named() -> None:
     [said] = unusual(priors, usual | {"drift_scale": 8.0 * usual["drift_scale"]})
     assert said.startswith("drift_scale lies 3.5 prior standard deviations above what such runs have")
     assert unusual(priors, usual | {"drift_scale": usual["drift_scale"] / 8.0}) == (), "a smooth run is no fault"
+
+
+def test_a_bend_of_a_run_whose_excess_loss_was_measured_is_named() -> None:
+    priors = Priors()
+    usual = priors.drift_scale.centre * np.ones((2, 9))
+    assert bent(priors, {"drift_scale": usual}) == ""
+    said = bent(priors, {"drift_scale": usual * np.exp(1.2 * priors.drift_scale.sd)})
+    assert said.startswith("The curve departs from its law more than those of other runs (drift_scale lies 1.2 ")
+    assert said.endswith("Fit finished runs of its kind beside it.")
 
 
 @pytest.mark.parametrize(("factor", "named"), [(1.0, False), (1e3, False), (PLAN.lr(STEP) / 1e-3, False), (2.0, True)])
