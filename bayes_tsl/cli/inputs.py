@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bayes_tsl._common.intervals import require_prob
+from bayes_tsl._common.intervals import evenly, require_prob
 from bayes_tsl._common.parallel import without_notices
 from bayes_tsl._common.validation import require, require_number, require_seed, show, whole_number
 from bayes_tsl.analysis.sensitivity import prior_sensitivity
@@ -245,13 +245,8 @@ def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: Los
     name = "--to" if steps is None else "--steps"
     finite = np.isfinite(asked)
     require(finite.all(), name, "be finite", asked[~finite], cure="Give the last step of the run.")
-    require(
-        asked[0] > origin,
-        name,
-        f"lie after the origin {show(origin)}",
-        asked[asked <= origin],
-        cure="Give later ones, or --until.",
-    )
+    early, cure = asked[asked <= origin], "Give later ones, or --until."
+    require(asked[0] > origin, name, f"lie after the origin {show(origin)}", early, cure=cure)
     if to is None:
         return asked
     observed = table.steps[(table.steps > origin) & (table.steps <= to)]
@@ -259,7 +254,7 @@ def steps_ahead(steps: str | None, to: float | None, past: LossTable, table: Los
     spacing = float(np.median(np.diff(past.steps))) if len(past.steps) > 1 else to - origin
     more = last + spacing * max(np.ceil((to - last) / spacing / _MOST_STEPS), 1.0) * np.arange(1, _MOST_STEPS + 1)
     wanted = np.concatenate([observed[observed < to], whole_steps(more[more < to - 1e-6 * spacing], table), [to]])
-    return wanted[np.unique(np.linspace(0, len(wanted) - 1, min(len(wanted), _MOST_STEPS)).round().astype(int))]
+    return wanted[evenly(len(wanted), min(len(wanted), _MOST_STEPS))]
 
 
 def whole_steps(steps: np.ndarray, table: LossTable) -> np.ndarray:

@@ -84,9 +84,8 @@ class Cost:
         require(named, "currency", "be the name of one", self.currency, cure="Give e.g. 'USD'.")
 
     def __repr__(self) -> str:
-        given = {one.name: getattr(self, one.name) for one in fields(self)}
-        words = (f"{one.name}={given[one.name]!r}" for one in fields(self) if given[one.name] != one.default)
-        return f"Cost({', '.join(words)})"
+        given = {one.name: value for one in fields(self) if (value := getattr(self, one.name)) != one.default}
+        return f"Cost({', '.join(f'{name}={value!r}' for name, value in given.items())})"
 
     def money(self, steps: ArrayLike) -> Array:
         """Cost of that many steps after the origin (any shape); none costs nothing."""

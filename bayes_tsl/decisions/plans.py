@@ -34,7 +34,6 @@ FINALS = (0.0, 0.01, 0.05, 0.1)  # final learning rate, as a share of that which
 DECAYS = ("linear", "cosine", "1-sqrt")
 ENDS = (0.2, 0.4, 0.6, 0.8, 1.0)  # of the way to the last step, where steps cost money
 AS_PLANNED = "as planned"
-CHANCE = "probability"  # first word of an objective that is one
 NEAR = 0.002  # nats within which plans are equally good: a little more than two seeds of one plan differ by
 
 
@@ -52,6 +51,7 @@ class BestPlan:
         origin: step from which on the plans are.
         notices: what the user should know, in words.
         converged: False where the chains of the fit did not agree.
+        target: loss to reach, where the objective is the probability of that.
 
     >>> import bayes_tsl as bt
     >>> from bayes_tsl.inference.posterior import example_fit
@@ -68,6 +68,7 @@ class BestPlan:
     origin: float
     notices: tuple[str, ...] = ()
     converged: bool = True
+    target: float | None = None
 
     def _facts(self) -> Facts:
         return {"": str(self), "plan": self.name, **warned(self.notices, converged=self.converged)}
@@ -153,7 +154,7 @@ class BestPlan:
         end = f"{what} and end at step {show(best['end'])}, at {best['mean']:.4f} ({best['lower']:.4f} to {best['upper']:.4f})"
         expected, sure = (int(np.sum(chosen)) for chosen in (others["behind"] < NEAR, others["near"] >= 0.9))
         flat = f"Of {len(others)} other plans {expected} are expected within {NEAR} nats of it, {sure} with 90 %"
-        chance = f", {self.objective} {percent(float(best['score']))}" if self.objective.startswith(CHANCE) else ""
+        chance = "" if self.target is None else f", {self.objective} {percent(float(best['score']))}"
         return f"{end}. {flat}; expected regret {best['regret']:.4f} nats{chance}."
 
     def _behind(self) -> Array:
@@ -228,6 +229,7 @@ def best_plan(
         origin=fit.origin,
         notices=tuple(dict.fromkeys((*fit.notices, *fit.diagnostics.problems, *beyond))),
         converged=fit.converged,
+        target=target,
     )
 
 
@@ -330,7 +332,7 @@ def _scores(
     """Score of each plan, larger is better (plan), and what it is in words."""
     draws = draws_last(losses)
     if target is not None:
-        return (draws < target).mean(axis=1), f"{CHANCE} to end below {show(target)}"
+        return (draws < target).mean(axis=1), f"probability to end below {show(target)}"
     if tail is not None:
         return -np.array([cvar(one, tail=tail) for one in draws]), f"mean loss in the worst {percent(tail)} of draws"
     if value is not None and cost is not None:

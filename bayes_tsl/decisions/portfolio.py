@@ -149,12 +149,9 @@ class Portfolio:
     def __str__(self) -> str:
         acts = "; ".join(f"{run}: {act}" for run, act in self._acts.items())
         best = self.gains().sort_values(by="gain").iloc[0]
-        sure = f"lower with {percent(float(best['prob']))}"
-        than = (
-            f"{best['gain']:.4f} nats lower than {best['than']} ({sure})"
-            if best["prob_equal"] < 1.0
-            else f"the same as {best['than']}"
-        )
+        than = f"the same as {best['than']}"
+        if best["prob_equal"] < 1.0:
+            than = f"{best['gain']:.4f} nats lower than {best['than']} (lower with {percent(float(best['prob']))})"
         return doubted(f"{acts}. Lowest loss {estimate(self.losses)}, {than}.", converged=self.converged)
 
 

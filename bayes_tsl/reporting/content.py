@@ -222,11 +222,9 @@ def _trust(tree: Tree, posterior: Fit, moved: pd.DataFrame | None) -> dict[str, 
         "extent": f"The fit has seen {steps}, {what}; {far}.",
         "calibration": coverage_text(posterior, horizon=extent["horizon"], law=tree["law"]),
     }
-    return (
-        reasons
-        if moved is None
-        else reasons | {"priors": _sentence(priors_text(moved).removeprefix("priors: ").removesuffix("."))}
-    )
+    if moved is None:
+        return reasons
+    return reasons | {"priors": _sentence(priors_text(moved).removeprefix("priors: ").removesuffix("."))}
 
 
 def _convergence(tree: Tree) -> str:

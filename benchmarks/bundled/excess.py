@@ -22,7 +22,7 @@ from bayes_tsl.inference.nuts import over_draws
 from bayes_tsl.model import gradient_noise
 from bayes_tsl.model.lr_response import excess_loss
 from bayes_tsl.model.priors import default_priors, lognormal
-from benchmarks.bundled.measured_runs import SETTINGS, MeasuredRun, measured_runs
+from benchmarks.bundled.measured_runs import SETTINGS, MeasuredRun, measured_runs, plain
 from benchmarks.common import judged_rows, keep, options
 
 SHARES = (0.15, 0.4, 0.7)
@@ -36,9 +36,8 @@ def judged(run: MeasuredRun) -> list[dict[str, object]]:
         default_priors(plan, origin=run.total, recipe=Recipe(((0.0, run.known["batch_tokens"]),), run.known["parameters"])),
         averaging=lognormal(1.0, 1.0),
     )
-    plain = replace(losses, averaged={}, gradient_noise=None)
     with warnings.catch_warnings(action="ignore"):
-        fit = bt.fit(plain, schedules=schedules, priors=replace(wide, averaging=bt.Priors().averaging), **SETTINGS)
+        fit = bt.fit(plain(losses), schedules=schedules, priors=replace(wide, averaging=bt.Priors().averaging), **SETTINGS)
         averaged = bt.fit(replace(losses, gradient_noise=None), schedules=schedules, priors=wide, **SETTINGS)
     rows = [{"measured": "averaging", **_moments(np.log(averaged.parameters()["averaging"])), "converged": averaged.converged}]
     noise = losses.gradient_noise

@@ -23,7 +23,7 @@ import pandas as pd
 import bayes_tsl as bt
 from bayes_tsl.evaluation.scoring import score
 from bayes_tsl.model.priors import LearnedPriors
-from benchmarks.bundled.measured_runs import SETTINGS, MeasuredRun, measured_runs
+from benchmarks.bundled.measured_runs import SETTINGS, MeasuredRun, measured_runs, plain
 from benchmarks.common import RESULTS, judged_rows, keep, options
 from benchmarks.public.learned_priors import learn
 
@@ -34,21 +34,24 @@ WITHOUT = ("small_lm", "gpt_positions")
 
 def judged(run: MeasuredRun, share: float) -> list[dict[str, object]]:
     """Scores of the end of one run from this share on, with each thing known."""
-    left = PREFIXES.get(share, max(PREFIXES.values()))
-    past, tried = run.losses.until(share * run.total), f"{run.name}@{left:g}"
-    alone, with_branch = past.select(run=run.name), past.select(run=[run.name, tried])
-    plain = replace(alone, averaged={}, gradient_noise=None)
+    alone, with_branch = seen_of(run, share)
     known = {
-        "curve": (plain, {}),
-        "recipe": (plain, run.known),
+        "curve": (plain(alone), {}),
+        "recipe": (plain(alone), run.known),
         "noise": (replace(alone, averaged={}), run.known),
         "averaged": (replace(alone, gradient_noise=None), run.known),
-        "branch": (replace(with_branch, averaged={}, gradient_noise=None), run.known),
+        "branch": (plain(with_branch), run.known),
         "all": (with_branch, run.known),
     }
     settings = {"schedules": run.schedules, "priors": left_out_priors(), **SETTINGS}
     rows = {name: scored(run, {"losses": losses, **recipe, **settings}) for name, (losses, recipe) in known.items()}
     return [row | {"seen": share, "knows": name} for name, row in rows.items()]
+
+
+def seen_of(run: MeasuredRun, share: float) -> tuple[bt.LossTable, bt.LossTable]:
+    """What is known of a run from this share on: by itself, and with the cooldown that has ended then."""
+    past, left = run.losses.until(share * run.total), PREFIXES.get(share, max(PREFIXES.values()))
+    return past.select(run=run.name), past.select(run=[run.name, f"{run.name}@{left:g}"])
 
 
 @cache

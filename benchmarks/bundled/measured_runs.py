@@ -8,7 +8,7 @@ steps and end at .2 and .5.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,11 @@ class MeasuredRun:
             return whole
         start, end = float(np.max(rows["branch_step"])), float(rows["step"].max())
         return bt.schedules.decayed(whole, start=start, total=end, final=peak / 10)
+
+
+def plain(losses: bt.LossTable) -> bt.LossTable:
+    """Without what was measured beside the losses."""
+    return replace(losses, averaged={}, gradient_noise=None)
 
 
 def measured_runs(*test_sets: str) -> list[MeasuredRun]:

@@ -19,8 +19,8 @@ import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.model.priors import family
-from benchmarks.bundled.knowledge import BEFORE_DECAY, PREFIXES, left_out_priors, scored, summary
-from benchmarks.bundled.measured_runs import MeasuredRun, measured_runs
+from benchmarks.bundled.knowledge import BEFORE_DECAY, PREFIXES, left_out_priors, scored, seen_of, summary
+from benchmarks.bundled.measured_runs import MeasuredRun, measured_runs, plain
 from benchmarks.common import SHORT, judged_rows, keep, options
 from benchmarks.public.curves import by_hash
 
@@ -30,8 +30,7 @@ WITH_OTHER_PRIORS = ("recipe", "test sets", "siblings")
 
 def judged(run: MeasuredRun, share: float, families: str) -> list[dict[str, object]]:
     """Scores of the end of one run from this share on, with each thing known."""
-    past, tried = run.losses.until(share * run.total), f"{run.name}@{PREFIXES.get(share, max(PREFIXES.values())):g}"
-    alone, with_branch = past.select(run=run.name), past.select(run=[run.name, tried])
+    alone, with_branch = seen_of(run, share)
     known: dict[str, Mapping[str, Any]] = {
         "recipe": {"losses": plain(alone)},
         "test sets": {"losses": on_all_test_sets(run).until(share * run.total)},
@@ -45,11 +44,6 @@ def judged(run: MeasuredRun, share: float, families: str) -> list[dict[str, obje
     settings = {"schedules": run.schedules, "priors": priors, **SHORT}
     rows = {name: scored(run, settings | known[name] | ({} if name == "siblings" else run.known)) for name in names}
     return [row | {"seen": share, "families": families, "knows": name} for name, row in rows.items()]
-
-
-def plain(losses: bt.LossTable) -> bt.LossTable:
-    """Without what was measured beside the losses."""
-    return replace(losses, averaged={}, gradient_noise=None)
 
 
 def on_all_test_sets(run: MeasuredRun) -> bt.LossTable:

@@ -123,11 +123,10 @@ def _is_beside_a_better(name: str, names: list[str]) -> bool:
 
 def _require_clear(names: list[str], split: str, source: str, metric: str | None) -> None:
     """Several validation sets are test sets of one table; several losses of training are a question."""
-    none = "Choose one with metric=..., or --metric on the command line."
-    require(len(names) > 0, source, "have a loss, by its name", "none", cure=none)
+    choose = "Choose one with metric=..., or --metric on the command line"
+    require(len(names) > 0, source, "have a loss, by its name", "none", cure=f"{choose}.")
     clear = len(names) == 1 or metric == "all" or split == "eval"
-    cure = "Choose one with metric=..., or --metric on the command line; 'all' reads each as a test set."
-    rule = "be given where several may be the loss"
+    rule, cure = "be given where several may be the loss", f"{choose}; 'all' reads each as a test set."
     require(clear, "metric", rule, f"{len(names)} of them", where=f"({_all(names)} in {source})", cure=cure)
 
 
