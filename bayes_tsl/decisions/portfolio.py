@@ -15,7 +15,7 @@ then says. The knowledge gradient (Frazier, Powell & Dayanik 2008, SIAM J. Contr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -31,13 +31,12 @@ from bayes_tsl._common.validation import percent, require, require_number, requi
 from bayes_tsl.data.schedules import Schedule
 from bayes_tsl.decisions.frontier import FINALS, STARTS
 from bayes_tsl.decisions.plans import candidates, require_plannable
-from bayes_tsl.decisions.preposterior import believed, lowest_believed
+from bayes_tsl.decisions.share_table import ShareTable, improved, knowledge_gradient, simple
 from bayes_tsl.forecasting.predict import at_origin, losses_at_ends, mean_by_law
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.model.single_run import TAIL
 
 Array = NDArray[np.float64]
-Places = NDArray[np.intp]  # number of the share of each run (run)
 
 PARTS = 10  # of the budget, the smallest share of a run
 _STOP = "stop"
@@ -201,11 +200,11 @@ def best_portfolio(
     )
     shares = {run: own for run, (own, _) in asked.items()}
     require(any(len(own) > 1 for own in shares.values()), "budget", "pay for a share of some run", budget, cure="Raise it.")
-    table = _Table(
+    table = ShareTable(
         *(np.array([[getattr(share, of) for share in own] for own in _filled(shares)]) for of in ("price", "losses"))
     )
-    alone, equal = _simple(table, budget)
-    best = min((_improved(start, table, budget) for start in (*alone, equal)), key=table.value)
+    alone, equal = simple(table, budget)
+    best = min((improved(start, table, budget) for start in (*alone, equal)), key=table.value)
     leading = int(np.argmin([table.value(chosen) for chosen in alone]))
     others = {f"all to {list(runs)[leading]}": table.lowest(alone[leading]), "equal shares": table.lowest(equal)}
     notices = dict.fromkeys(notice for fit in runs.values() for notice in (*fit.notices, *fit.diagnostics.problems))
@@ -217,7 +216,7 @@ def best_portfolio(
         notices=tuple(notices),
         converged=all(fit.converged for fit in runs.values()),
         gradient={
-            run: _gradient(table, best, budget, number, look * prices[run], asked[run][1])
+            run: knowledge_gradient(table, best, budget, number, look * prices[run], asked[run][1])
             for number, run in enumerate(runs)
             if look is not None
         },
@@ -238,75 +237,6 @@ def _equally_many(asked: Mapping[str, _Asked]) -> dict[str, _Asked]:
         run: ([share._replace(losses=kept(share.losses)) for share in own], None if reading is None else kept(reading))
         for run, (own, reading) in asked.items()
     }
-
-
-class _Table(NamedTuple):
-    """Every share of every run, the first of which is to stop: price (run, share) and losses (run, share, draw)."""
-
-    price: Array
-    losses: Array
-
-    def lowest(self, chosen: Places) -> Array:
-        """Lowest loss of the runs with the share ``chosen`` of each (draw)."""
-        return self.losses[np.arange(len(chosen)), chosen].min(axis=0)
-
-    def value(self, chosen: Places) -> float:
-        """Its expectation."""
-        return float(self.lowest(chosen).mean())
-
-    def affordable(self, budgets: Array) -> Places:
-        """The largest share of each run that its budget pays for (run)."""
-        within = np.where(self.price <= budgets[:, None] * (1.0 + 1e-9), self.price, -1.0)
-        return within.argmax(axis=1)
-
-    def after_look(self, run: int, price: float) -> _Table:
-        """What is left to pay once a run has been looked at: its shares that end before are no choice any more."""
-        own = self.price[run]
-        prices = self.price.copy()
-        prices[run] = np.where(own == 0.0, 0.0, np.where(own < price * (1.0 - 1e-9), np.inf, own - price))
-        return self._replace(price=prices)
-
-
-def _simple(table: _Table, budget: float) -> tuple[list[Places], Places]:
-    """The whole budget to each run alone (run), and equal shares."""
-    runs = len(table.price)
-    alone = [table.affordable(budget * np.eye(runs)[number]) for number in range(runs)]
-    return alone, table.affordable(np.full(runs, budget / runs))
-
-
-def _gradient(table: _Table, best: Places, budget: float, run: int, price: float, reading: Array | None) -> float:
-    """Knowledge gradient of a look at a run, which reads ``reading`` (draw, step) for a ``price``, beside the best shares."""
-    if reading is None or price > budget:
-        return float("nan")
-    left, later = budget - price, table.after_look(run, price)
-    alone, equal = _simple(later, left)
-    acts = np.stack([later.lowest(chosen) for chosen in (*alone, equal, *_neighbours(best, later, left))])
-    return table.value(best) - float(lowest_believed(acts, believed(acts, reading)).mean())
-
-
-def _improved(chosen: Places, table: _Table, budget: float) -> Places:
-    """Shares that no change of one run's, or of two runs' together, betters: one changes and another takes what is left."""
-    best, value = chosen, table.value(chosen)
-    while True:
-        better = min(_neighbours(best, table, budget), key=table.value, default=best)
-        if table.value(better) >= value:
-            return best
-        best, value = better, table.value(better)
-
-
-def _neighbours(chosen: Places, table: _Table, budget: float) -> Iterator[Places]:
-    runs = len(chosen)
-    for run in range(runs):
-        for share in np.flatnonzero(np.isfinite(table.price[run])):
-            changed = np.where(np.arange(runs) == run, share, chosen)
-            left = budget - table.price[np.arange(runs), changed].sum()
-            if left >= -1e-9 * budget:
-                yield changed
-            for other in range(runs):
-                most = left + table.price[other, changed[other]]
-                if other != run and most >= 0.0:
-                    own = table.affordable(np.where(np.arange(runs) == other, most, 0.0))[other]
-                    yield np.where(np.arange(runs) == other, own, changed)
 
 
 def _filled(shares: Mapping[str, list[Share]]) -> list[list[Share]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import bayes_tsl as bt
-from bayes_tsl.decisions.portfolio import _gradient, _improved, _Table
+from bayes_tsl.decisions.share_table import ShareTable, improved, knowledge_gradient
 from bayes_tsl.inference import example_fit
 from tests.conftest import refusal
 
@@ -64,8 +64,8 @@ def test_a_second_run_is_worth_a_share_where_the_first_may_disappoint() -> None:
     first, second = (each.ravel() for each in np.meshgrid([0.0, 2.0], [0.0, 2.0]))
     still = np.full(4, 3.0)
     losses = np.array([[still, np.maximum(x, 0.2), x] for x in (first, second)])
-    table = _Table(np.array([[0.0, 5.0, 10.0]] * 2), losses)
-    best = _improved(np.array([2, 0]), table, 10.0)
+    table = ShareTable(np.array([[0.0, 5.0, 10.0]] * 2), losses)
+    best = improved(np.array([2, 0]), table, 10.0)
     assert best.tolist() == [1, 1]
     assert table.value(best) == pytest.approx((0.2 + 0.2 + 0.2 + 2.0) / 4.0)
 
@@ -113,7 +113,7 @@ def test_the_gain_of_a_look_by_hand() -> None:
     """One run ends at 0 or 2, the other at 1; the look tells which, and costs nothing that is missed later."""
     coin = np.random.default_rng(0).permutation(np.repeat([0.0, 2.0], 500))
     losses = np.array([[np.full(1000, 3.0), coin], [np.full(1000, 3.0), np.full(1000, 1.0)]])
-    table = _Table(np.array([[0.0, 10.0], [0.0, 10.0]]), losses)
+    table = ShareTable(np.array([[0.0, 10.0], [0.0, 10.0]]), losses)
     reading = coin[:, None] + 1e-6 * np.arange(1000)[:, None]
-    assert _gradient(table, np.array([0, 1]), 12.0, 0, 2.0, reading) == pytest.approx(0.5, abs=0.01)
-    assert _gradient(table, np.array([0, 1]), 10.0, 0, 2.0, reading) <= 0.0, "the other cannot be paid for after it"
+    assert knowledge_gradient(table, np.array([0, 1]), 12.0, 0, 2.0, reading) == pytest.approx(0.5, abs=0.01)
+    assert knowledge_gradient(table, np.array([0, 1]), 10.0, 0, 2.0, reading) <= 0.0, "the other cannot be paid for after it"
