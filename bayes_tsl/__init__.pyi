@@ -63,6 +63,7 @@ from .forecasting import average as average
 from .forecasting import baselines as baselines
 from .forecasting import forecast as forecast
 from .forecasting import forecast_new as forecast_new
+from .forecasting import forecast_task as forecast_task
 from .forecasting import load_forecast as load_forecast
 from .forecasting import update as update
 from .forecasting import what_if as what_if
@@ -70,11 +71,14 @@ from .inference import ConvergenceError as ConvergenceError
 from .inference import Diagnostics as Diagnostics
 from .inference import Fit as Fit
 from .inference import ScalingFit as ScalingFit
+from .inference import TaskFit as TaskFit
 from .inference import fit as fit
 from .inference import fit_each as fit_each
 from .inference import fit_scaling as fit_scaling
+from .inference import fit_task as fit_task
 from .inference import load_fit as load_fit
 from .inference import load_scaling as load_scaling
+from .inference import load_task as load_task
 from .live import Monitor as Monitor
 from .live import Outlook as Outlook
 from .model import Population as Population
@@ -107,6 +111,7 @@ from .plots import plot_position_laws as plot_position_laws
 from .plots import plot_positions as plot_positions
 from .plots import plot_prior_predictive as plot_prior_predictive
 from .plots import plot_stopping as plot_stopping
+from .plots import plot_task as plot_task
 from .plots import plot_what_if as plot_what_if
 from .plots import plot_worth as plot_worth
 from .reporting import Report as Report

@@ -14,6 +14,7 @@ import pytest
 
 import bayes_tsl as bt
 from tests.finished_runs import finished_runs
+from tests.task_values import checkpoints, loss_table
 
 hypothesis.settings.register_profile("noisy machine", deadline=None)  # others compute beside the tests
 hypothesis.settings.load_profile("noisy machine")
@@ -102,3 +103,8 @@ def ahead(fit: bt.Fit) -> bt.Forecast:
 @pytest.fixture(scope="session")
 def scaling() -> bt.ScalingFit:
     return bt.fit_scaling(finished_runs(), **SETTLED | {"num_warmup": 300})
+
+
+@pytest.fixture(scope="session")
+def task() -> bt.TaskFit:
+    return bt.fit_task(loss_table(checkpoints()), checkpoints(), metric="bpb", progress=False)

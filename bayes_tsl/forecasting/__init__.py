@@ -12,6 +12,7 @@ from bayes_tsl.forecasting.forecast_files import load_forecast
 from bayes_tsl.forecasting.new_runs import forecast_new
 from bayes_tsl.forecasting.predict import forecast
 from bayes_tsl.forecasting.reweighting import Updated, update
+from bayes_tsl.forecasting.tasks import forecast_task
 
 __all__ = [
     "Arrival",
@@ -22,6 +23,7 @@ __all__ = [
     "baselines",
     "forecast",
     "forecast_new",
+    "forecast_task",
     "load_forecast",
     "update",
     "what_if",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["observed", "expected"]
 FORECAST_SCHEMA = "bayes_tsl forecast 1"
+TEST_LOSS = "mean test loss [nats/token]"
 
 
 @shown
@@ -131,6 +132,7 @@ class Forecast:
         converged: False where the chains of its fit did not agree.
         coefficients: draws of gap, rate and floor (chain, draw, step); empty for a forecaster that has none.
         positions: draws of the observed loss at some token positions (chain, draw, step, position); else None.
+        quantity: what is forecast, in words and units: the loss, but for ``forecast_task``.
 
     >>> import bayes_tsl as bt
     >>> from bayes_tsl.inference.posterior import example_fit
@@ -149,6 +151,7 @@ class Forecast:
     coefficients: xr.Dataset = field(default_factory=xr.Dataset, repr=False)
     positions: xr.DataArray | None = field(default=None, repr=False)
     converged: bool = True
+    quantity: str = TEST_LOSS
 
     def _facts(self) -> Facts:
         of = {f"run {run}": self.select(run=run) for run in self.runs} if len(self.runs) > 1 else {"": self}
@@ -412,6 +415,7 @@ class Forecast:
             "origin": self.origin,
             "notices": json.dumps(self.notices),
             "converged": int(self.converged),
+            "quantity": self.quantity,
         }
         with whole_file(path) as beside:
             beside.write_bytes(written(data))

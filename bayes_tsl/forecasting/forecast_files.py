@@ -12,7 +12,7 @@ import xarray as xr
 from bayes_tsl._common.dims import DRAWS, STEP
 from bayes_tsl._common.netcdf import read_whole
 from bayes_tsl._common.validation import require
-from bayes_tsl.forecasting.distribution import FORECAST_SCHEMA, Forecast
+from bayes_tsl.forecasting.distribution import FORECAST_SCHEMA, TEST_LOSS, Forecast
 
 
 def load_forecast(path: str | Path) -> Forecast:
@@ -45,6 +45,7 @@ def _forecast_of(data: xr.DataTree) -> Forecast:
         coefficients=data["coefficients"].to_dataset() if "coefficients" in data.children else xr.Dataset(),
         positions=data["positions"].to_dataset()["observed"] if "positions" in data.children else None,
         converged=bool(data.attrs["converged"]),
+        quantity=str(data.attrs.get("quantity", TEST_LOSS)),
     )
     _require_sound(made)
     return made

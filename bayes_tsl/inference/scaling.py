@@ -13,14 +13,14 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS, RUN
+from bayes_tsl._common.dims import DRAWS, RUN
 from bayes_tsl._common.display import Facts, shown, warned
-from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.jax_settings import float64
-from bayes_tsl._common.netcdf import read_whole, written
+from bayes_tsl._common.netcdf import read_whole
 from bayes_tsl._common.validation import floats, numbers, pandas_frame, require, require_seed, require_type, show
 from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
+from bayes_tsl.inference.law_files import datasets, save_law, sound_draws
 from bayes_tsl.inference.nuts import Settings, sample
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model.checkpoints import MOST_NATS
@@ -103,11 +103,7 @@ class ScalingFit:
 
     def save(self, path: str | Path) -> None:
         """Write the fit to a NetCDF file that ends in a checksum, whole or not at all; ``load_scaling`` reads it."""
-        runs = xr.Dataset({name: (RUN, column.to_numpy()) for name, column in self.runs.items()})
-        data = xr.DataTree.from_dict({"posterior": self.draws, "sample_stats": self.stats, "observed_data": runs})
-        data.attrs = {"schema": SCHEMA, "notices": json.dumps(self.notices)}
-        with whole_file(path) as beside:
-            beside.write_bytes(written(data))
+        save_law(path, SCHEMA, self.runs, self.draws, self.stats, notices=json.dumps(self.notices))
 
     def slopes(self, *, parameters: float, tokens: float) -> xr.DataArray:
         """Change of the final loss per unit of log tokens, by the law (chain, draw), in nats."""
@@ -182,13 +178,7 @@ def fit_scaling(
     start = typical_values(design)
     with float64():
         drawn = sample(model, design, coordinates=whitening(model, design, start=start, dense=list(start)), **asdict(settings))
-    shape = drawn.stats["energy"].shape
-    coords = {name: np.arange(size) for name, size in zip((CHAIN, DRAW), shape)}
-    draws, stats = (
-        xr.Dataset({name: ((*DRAWS, RUN)[: value.ndim], value) for name, value in own.items()}, coords)
-        for own in (drawn.sites, drawn.stats)
-    )
-    made = ScalingFit(table, draws, stats, notices)
+    made = ScalingFit(table, *datasets(drawn, axis=RUN), notices)
     if throw:
         made.diagnostics.require()
     return made
@@ -212,10 +202,7 @@ def load_scaling(path: str | Path) -> ScalingFit:
 def _scaling_of(data: xr.DataTree) -> ScalingFit:
     runs = data["observed_data"].to_dataset()
     table, _ = _checked(pd.DataFrame({str(name): runs[name].to_numpy() for name in runs}))
-    draws, stats = (data[group].to_dataset() for group in ("posterior", "sample_stats"))
-    missing = sorted(set(typical_values(_design(table, table))) - set(map(str, draws)))
-    require(not missing, "posterior", "have every parameter", missing, where="missing")
-    require(all(bool(np.isfinite(one).all()) for one in draws.values()), "posterior", "be finite", "others")
+    draws, stats = sound_draws(data, typical_values(_design(table, table)))
     return ScalingFit(table, draws, stats, tuple(json.loads(data.attrs["notices"])))
 
 

@@ -21,6 +21,7 @@ from bayes_tsl.plots.positions import (
     plot_position_laws,
     plot_positions,
 )
+from bayes_tsl.plots.tasks import plot_task
 
 __all__ = [
     "plot_allocation",
@@ -39,6 +40,7 @@ __all__ = [
     "plot_positions",
     "plot_prior_predictive",
     "plot_stopping",
+    "plot_task",
     "plot_what_if",
     "plot_worth",
 ]

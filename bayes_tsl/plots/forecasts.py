@@ -16,7 +16,7 @@ from bayes_tsl._common.validation import percent, show
 from bayes_tsl.data.loss_table import mean_series
 from bayes_tsl.data.schedule import Schedule
 from bayes_tsl.forecasting.alternatives import WhatIf
-from bayes_tsl.forecasting.distribution import Forecast, Kind
+from bayes_tsl.forecasting.distribution import TEST_LOSS, Forecast, Kind
 from bayes_tsl.plots.style import (
     AHEAD,
     LINES,
@@ -85,22 +85,25 @@ def plot_forecast(
     ahead.require_one_curve()
     draws, history = ahead.draws(kind), ahead.history
     ax, *beneath = _loss_and_rate(ax, schedule)
-    ax.plot(history[STEP], history, "o", ms=3.5, color=PAST, label="measured")
-    draw_bands(ax, draws, start=(float(history[STEP][-1]), float(history[-1])))  # which may be a mean of several checkpoints
+    if history.size:
+        ax.plot(history[STEP], history, "o", ms=3.5, color=PAST, label="measured")
+    draw_bands(ax, draws, start=_last_measured(ahead))
     later = None if observed is None else mean_series(observed, run=ahead.run, test_set=ahead.test_set, after=ahead.origin)
     if later is not None:
         ax.plot(later.index, later.to_numpy(), "o", ms=3.5, mfc="white", color=TRUTH, label="measured later")
     bounds = interval_over_draws(draws, 0.9)
-    _close_up(ax, history, ahead.steps[-1], [*bounds, *([] if later is None else [later]), [target or bounds[0][-1]]])
+    _close_up(ax, ahead, ahead.steps[-1], [*bounds, *([] if later is None else [later]), [target or bounds[0][-1]]])
     if target is not None:
         ax.axhline(target, lw=1.0, ls="--", color=PAST)
     middle = float(draws[..., -1].median())
     end = interval_text(middle, *(float(bound[-1]) for bound in bounds)).replace(" [", "\n[")
     marks = [] if target is None else [(ax.get_xlim()[1], target, f"target {show(float(target))}", PAST)]
     label_right(ax, [(ax.get_xlim()[1], middle, f"step {show(ahead.steps[-1])}\n{end}\nmedian, 90% interval", AHEAD), *marks])
-    mark_origin(ax, ahead.origin)
-    _whole_run(ax, ahead, draws)
-    ax.set(ylabel="mean test loss [nats/token]", title=as_text(f"{ahead.run}, {ahead.test_set}"))
+    if history.size:
+        mark_origin(ax, ahead.origin)
+        _whole_run(ax, ahead, draws)
+    bare(ax)
+    ax.set(ylabel=as_text(ahead.quantity), title=as_text(f"{ahead.run}, {ahead.test_set}"))
     for panel in beneath:
         _draw_rates(panel, {"": schedule}, ahead)
         panel.set_xlim(ax.get_xlim())
@@ -119,9 +122,16 @@ def _loss_and_rate(ax: Axes | Sequence[Axes] | None, schedule: Schedule | None) 
     return stacked_axes() if ax is None else require_axes(ax, 2, "loss and learning rate")
 
 
-def _close_up(ax: Axes, history: xr.DataArray, last: float, shown: Sequence[Any]) -> None:
+def _last_measured(ahead: Forecast) -> tuple[float, float] | None:
+    """Step and loss, which may be a mean of several checkpoints, that bands grow out of; None of a run that has not begun."""
+    history = ahead.history
+    return (float(history[STEP][-1]), float(history[-1])) if history.size else None
+
+
+def _close_up(ax: Axes, ahead: Forecast, last: float, shown: Sequence[Any]) -> None:
     """Limits around the steps ahead, some before, and the losses ``shown`` there."""
-    origin, first = float(history[STEP][-1]), float(history[STEP][0])
+    history = ahead.history
+    origin, first = (float(history[STEP][i]) for i in (-1, 0)) if history.size else (ahead.steps[0], ahead.steps[0])
     start = max(origin - _BEFORE * (last - origin), first)
     losses = np.concatenate([np.ravel(each) for each in (history[history[STEP] >= start], *shown)])
     across, up = _MARGIN * (last - start), _MARGIN * float(np.ptp(losses))
@@ -190,7 +200,7 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
         shown += [middle, end]
         labels.append((ahead.steps[-1], middle[-1], as_text(f"{name}\n{interval_text(middle[-1], *end)}"), color))
     last = max(label[0] for label in labels)
-    _close_up(upper, first.history, last, shown)
+    _close_up(upper, first, last, shown)
     label_right(upper, [label for label in labels if label[0] == last])
     for x, y, words, color in (label for label in labels if label[0] < last):  # the lines that go on are above
         place = {"xytext": (-5, -8), "textcoords": "offset points", "ha": "right", "va": "top"}
@@ -202,7 +212,7 @@ def plot_what_if(plans: WhatIf, *, prob: float = 0.9, ax: Sequence[Axes] | None 
         panel.set_xlim(upper.get_xlim())
     for panel in axes[:-1]:
         mark_origin(panel, first.origin)
-    upper.set(ylabel="mean test loss [nats/token]", title=as_text(f"{first.run}, {first.test_set}"))
+    upper.set(ylabel=TEST_LOSS, title=as_text(f"{first.run}, {first.test_set}"))
     mark_unconverged(upper, first.converged)
     lower.set_xlabel("step")
     write_notices(lower, first.notices)
@@ -268,7 +278,7 @@ def plot_forecast_revisions(drift: pd.DataFrame, *, ax: Axes | None = None) -> A
         ax.axhline(observed, lw=1.0, ls="--", color=PAST)
         labels.append((origin[-1], observed, f"measured {show(round(observed, 4))}", PAST))
     counted = f"{alarm.sum()} alarms" if alarm.any() else "no alarm"
-    ax.set(xlabel="step from which it is forecast", ylabel="mean test loss [nats/token]", title=f"forecast of step {show(end)}")
+    ax.set(xlabel="step from which it is forecast", ylabel=TEST_LOSS, title=f"forecast of step {show(end)}")
     ax.set_title(f"{counted} at {len(origin)} looks", loc="left", fontsize=8, color=NOTE)
     label_right(ax, labels)
     if not converged.all():
@@ -305,5 +315,5 @@ def plot_prior_predictive(predictive: xr.Dataset, *, observed: Any = None, runs:
         means = mean_series(observed)
         ax.plot(means.index, means.to_numpy(), "o", ms=3.5, color=TRUTH, label="measured")
     mark_origin(ax, float(predictive.attrs["origin"]))
-    ax.set(xlabel="step", ylabel="mean test loss [nats/token]", title="losses under the priors alone")
+    ax.set(xlabel="step", ylabel=TEST_LOSS, title="losses under the priors alone")
     return finish([ax])[0]

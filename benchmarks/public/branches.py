@@ -4,7 +4,8 @@
 
 Every constant-rate run of lr_scheduling with several branches: seen are the one that ended first, and the run until then;
 forecast is each that left later, whose decay is planned. *curve* is without the branch, *branch* with it, both
-under priors from all other families, at the defaults of ``fit``; scores are of the last checkpoint. --quick: two decays.
+under priors from all other families, *own family* with it under priors that other runs of lr_scheduling taught, all at the
+defaults of ``fit``; scores are of the last checkpoint. --quick: two decays.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 
 import bayes_tsl as bt
 from bayes_tsl.evaluation.scoring import score
-from bayes_tsl.model.priors import LearnedPriors
+from bayes_tsl.model.priors import LearnedPriors, family
 from benchmarks.common import RESULTS, judged_rows, keep, options
 from benchmarks.public.curves import lr_scheduling, plan, read_public
 from benchmarks.public.learned_priors import learn
@@ -36,15 +37,17 @@ class Case:
     known: dict[str, float]
 
     def judged(self, priors: LearnedPriors) -> list[dict[str, object]]:
-        """Scores of the end of the later branch, with the one that was seen and without."""
+        """Scores of the end of the later branch, with the one that was seen and without; ``priors`` are from other families."""
         end, left = float(self.seen["step"].max()), float(self.seen["step"].min())
         past = pd.concat([self.trunk[self.trunk["step"] <= end].assign(run="trunk"), self.seen.assign(run="seen")])
         table = bt.LossTable.from_frame(past[["run", "step", "loss"]])
         planned, tried = (self._plan(branch) for branch in (self.later, self.seen))
-        shared = {**self.known, "priors": priors, "num_draws": "auto", "progress": False, "throw": False}
+        shared = {**self.known, "num_draws": "auto", "progress": False, "throw": False}
+        both = {"schedules": {"trunk": planned, "seen": tried}, "branches": {"seen": ("trunk", left)}, **shared}
         fits = {
-            "curve": bt.fit(table.select(run="trunk"), schedule=planned, **shared),
-            "branch": bt.fit(table, schedules={"trunk": planned, "seen": tried}, branches={"seen": ("trunk", left)}, **shared),
+            "curve": bt.fit(table.select(run="trunk"), schedule=planned, priors=priors, **shared),
+            "branch": bt.fit(table, priors=priors, **both),
+            "own family": bt.fit(table, priors=family("lr_scheduling"), **both),
         }
         observed = self.later.set_index("step")["loss"]
         ahead = [float(step) for step in observed.index if step > end]

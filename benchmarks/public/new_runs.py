@@ -94,7 +94,7 @@ def judged(case: Case) -> list[dict[str, object]]:
     label = {"family": case.family, "test_set": case.test_set, "left_out": case.left, "fitted": len(seen)}
     rows = []
     started = time.perf_counter()
-    scaling = _scaling(seen)
+    scaling = scaling_of(seen)
     drawn = scaling.losses(parameters=ahead["parameters"], tokens=ahead["tokens"], lr=ahead["lr"])
     fitted = time.perf_counter()
     by_model = {"tsl": drawn.stack(sample=("chain", "draw")).to_numpy(), "chinchilla": by_chinchilla(seen, ahead)}
@@ -102,11 +102,11 @@ def judged(case: Case) -> list[dict[str, object]]:
     for model, losses in by_model.items():
         for run, observed, draws in zip(ahead["run"], ahead["loss"], losses):
             case_of = {"model": model, "run": run, "seconds": took[model], "converged": scaling.converged}
-            rows.append(label | case_of | _scores(float(observed), draws))
+            rows.append(label | case_of | scores_of(float(observed), draws))
     return rows + [label | {"model": "tsl, curves"} | row for row in curves_of(case, scaling, ahead)]
 
 
-def _scores(observed: float, draws: Array) -> dict[str, float]:
+def scores_of(observed: float, draws: Array) -> dict[str, float]:
     """Scores of draws of one final loss, by the names of ``scoring.score``."""
     made = {"observed": observed, "mean": float(draws.mean()), "crps": float(crps(observed, draws))}
     for prob in (0.5, 0.9):
@@ -115,7 +115,7 @@ def _scores(observed: float, draws: Array) -> dict[str, float]:
     return made
 
 
-def _scaling(seen: pd.DataFrame) -> bt.ScalingFit:
+def scaling_of(seen: pd.DataFrame) -> bt.ScalingFit:
     with warnings.catch_warnings(action="ignore"):
         return bt.fit_scaling(
             seen[["run", "parameters", "tokens", "loss", "lr"]], num_draws="auto", progress=False, throw=False
