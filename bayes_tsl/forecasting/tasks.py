@@ -1,4 +1,4 @@
-"""From the loss that is forecast to a task: each draw of the loss through a draw of the link, plus how far the run lies from it.
+"""From the loss that is forecast to a task: each draw of the loss through one of the link, plus how far the run lies from it.
 
 expected = link(expected loss) + distance of the run        observed = link(observed loss) + distance + noise of a checkpoint
 """
@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from bayes_tsl._common.dims import DRAWS, RUN, STEP
+from bayes_tsl._common.dims import DRAWS, STEP
 from bayes_tsl._common.intervals import draws_first, evenly
 from bayes_tsl._common.validation import require, require_seed, require_type, show
 from bayes_tsl.forecasting.distribution import Forecast
@@ -68,7 +68,7 @@ def forecast_task(task: TaskFit, ahead: Forecast, *, seed: int = 0) -> Forecast:
         sizes = [ahead.expected.sizes[name] for name in (*DRAWS, STEP)]
         return like.transpose(*DRAWS, STEP).copy(data=(lowest + rise * values).reshape(sizes))
 
-    measured = task.measured[task.measured[RUN] == ahead.run]
+    measured = task.of_run(ahead.run)
     return Forecast(
         run=ahead.run,
         test_set=task.metric,
@@ -89,7 +89,7 @@ def _gaps(steps: Array, since: float) -> Array:
 
 def _beyond(task: TaskFit, ahead: Forecast) -> tuple[str, ...]:
     """A notice where losses are forecast that lie below all to which the link was fitted."""
-    lowest, end = task.measured["loss"].min(), float(ahead.expected[..., -1].median())
+    lowest, end = task.measured["loss"].to_numpy(float).min(), float(ahead.expected[..., -1].median())
     if end >= lowest:
         return ()
     return (f"The loss at step {show(ahead.steps[-1])} lies {lowest - end:.2f} nats below all to which the link was fitted.",)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -18,17 +18,13 @@ from bayes_tsl._common.display import Facts, counted, shown, warned
 from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.netcdf import read_whole
-from bayes_tsl._common.packages import function_above
 from bayes_tsl._common.validation import floats, numbers, pandas_frame, require, require_seed, require_type
 from bayes_tsl.data.loss_table import LossTable, require_losses
 from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
 from bayes_tsl.inference.law_files import datasets, save_law, sound_draws
-from bayes_tsl.inference.nuts import Settings, over_draws, sample
+from bayes_tsl.inference.nuts import TARGET_ACCEPT, Settings, over_draws, sample
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model.task_link import KNOTS, Apart, TaskDesign, last_distances, links_at, model, typical_values
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Array = NDArray[np.float64]
 
@@ -79,6 +75,10 @@ class TaskFit:
         """Names of the runs that were measured."""
         return list(self.measured[RUN].unique())
 
+    def of_run(self, run: str) -> pd.DataFrame:
+        """Checkpoints of one run; none if it was not measured."""
+        return pd.DataFrame(self.measured.loc[self.measured[RUN] == run])
+
     @cached_property
     def diagnostics(self) -> Diagnostics:
         """R-hat, ESS, divergences and BFMI."""
@@ -120,10 +120,6 @@ class TaskFit:
         coords = {**self.draws["level"].coords, "loss": asked}
         return xr.DataArray((lowest + rise * linked).reshape(shape), coords, (*DRAWS, "loss"), name=self.metric)
 
-    def plot(self, **options: Any) -> Axes:
-        """The picture of ``plot_task``, which takes the same options: ax."""
-        return function_above("plot_task")(self, **options)
-
     def last_distance(self, run: str) -> tuple[float, Apart | None]:
         """Last step at which a run was measured, and its distance from the link there (draw); None if it never was."""
         if run not in self.runs:
@@ -132,8 +128,7 @@ class TaskFit:
         with float64():
             of_all = over_draws(last_distances, (self.design,), sites)
         number = self.runs.index(run)
-        last = self.measured.loc[self.measured[RUN] == run, "step"].max()
-        return float(last), Apart(*(part[..., number].ravel() for part in of_all))
+        return self.of_run(run)["step"].to_numpy(float).max(), Apart(*(part[..., number].ravel() for part in of_all))
 
     def save(self, path: str | Path) -> None:
         """Write the fit to a NetCDF file that ends in a checksum, whole or not at all; ``load_task`` reads it."""
@@ -150,7 +145,7 @@ def fit_task(
     chains: int = 4,
     num_warmup: int | None = None,
     num_draws: int | Literal["auto"] = "auto",
-    target_accept: float = 0.95,
+    target_accept: float = TARGET_ACCEPT,
     progress: bool = True,
     throw: bool = True,
 ) -> TaskFit:
@@ -217,8 +212,8 @@ def _task_of(data: xr.DataTree) -> TaskFit:
     observed = data["observed_data"].to_dataset()
     measured = pd.DataFrame({name: observed[name].to_numpy() for name in MEASURED})
     draws, stats = sound_draws(data, typical_values(_design(measured)))
-    names = (str(data.attrs[name]) for name in ("metric", "test_set"))
-    return TaskFit(*names, measured, draws, stats, tuple(json.loads(data.attrs["notices"])))
+    metric, test_set = (str(data.attrs[name]) for name in ("metric", "test_set"))
+    return TaskFit(metric, test_set, measured, draws, stats, tuple(json.loads(data.attrs["notices"])))
 
 
 def _joined(losses: LossTable, values: pd.DataFrame, metric: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -226,19 +221,10 @@ def _joined(losses: LossTable, values: pd.DataFrame, metric: str) -> tuple[pd.Da
     require_losses(losses)
     cure = "Choose one with losses.select(test_set=...)."
     require(len(losses.test_sets) == 1, "losses", "hold a single test_set", losses.test_sets, cure=cure)
-    given = pandas_frame(values, "values", (RUN, "step", metric))
-    needed = ["step", metric] if len(losses.runs) == 1 and RUN not in given else [RUN, "step", metric]
-    missing = [name for name in needed if name not in given]
-    require(not missing, "values", f"have columns {', '.join(needed)}", list(given), cure=f"Add {', '.join(missing)}.")
-    given = given[given[metric].notna()]
-    runs = given[RUN].astype(str) if RUN in given else losses.runs[0]
-    table = pd.DataFrame({RUN: runs, "step": numbers(given, "step"), "value": numbers(given, metric)})
-    odd = table.index[~np.isfinite(table[["step", "value"]].to_numpy(float)).all(axis=1)]
-    require(not len(odd), f"step and {metric}", "be numbers", list(odd), where="as rows of others", cure="Correct these rows.")
-    twice = table[table.duplicated([RUN, "step"])]
-    require(twice.empty, metric, "have one value a checkpoint", list(twice["step"]), where="as steps of more", cure="Keep one.")
+    table = _checked(values, metric, losses.runs)
     means = pd.concat([losses.select(run).mean_losses().reset_index().assign(run=run) for run in losses.runs])
-    both = table.merge(means, on=[RUN, "step"]).sort_values([RUN, "step"], ignore_index=True)[list(MEASURED)]
+    joined = table.merge(means, on=[RUN, "step"]).sort_values([RUN, "step"], ignore_index=True)
+    both = pd.DataFrame(joined, columns=list(MEASURED))
     rule = f"have {MIN_CHECKPOINTS} checkpoints or more whose loss is known"
     require(len(both) >= MIN_CHECKPOINTS, metric, rule, len(both), cure="Evaluate more checkpoints, or give their losses.")
     _require_rising(both, metric)
@@ -246,10 +232,26 @@ def _joined(losses: LossTable, values: pd.DataFrame, metric: str) -> tuple[pd.Da
     return both, (f"{left} of {len(table)} values of {metric} are left out: no loss is known at their step.",) * (left > 0)
 
 
+def _checked(values: pd.DataFrame, metric: str, runs: list[str]) -> pd.DataFrame:
+    """Columns run, step, value of the checkpoints that were evaluated."""
+    given = pandas_frame(values, "values", (RUN, "step", metric))
+    needed = ["step", metric] if len(runs) == 1 and RUN not in given else [RUN, "step", metric]
+    missing = [name for name in needed if name not in given]
+    require(not missing, "values", f"have columns {', '.join(needed)}", list(given), cure=f"Add {', '.join(missing)}.")
+    given = given.dropna(subset=[metric])
+    names = given[RUN].astype(str) if RUN in given else runs[0]
+    table = pd.DataFrame({RUN: names, "step": numbers(given, "step"), "value": numbers(given, metric)})
+    odd = list(table[~np.isfinite(table[["step", "value"]]).all(axis=1)].index)
+    require(not odd, f"step and {metric}", "be numbers", odd, where="as rows of others", cure="Correct these rows.")
+    twice = list(table[table.duplicated([RUN, "step"])]["step"])
+    require(not twice, metric, "have one value a checkpoint", twice, where="as steps of more", cure="Keep one.")
+    return table
+
+
 def _require_rising(both: pd.DataFrame, metric: str) -> None:
     """Raise ``DataError`` unless values are the larger, the larger the loss."""
     require(both["loss"].nunique() > 1, "losses", "differ between checkpoints", both["loss"].iloc[0], cure="Add checkpoints.")
-    rank = float(both["loss"].corr(both["value"], method="spearman"))
+    rank = float(pd.Series(both["loss"]).rank().corr(pd.Series(both["value"]).rank()))
     cure = "Give what falls with the loss: bits per byte, or 1 - accuracy in place of accuracy."
     require(rank > 0 and _line(both)[1] > 0, metric, "fall as the loss falls", f"a rank correlation of {rank:.2f}", cure=cure)
 

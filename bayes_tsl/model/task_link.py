@@ -74,8 +74,8 @@ def model(design: TaskDesign) -> None:
     """Values of a task at checkpoints."""
     sites: dict[str, Any] = {name: numpyro.sample(name, prior.distribution()) for name, prior in PRIORS.items()}
     sites["level"] = numpyro.sample("level", dist.Normal(0.0, LEVEL_SD))
-    bend = sites["roughness"] * jnp.sqrt(design.knots[1] - design.knots[0])
-    sites["bends"] = numpyro.sample("bends", dist.Normal(0.0, bend).expand([len(design.knots) - 1]).to_event(1))
+    half = jnp.sqrt(sites["roughness"] * (design.knots[1] - design.knots[0]))
+    sites["bends"] = numpyro.sample("bends", dist.Normal(0.0, half).expand([len(design.knots) - 1]).to_event(1))
     numpyro.factor("values", filtered(sites, design)[0])
 
 
@@ -85,10 +85,19 @@ def typical_values(design: TaskDesign) -> dict[str, Any]:
     return start | {"level": 0.01, "bends": np.full(len(design.knots) - 1, 0.02)}
 
 
+def bends(sites: Mapping[str, Any]) -> Any:
+    """Change of the log slope from knot to knot (..., knot but the first).
+
+    Half of its scale is in the site and half comes here: chains move well neither with all of it there, where losses say little
+    of the walk, nor with all of it here, where they say much (Papaspiliopoulos et al., Statistical Science 22:59, 2007).
+    """
+    return jnp.sqrt(sites["roughness"])[..., None] * sites["bends"]
+
+
 def link(sites: Mapping[str, Any], knots: AnyArray, loss: AnyArray) -> Any:
     """Scaled value at losses between the first and the last knot (...)."""
     width = knots[1] - knots[0]
-    slope = jnp.exp(sites["log_slope"] + jnp.append(0.0, jnp.cumsum(sites["bends"]))) / (knots[-1] - knots[0])
+    slope = jnp.exp(sites["log_slope"] + jnp.append(0.0, jnp.cumsum(bends(sites)))) / (knots[-1] - knots[0])
     risen = jnp.append(0.0, jnp.cumsum(0.5 * width * (slope[1:] + slope[:-1])))
     return sites["level"] + jnp.interp(loss, knots, risen)
 
@@ -123,16 +132,17 @@ def filtered(sites: Mapping[str, Any], design: TaskDesign) -> tuple[Any, Apart]:
     return density, last
 
 
-def links_at(draws: Mapping[str, Array], knots: Array, losses: Array, rng: np.random.Generator) -> Array:
+def links_at(draws: Mapping[str, Array], knots: AnyArray, losses: Array, rng: np.random.Generator) -> Array:
     """The link of every draw at losses of its own, scaled; beyond the knots its walk goes on (draw, ...).
 
     ``draws`` are by name: of the bends (draw, knot but the first), and of all else (draw).
     """
-    width, (first, last) = knots[1] - knots[0], knots[[0, -1]]
+    first, second, *_, last = np.asarray(knots)
+    width = second - first
     below, above = (max(int(np.ceil(gap / width)), 0) for gap in (first - losses.min(), losses.max() - last))
     many = len(draws["level"])
     scale = (draws["roughness"] * np.sqrt(width))[:, None]
-    up = np.cumsum(np.hstack([draws["bends"], scale * rng.standard_normal((many, above))]), axis=1)
+    up = np.cumsum(np.hstack([np.asarray(bends(draws)), scale * rng.standard_normal((many, above))]), axis=1)
     down = np.cumsum(scale * rng.standard_normal((many, below)), axis=1)
     walk = np.hstack([down[:, ::-1], np.zeros((many, 1)), up])
     slope = np.exp(draws["log_slope"][:, None] + walk) / (last - first)

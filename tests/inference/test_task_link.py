@@ -98,7 +98,7 @@ def test_the_link_is_monotone_and_less_certain_beyond(task: bt.TaskFit) -> None:
 
 
 def test_its_picture_has_the_checkpoints_and_the_link(task: bt.TaskFit) -> None:
-    axes = task.plot(ax=Figure().subplots())
+    axes = bt.plot_task(task, ax=Figure().subplots())
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("mean test loss [nats/token]", "bpb")
     assert sum(len(points.get_xdata()) for points in axes.lines if points.get_marker() == "o") == 120
     middle = next(line for line in axes.lines if line.get_label() == "median")
