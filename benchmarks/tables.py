@@ -260,9 +260,9 @@ def new_runs() -> pd.DataFrame:
     return result("new_runs").rename(columns=renamed).drop(columns="seconds")
 
 
-def portfolio() -> pd.DataFrame:
+def portfolio(name: str = "portfolio") -> pd.DataFrame:
     """Ways of dividing one budget, over all groups."""
-    means = result("portfolio").query("group == 'mean'").drop(columns=["group", "runs"])
+    means = result(name).query("group == 'mean'").drop(columns=["group", "runs"])
     means["budget"] = [f"one end and {share:.0%} of the others" for share in means["budget"]]
     return means.rename(columns={"best": "found best", "promised": "expected regret"})
 
@@ -542,6 +542,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "siblings": siblings,
     "stopping": stopping,
     "portfolio": portfolio,
+    "portfolio-others": partial(portfolio, "portfolio_others"),
     "paper-forecast": paper_forecast,
     "paper-settling": paper_settling,
     "paper-speed": paper_speed,

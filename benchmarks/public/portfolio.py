@@ -1,13 +1,14 @@
 """One budget for several runs: the portfolio and its looks, beside all to the current best and successive halving.
 
-    python -m benchmarks.public.portfolio [--quick] [--workers N] [--out FOLDER]
+    python -m benchmarks.public.portfolio [--others] [--quick] [--workers N] [--out FOLDER]
 
 All runs of a group of pooling.py are seen until .2 of their steps; a budget of further steps pays for the end of one of them,
 and for a third or two thirds of the rest of the others. *Lowest so far* finishes runs in the order of their losses, *halving*
 trains all alike and drops the worse half of those that are left, by their losses, at rungs that spend the budget (Jamieson &
 Talwalkar 2016), *portfolio* finishes those of ``best_portfolio``, *with looks* does what examples/divide_budget.py does.
 *Regret* is by how much the best run that is finished ends above the best of all, *spent* the share of the budget, *promised*
-the regret that the portfolio expected at the start.
+the regret that the portfolio expected at the start. --others: groups of other families, of multipowerlaw by size and length,
+and of own small runs of one size, batch and length, which differ in peak and schedule. --quick: one group.
 """
 
 from __future__ import annotations
@@ -20,13 +21,36 @@ import numpy as np
 import pandas as pd
 
 import bayes_tsl as bt
+from benchmarks.bundled.measured_runs import measured_runs
 from benchmarks.common import SHORT, judged_rows, keep, options
+from benchmarks.public.curves import public_runs
 from benchmarks.public.pooling import cut, groups
 from examples.divide_budget import divide
 
 START = 0.2  # share of every run that is seen
 LOOK = 0.1  # share of the longest run that one look takes
 BUDGETS = (1 / 3, 2 / 3)  # of what finishing all others takes, beside finishing one
+
+
+def other_groups() -> dict[str, tuple[bt.LossTable, dict[str, bt.Schedule]]]:
+    """Runs to choose among, of other families than pooling.py has, by the name of the group."""
+    losses, plans, kinds = public_runs()
+    runs = pd.DataFrame({"run": [run for run in plans if kinds[run].startswith("multipowerlaw")]})
+    ends = losses.frame.groupby("run")["step"].max()
+    size, thousands = runs["run"].str.split("_").str[0], (runs["run"].map(ends) / 1000).round()
+    found = {
+        f"multipowerlaw {size}, {thousand:g}k steps": (losses.select(run=list(own)), {run: plans[run] for run in own})
+        for (size, thousand), own in runs["run"].groupby([size, thousands])
+    }
+    alike = [run for run in measured_runs() if "_b32_" in run.name and "seed" not in run.name]
+    for size in dict.fromkeys(run.name[0] for run in alike):
+        own = [run for run in alike if run.name[0] == size]
+        table = pd.concat([run.losses.select(run=run.name).frame for run in own])
+        found[f"small runs {size}, 2k steps"] = (
+            bt.LossTable.from_frame(table),
+            {run.name: run.schedules[run.name] for run in own},
+        )
+    return found
 
 
 class Group(NamedTuple):
@@ -61,7 +85,7 @@ class Group(NamedTuple):
 
 def made(name: str, share: float) -> Group:
     """The group of a name, with a budget."""
-    losses, plans = groups()[name]
+    losses, plans = (groups() | other_groups())[name]
     last = cut(losses, START).frame.groupby("run")["step"].max().loc[list(plans)]
     rest = losses.frame.groupby("run")["step"].max().loc[list(plans)] - last
     return Group(losses, plans, last, float(rest.max() + share * (rest.sum() - rest.max())))
@@ -144,8 +168,10 @@ def scored(group: Group, trained: pd.Series) -> dict[str, object]:
 
 
 def main() -> None:
-    asked = options(__doc__, "portfolio")
-    names = ["mixtures, prose"] if asked.quick else list(groups())
+    asked = options(__doc__, "portfolio", others="groups of other families")
+    if asked.others:
+        asked.out, asked.table = (path.with_stem(f"{path.stem}_others") for path in (asked.out, asked.table))
+    names = list(other_groups() if asked.others else groups())[: 1 if asked.quick else None]
     table = judged_rows(judged, names, asked=asked)
     means = table.drop(columns="group").groupby(["budget", "way"], sort=False).mean().reset_index().assign(group="mean")
     columns = ["group", "budget", "way", "runs", "finished", "spent", "regret", "best", "promised"]
