@@ -15,6 +15,8 @@ from bayes_tsl.errors import Notice
 from bayes_tsl.inference.posterior import Fit
 from bayes_tsl.reporting.content import json_text
 
+_RAISE = "--draws 2000 raises num_draws; num_warmup and target_accept are arguments of bt.fit in Python"
+
 
 @dataclass(frozen=True)
 class Console:
@@ -75,3 +77,5 @@ class Console:
         notes = self.new(notice for notice in posterior.notices if notice not in posterior.misfits)
         misfits = [f"MISFIT: {misfit}" for misfit in posterior.misfits]
         self.result(posterior.diagnostics.verdict, *misfits, *(f"note: {note}" for note in notes))
+        if not posterior.converged:
+            self.note(_RAISE)

@@ -69,7 +69,7 @@ class Budget:
     def reason(self) -> str:
         """What it buys, and at which risk, in a sentence."""
         if not np.isfinite(self.step):
-            return f"no budget is enough: {step_text(self.step, last=self.last)}"
+            return f"no budget that ends by step {show(self.last)} is enough. Consider later ends, or a lower probability"
         units = {"tokens": self.tokens, "hours": self.hours}
         amounts = [f"{value:.4g} {unit}" for unit, value in units.items() if np.isfinite(value)]
         bought = ", ".join([f"step {step_text(self.step, last=self.last)}", *amounts])

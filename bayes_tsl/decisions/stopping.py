@@ -47,7 +47,8 @@ class Stopping:
         losses: draws of the expected loss where training stops; the first step is the origin (chain, draw, step).
         utility: draws of the value of that loss less its cost, above stopping at the origin (chain, draw, step).  [money]
         cost: what steps cost.
-        plans: forecasts under three schedules to the best of the later steps: as planned, decay now, decay at 80 % of the way.
+        plans: forecasts under four schedules to the best of the later steps: as planned, as recommended, and decays that begin
+            now or at 80 % of the way.
         reading: draws of what the next checkpoint will read, if one was named (chain, draw).
         still_open: steps whose decay will not have begun by then.
         decay: share of the steps from the origin that the decay of each takes.
@@ -227,7 +228,8 @@ def stop_or_continue(
     losses = xr.concat([stop.expected for stop in stops], STEP)
     utility = _value_gained(losses, value) - cost.money(losses[STEP] - fit.origin)
     best = float(later[draws_first(utility).mean(axis=0)[1:].argmax()])
-    to_best = {"as planned": schedule, "decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
+    others = {"decay now": ending(best, 1.0), "decay at 80 %": ending(best, 0.2)}
+    to_best = {"as planned": schedule, "recommended": by_step[best], **others}
     on_the_way = np.linspace(fit.origin, best, _STEPS_ON_THE_WAY + 1)[1:]
     plans = what_if(fit, to_best, steps=on_the_way, seed=seed)
     made, how = stops[0], {"decay": float(decay), "final": float(final)}

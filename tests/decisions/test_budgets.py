@@ -41,8 +41,9 @@ def test_the_smallest_budget() -> None:
     assert bt.at_budget(TEN, PRICE, enough.cost).step == pytest.approx(enough.step)
     beyond = bt.smallest_budget(TEN, PRICE, target=3.5, prob=0.6)
     assert (beyond.cost, beyond.step, beyond.hours) == (np.inf, np.inf, np.inf)
-    assert str(beyond) == "no budget is enough: beyond 30"
-    assert str(bt.smallest_budget(TEN, HOURLY, target=3.5, prob=0.5)) == "no budget is enough: beyond 25"
+    cure = "Consider later ends, or a lower probability"
+    assert str(beyond) == f"no budget that ends by step 30 is enough. {cure}"
+    assert str(bt.smallest_budget(TEN, HOURLY, target=3.5, prob=0.5)) == f"no budget that ends by step 25 is enough. {cure}"
 
 
 def test_what_a_budget_buys() -> None:

@@ -47,7 +47,8 @@ def test_smallest_budget_is_the_first_that_is_sure_enough(frontier: bt.Frontier)
         assert budget.step == enough["end"].iloc[0]
         assert budget.cost == enough["cost"].iloc[0]
         assert budget.cvar >= budget.mean
-    assert str(frontier.smallest(0.9999)) == "NOT CONVERGED, do not act on this: no budget is enough: beyond 2500"
+    none = "no budget that ends by step 2500 is enough. Consider later ends, or a lower probability"
+    assert str(frontier.smallest(0.9999)) == f"NOT CONVERGED, do not act on this: {none}"
 
 
 def test_a_deadline_and_bad_input_are_said() -> None:

@@ -109,9 +109,11 @@ def test_each_stop_has_a_decay_of_its_own(short_fit: bt.Fit, stopping: bt.Stoppi
     alone = bt.forecast(short_fit, steps=[6000.0], schedule=schedule).expected
     assert float(alone.mean()) == pytest.approx(float(stopping.losses.sel(step=6000.0).mean()), abs=3e-3)
     ends = stopping.plans.ends()
-    assert list(ends.index) == ["as planned", "decay now", "decay at 80 %"]
+    assert list(ends.index) == ["as planned", "recommended", "decay now", "decay at 80 %"]
     assert (ends["step"] == stopping.plans.forecasts["as planned"].steps[-1]).all()
     assert ends.loc["decay at 80 %", "gain"] > 0
+    best = stopping.losses.sel(step=stopping.recommended).mean()
+    assert float(ends.loc["recommended", "mean"]) == pytest.approx(float(best), abs=1e-3)  # the drift is drawn at other steps
     now = bt.stop_or_continue(short_fit, FINE, value=100.0, steps=STOPS, decay=1)
     assert float((now.losses - stopping.losses).sel(step=6000.0).std()) > 0
 
