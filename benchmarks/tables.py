@@ -260,6 +260,11 @@ def new_runs() -> pd.DataFrame:
     return result("new_runs").rename(columns=renamed).drop(columns="seconds")
 
 
+def tasks() -> pd.DataFrame:
+    """Bits per byte on tasks, through the loss and in other ways."""
+    return result("tasks").rename(columns={"error": "mean error", "bias": "endpoint_bias", "converged": "share converged"})
+
+
 def portfolio(name: str = "portfolio") -> pd.DataFrame:
     """Ways of dividing one budget, over all groups."""
     means = result(name).query("group == 'mean'").drop(columns=["group", "runs"])
@@ -522,6 +527,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "unseen-knowledge": unseen_knowledge,
     "worth-of-knowledge": worth_of_knowledge,
     "new_runs": new_runs,
+    "tasks": tasks,
     "short": short,
     "peers": peers,
     "monitored": monitored,
