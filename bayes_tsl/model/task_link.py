@@ -30,7 +30,7 @@ KNOTS = 10  # losses at which the slope of the link may change, evenly from the 
 
 PRIORS = {
     "log_slope": normal(0.0, 1.0),  # at the lowest loss, less the log of the straight line's
-    "roughness": lognormal(0.3, 0.6),  # standard deviation of the change of the log slope over one nat
+    "roughness": lognormal(0.35, 0.3),  # standard deviation of the change of the log slope over one nat
     "apart": lognormal(0.01, 1.0),  # of a run from the link, as a share of the range of values
     "length": lognormal(0.5, 1.0),  # log steps over which a run keeps its distance from the link
     "noise": lognormal(0.01, 1.0),  # of a checkpoint at the lowest loss, as a share of the range of values
