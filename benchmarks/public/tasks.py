@@ -2,11 +2,11 @@
 
     python -m benchmarks.public.tasks [--quick] [--workers N] [--out FOLDER]
 
-Runs of the OLMo ladder, loss on C4, every third task of their evaluation; the first tenth of each run is left out. The link is fitted to
-smaller runs, those of 190M and 370M or those of 190M alone, and scored at the last checkpoint of the larger ones: *loss known*
-(the measured loss, the link alone), *never trained* (the loss by ``forecast_new`` from the smaller runs), and *half trained*
-(the loss by ``fit`` at half of the run, whose checkpoints until then are in the link; every ninth task, 760M). To beat are
-*parabola* (least squares, the loss known) and *chinchilla* (the law of sizes and tokens on the task itself, never trained).
+Runs of the OLMo ladder, loss on C4, every third task of their evaluation; the first tenth of each run is left out. The link is
+fitted to smaller runs, those of 190M and 370M or of 190M alone, and scored at the last checkpoint of the larger ones: *loss
+known* (the measured loss, the link alone), *never trained* (the loss by ``forecast_new`` from the smaller runs), and *half
+trained* (the loss by ``fit`` at half of the run, whose checkpoints until then are in the link; every ninth task, 760M). To beat
+are *parabola* (least squares, the loss known) and *chinchilla* (the law of sizes and tokens on the task itself, never trained).
 --quick: the first task.
 """
 
