@@ -8,7 +8,7 @@ trains all alike and drops the worse half of those that are left, by their losse
 Talwalkar 2016), *portfolio* finishes those of ``best_portfolio``, *with looks* does what examples/divide_budget.py does.
 *Regret* is by how much the best run that is finished ends above the best of all, *spent* the share of the budget, *promised*
 the regret that the portfolio expected at the start. --others: groups of other families, of multipowerlaw by size and length,
-and of own small runs of one size, batch and length, which differ in peak and schedule; without looks. --quick: one group.
+and of own small runs of one size, batch and length, which differ in peak and schedule. --quick: one group.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def remembered() -> Callable[..., bt.Fit]:
     return fit
 
 
-def judged(name: str, looks: bool) -> list[dict[str, object]]:
-    """What each way of spending each budget leads to in one group, with looks or without."""
+def judged(name: str) -> list[dict[str, object]]:
+    """What each way of spending each budget leads to in one group."""
     warnings.simplefilter("ignore", bt.Notice)
     fit, rows = remembered(), []
     for share in BUDGETS:
@@ -152,7 +152,7 @@ def judged(name: str, looks: bool) -> list[dict[str, object]]:
             "lowest so far": lowest_so_far(group),
             "halving": halving(group),
             "portfolio": best_planned,
-            **({"with looks": with_looks(group, fit)} if looks else {}),
+            "with looks": with_looks(group, fit),
         }
         label = {"group": name, "budget": share}
         of_way = {"portfolio": {"promised": promised}}
@@ -173,7 +173,7 @@ def main() -> None:
     if asked.others:
         asked.out, asked.table = (path.with_stem(f"{path.stem}_others") for path in (asked.out, asked.table))
     names = list(other_groups() if asked.others else groups())[: 1 if asked.quick else None]
-    table = judged_rows(judged, names, [not asked.others] * len(names), asked=asked)
+    table = judged_rows(judged, names, asked=asked)
     means = table.drop(columns="group").groupby(["budget", "way"], sort=False).mean().reset_index().assign(group="mean")
     columns = ["group", "budget", "way", "runs", "finished", "spent", "regret", "best", "promised"]
     keep(pd.concat([means, table])[columns], asked.table)
