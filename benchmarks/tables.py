@@ -254,15 +254,10 @@ def unseen_knowledge() -> pd.DataFrame:
     return pd.concat([every, usual])[columns].sort_values(["runs", "prefix", "crps"]).rename(columns={"model": "known"})
 
 
-def new_runs() -> pd.DataFrame:
-    """Runs of a size or length never trained."""
+def new_runs(name: str = "new_runs") -> pd.DataFrame:
+    """Runs of a size or length never trained, and their tasks."""
     renamed = {"error": "mean error", "bias": "endpoint_bias", "converged": "share converged"}
-    return result("new_runs").rename(columns=renamed).drop(columns="seconds")
-
-
-def tasks() -> pd.DataFrame:
-    """Bits per byte on tasks, through the loss and in other ways."""
-    return result("tasks").rename(columns={"error": "mean error", "bias": "endpoint_bias", "converged": "share converged"})
+    return result(name).rename(columns=renamed).drop(columns="seconds", errors="ignore")
 
 
 def portfolio(name: str = "portfolio") -> pd.DataFrame:
@@ -527,7 +522,7 @@ TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "unseen-knowledge": unseen_knowledge,
     "worth-of-knowledge": worth_of_knowledge,
     "new_runs": new_runs,
-    "tasks": tasks,
+    "tasks": partial(new_runs, "tasks"),
     "short": short,
     "peers": peers,
     "monitored": monitored,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,17 @@ from benchmarks.public.curves import DATA, by_hash, known, plan, public_runs
 from benchmarks.public.learned_priors import learn
 
 Array = NDArray[np.float64]
+Columns = dict[str, tuple[str, str]]  # of a summary: what of, and how it is joined
+
+MEANS: Columns = {
+    "converged": ("converged", "mean"),
+    "error": ("error", "mean"),
+    "bias": ("bias", "mean"),
+    "crps": ("crps", "mean"),
+    "coverage_50": ("covered_50", "mean"),
+    "coverage_90": ("covered_90", "mean"),
+    "width_90": ("width_90", "mean"),
+}
 
 DECAYED = 0.15  # share of the peak at which the learning rate of a finished run ends, at most
 CURVES = 4  # runs of a case whose whole curves are forecast
@@ -170,23 +181,20 @@ def curves_of(case: Case, scaling: bt.ScalingFit, ahead: pd.DataFrame) -> Iterat
         yield {"run": run, "seconds": time.perf_counter() - started, "converged": scaling.converged} | dict(scores)
 
 
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Means over the runs left out, by family, split and model."""
+def means_by(
+    rows: pd.DataFrame, names: list[str], *, first: Columns | None = None, last: Columns | None = None
+) -> pd.DataFrame:
+    """Means of ``scores_of`` by columns of these names, other columns before them and behind."""
     rows = rows.assign(bias=rows["mean"] - rows["observed"])
     rows["error"] = rows["bias"].abs()
-    columns: dict[str, tuple[str, str | Callable[[pd.Series], float]]] = {
-        "cases": ("error", "size"),
-        "fitted": ("fitted", "mean"),
-        "converged": ("converged", "mean"),
-        "error": ("error", "mean"),
-        "bias": ("bias", "mean"),
-        "crps": ("crps", "mean"),
-        "coverage_50": ("covered_50", "mean"),
-        "coverage_90": ("covered_90", "mean"),
-        "width_90": ("width_90", "mean"),
-        "seconds": ("seconds", "median"),
-    }
-    return rows.groupby(["family", "left_out", "model"], sort=False, as_index=False).agg(**columns)
+    columns: Columns = {"cases": ("error", "size"), **(first or {}), **MEANS, **(last or {})}
+    return rows.groupby(names, sort=False, as_index=False).agg(**columns)
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over the runs left out, by family, split and model."""
+    fitted, seconds = {"fitted": ("fitted", "mean")}, {"seconds": ("seconds", "median")}
+    return means_by(rows, ["family", "left_out", "model"], first=fitted, last=seconds)
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from bayes_tsl.model.priors import LearnedPriors
 from benchmarks.common import RESULTS, SHORT, judged_rows, keep, options
 from benchmarks.public.curves import plan, read_public
 from benchmarks.public.learned_priors import learn
-from benchmarks.public.new_runs import by_chinchilla, scaling_of, scores_of
+from benchmarks.public.new_runs import by_chinchilla, means_by, scaling_of, scores_of
 
 Array = NDArray[np.float64]
 
@@ -156,19 +156,7 @@ def cases() -> list[Case]:
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Means over tasks and runs, by the sizes that were fitted and by model."""
-    rows = rows.assign(bias=rows["mean"] - rows["observed"])
-    rows["error"] = rows["bias"].abs()
-    columns = {
-        "cases": ("error", "size"),
-        "converged": ("converged", "mean"),
-        "error": ("error", "mean"),
-        "bias": ("bias", "mean"),
-        "crps": ("crps", "mean"),
-        "coverage_50": ("covered_50", "mean"),
-        "coverage_90": ("covered_90", "mean"),
-        "width_90": ("width_90", "mean"),
-    }
-    return rows.groupby(["fitted", "model"], sort=False, as_index=False).agg(**columns)
+    return means_by(rows, ["fitted", "model"])
 
 
 def main() -> None:
