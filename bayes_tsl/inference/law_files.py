@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,27 @@ from bayes_tsl._common.dims import CHAIN, DRAW, DRAWS
 from bayes_tsl._common.files import whole_file
 from bayes_tsl._common.netcdf import written
 from bayes_tsl._common.validation import require
+from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
 from bayes_tsl.inference.nuts import Draws
 
 ROW = "row"
+
+
+class Sampled:
+    """A posterior with its draws and statistics of the sampler."""
+
+    draws: xr.Dataset
+    stats: xr.Dataset
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """R-hat, ESS, divergences and BFMI."""
+        return diagnose({"": self.draws}, self.stats)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every check passed."""
+        return self.diagnostics.converged
 
 
 def datasets(drawn: Draws, *, axis: str) -> tuple[xr.Dataset, xr.Dataset]:

@@ -19,8 +19,7 @@ from bayes_tsl._common.intervals import draws_first
 from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.netcdf import read_whole
 from bayes_tsl._common.validation import floats, numbers, pandas_frame, require, require_seed, require_type, show
-from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
-from bayes_tsl.inference.law_files import datasets, save_law, sound_draws
+from bayes_tsl.inference.law_files import Sampled, datasets, save_law, sound_draws
 from bayes_tsl.inference.nuts import Settings, sample
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model.checkpoints import MOST_NATS
@@ -38,7 +37,7 @@ TARGET_ACCEPT = 0.95
 
 @shown
 @dataclass(frozen=True, eq=False)
-class ScalingFit:
+class ScalingFit(Sampled):
     """Posterior of a scaling law; ``fit_scaling`` makes it.
 
     Attributes:
@@ -62,16 +61,6 @@ class ScalingFit:
     def _facts(self) -> Facts:
         ranges = {name: f"{self.runs[name].min():.3g} to {self.runs[name].max():.3g}" for name in NEEDED}
         return {"": f"{len(self.runs)} runs", **ranges, **warned(self.notices, converged=self.converged)}
-
-    @cached_property
-    def diagnostics(self) -> Diagnostics:
-        """R-hat, ESS, divergences and BFMI."""
-        return diagnose({"": self.draws}, self.stats)
-
-    @property
-    def converged(self) -> bool:
-        """Whether every check passed."""
-        return self.diagnostics.converged
 
     @cached_property
     def design(self) -> ScalingDesign:

@@ -20,8 +20,7 @@ from bayes_tsl._common.jax_settings import float64
 from bayes_tsl._common.netcdf import read_whole
 from bayes_tsl._common.validation import floats, numbers, pandas_frame, require, require_seed, require_type
 from bayes_tsl.data.loss_table import LossTable, require_losses
-from bayes_tsl.inference.diagnostics import Diagnostics, diagnose
-from bayes_tsl.inference.law_files import datasets, save_law, sound_draws
+from bayes_tsl.inference.law_files import Sampled, datasets, save_law, sound_draws
 from bayes_tsl.inference.nuts import TARGET_ACCEPT, Settings, over_draws, sample
 from bayes_tsl.inference.preconditioning import whitening
 from bayes_tsl.model.task_link import KNOTS, Apart, TaskDesign, last_distances, links_at, model, typical_values
@@ -36,7 +35,7 @@ MEASURED = ("run", "step", "loss", "value")
 
 @shown
 @dataclass(frozen=True, eq=False)
-class TaskFit:
+class TaskFit(Sampled):
     """Posterior of the link from test loss to a task; ``fit_task`` makes it, ``forecast_task`` uses it.
 
     Attributes:
@@ -78,16 +77,6 @@ class TaskFit:
     def of_run(self, run: str) -> pd.DataFrame:
         """Checkpoints of one run; none if it was not measured."""
         return pd.DataFrame(self.measured.loc[self.measured[RUN] == run])
-
-    @cached_property
-    def diagnostics(self) -> Diagnostics:
-        """R-hat, ESS, divergences and BFMI."""
-        return diagnose({"": self.draws}, self.stats)
-
-    @property
-    def converged(self) -> bool:
-        """Whether every check passed."""
-        return self.diagnostics.converged
 
     @cached_property
     def line(self) -> tuple[float, float]:
